@@ -1,0 +1,223 @@
+//! Every setting of the server, and every bound that it keeps.
+//!
+//! A [`Config`] is what file, environment and options add up to, checked; nothing behind it asks again
+//! whether a number makes sense. All bounds live in [`Limits`], with their unit last in the name. Where the
+//! contract says that 0 lifts a limit, it does so here.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The effective settings, as `veche --print-config` shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the server listens and keeps its files.
+    pub server: ServerConfig,
+    /// How messages are stored.
+    pub journal: JournalConfig,
+    /// Accounts, passwords and tokens.
+    pub auth: AuthConfig,
+    /// Every bound.
+    pub limits: Limits,
+}
+
+/// Where the server listens and keeps its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `HOST:PORT` to listen on; port 0 takes any free one.
+    pub listen: String,
+    /// Whether a busy port is an error, rather than a reason to try the next.
+    pub strict_port: bool,
+    /// The folder of accounts, sessions, history, key, log and control socket.
+    pub data_dir: PathBuf,
+    /// The log file; `DATA_DIR/veche.log` when not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_file: Option<PathBuf>,
+    /// The sentence that the `welcome` shows; at most 1 024 bytes.
+    pub motd: String,
+    /// Threads that hold the sockets; 0 takes one for each core.
+    pub io_threads: usize,
+}
+
+/// How messages are stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// What a receipt promises to survive.
+    pub durability: Durability,
+}
+
+/// What a receipt promises to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// A crash of the machine: every batch is forced to the disk before it is acknowledged.
+    #[default]
+    Fsync,
+    /// A crash of the process: every batch is with the operating system before it is acknowledged.
+    Os,
+}
+
+/// Accounts, passwords and tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Who may make an account.
+    pub registration: Registration,
+    /// The file with the key that seals the account file; `DATA_DIR/key` when not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Memory of one Argon2id hash, in KiB (OWASP recommends 19 456 with 2 passes).
+    pub argon2_memory_kib: u32,
+    /// Passes of one Argon2id hash.
+    pub argon2_passes: u32,
+    /// Password hashes that run at once; 0 takes half of the cores, at least one.
+    pub hash_threads: usize,
+    /// How long a session lives without a connection, in seconds.
+    pub session_idle_seconds: u64,
+    /// How long a session lives at most, in seconds.
+    pub session_max_seconds: u64,
+}
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Everybody who can connect.
+    #[default]
+    Open,
+    /// The operator alone.
+    Closed,
+}
+
+/// Every bound of the server. Where the text says "0: none", 0 lifts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The largest payload in either direction, in bytes.
+    pub max_frame_bytes: usize,
+    /// Bad frames that a connection may send before it is closed. 0: none.
+    pub bad_frames: u32,
+    /// Connections in all. 0: none.
+    pub connections: usize,
+    /// Connections from one address (IPv6: one /64). 0: none.
+    pub connections_per_address: usize,
+    /// Time from connecting to a session, in seconds. 0: none.
+    pub login_timeout_seconds: u64,
+    /// Time from a frame's first byte to its last, in seconds. 0: none.
+    pub frame_timeout_seconds: u64,
+    /// Silence after which a peer is pinged, in seconds; two unanswered pings end the connection. 0: none.
+    pub ping_after_seconds: u64,
+    /// How long a write may be blocked before the consumer counts as slow, in seconds. 0: none.
+    pub write_timeout_seconds: u64,
+    /// How long a closing connection may take to say goodbye, in seconds.
+    pub close_timeout_seconds: u64,
+    /// What may wait for one consumer, in bytes.
+    pub outbox_bytes: usize,
+    /// The kernel's send buffer for one connection, in bytes (Linux doubles it). 0: the system's default.
+    pub socket_send_buffer_bytes: usize,
+    /// Requests of one connection that may be unanswered at once; it is not read any further meanwhile.
+    pub requests_in_flight: usize,
+    /// Requests other than `say` and `tell` that a connection may make, a second. 0: none.
+    pub requests_per_second: u32,
+    /// Messages that an account may send, a second. 0: none.
+    pub messages_per_second: u32,
+    /// Rooms that an account may bring into being, a minute. 0: none.
+    pub new_rooms_per_minute: u32,
+    /// Rooms that a session may be in at once. 0: none.
+    pub rooms_per_session: usize,
+    /// Rooms with someone in them, in the whole server. 0: none.
+    pub rooms: usize,
+    /// The largest room, in accounts, that hears who comes and goes. 0: none.
+    pub presence_members: usize,
+    /// Messages of a room that are kept in memory for those who join.
+    pub room_window_messages: usize,
+    /// Login attempts from one address, a minute. 0: none.
+    pub logins_per_minute: u32,
+    /// New accounts from one address, a minute. 0: none.
+    pub registrations_per_minute: u32,
+    /// Wrong guesses at one account that reach the hash, an hour. 0: none.
+    pub wrong_passwords_per_hour: u32,
+    /// Password checks that may wait for a hash thread.
+    pub hash_queue: usize,
+    /// Sessions of one account. 0: none.
+    pub sessions_per_account: usize,
+    /// Messages in one write of the journal.
+    pub journal_batch_messages: usize,
+    /// Messages that may wait for the journal; more are refused with `rate_limited`.
+    pub journal_queue_messages: usize,
+    /// Keys of one account that are remembered.
+    pub keys_per_account: usize,
+    /// How long a key is remembered, in seconds.
+    pub key_seconds: u64,
+    /// Pages of history that are read at once.
+    pub page_reads: usize,
+    /// How long a stopping server waits for its clients to read what is theirs, in seconds.
+    pub shutdown_seconds: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            listen: "127.0.0.1:7878".into(),
+            strict_port: false,
+            data_dir: "data".into(),
+            log_file: None,
+            motd: "Welcome to the veche.".into(),
+            io_threads: 0,
+        }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        AuthConfig {
+            registration: Registration::Open,
+            key_file: None,
+            argon2_memory_kib: 19_456,
+            argon2_passes: 2,
+            hash_threads: 0,
+            session_idle_seconds: 24 * 60 * 60,
+            session_max_seconds: 7 * 24 * 60 * 60,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_frame_bytes: crate::codec::DEFAULT_MAX_FRAME_BYTES,
+            bad_frames: 20,
+            connections: 10_000,
+            connections_per_address: 1_000,
+            login_timeout_seconds: 120,
+            frame_timeout_seconds: 10,
+            ping_after_seconds: 60,
+            write_timeout_seconds: 4,
+            close_timeout_seconds: 2,
+            outbox_bytes: 512 * 1024,
+            socket_send_buffer_bytes: 128 * 1024,
+            requests_in_flight: 256,
+            requests_per_second: 1_000,
+            messages_per_second: 20,
+            new_rooms_per_minute: 30,
+            rooms_per_session: 100,
+            rooms: 10_000,
+            presence_members: 200,
+            room_window_messages: 100,
+            logins_per_minute: 60,
+            registrations_per_minute: 30,
+            wrong_passwords_per_hour: 20,
+            hash_queue: 100,
+            sessions_per_account: 100,
+            journal_batch_messages: 1_024,
+            journal_queue_messages: 65_536,
+            keys_per_account: 1_000,
+            key_seconds: 120,
+            page_reads: 16,
+            shutdown_seconds: 4,
+        }
+    }
+}

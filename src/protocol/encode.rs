@@ -1,0 +1,255 @@
+//! The frames of the hot path, encoded once and shared: a message for a whole room, a receipt, a page.
+//!
+//! Everything here returns whole frames, header included, ready for a socket. A message's frame is also the
+//! source of its object in a list: the two differ only in the `type` at the front, which is cut off.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use super::{ErrorCode, Receipt, Reference, ServerFrame, Target};
+use crate::codec::HEADER_BYTES;
+use crate::names::{MessageId, Timestamp, UserName};
+
+/// What a message's frame has before the members that its object in a list has too.
+const MESSAGE_HEAD: &[u8] = br#"{"type":"message","#;
+
+/// A stored message as one frame on the wire, shared by everyone who gets it.
+#[derive(Debug, Clone)]
+pub struct EncodedMessage {
+    /// The message's id.
+    pub id: MessageId,
+    frame: Bytes,
+}
+
+impl EncodedMessage {
+    /// Encodes a stored message as a `message` event.
+    pub fn new(receipt: Receipt, target: &Target, from: &UserName, text: &str) -> Self {
+        let mut frame = BytesMut::with_capacity(HEADER_BYTES + text.len() + 160);
+        frame.put_u32(0);
+        frame.put_slice(MESSAGE_HEAD);
+        put_receipt(&mut frame, receipt);
+        match target {
+            Target::Room(room) => put_member(&mut frame, b",\"room\":", room.as_str()),
+            Target::Account(to) => put_member(&mut frame, b",\"to\":", to.as_str()),
+        }
+        put_member(&mut frame, b",\"from\":", from.as_str());
+        put_member(&mut frame, b",\"text\":", text);
+        frame.put_u8(b'}');
+        EncodedMessage { id: receipt.id, frame: finish(frame) }
+    }
+
+    /// The `message` event, header included.
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The members without the opening brace and `type`: what follows `{` in a list.
+    fn members(&self) -> &[u8] {
+        &self.frame[HEADER_BYTES + MESSAGE_HEAD.len()..]
+    }
+
+    /// The bytes that this message takes in a list, its comma included.
+    fn list_bytes(&self) -> usize {
+        self.members().len() + 2
+    }
+}
+
+/// Which end of a page stays when a reply cannot hold all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The newest messages stay: the page ends where the reader is.
+    Newest,
+    /// The oldest messages stay: the page goes on from where the reader was.
+    Oldest,
+}
+
+/// Encodes a reply that lists messages, with as many as fit into `max_frame_bytes`; what is left out turns
+/// `more` on.
+///
+/// `head` is the reply without its `messages` and `more`, a [`Serialize`] object with at least `type`.
+pub fn page(
+    head: &impl Serialize,
+    messages: &[EncodedMessage],
+    more: bool,
+    keep: Keep,
+    reference: Option<&Reference>,
+    max_frame_bytes: usize,
+) -> Bytes {
+    let mut frame = open_frame();
+    put_json(&mut frame, head);
+    frame.truncate(frame.len() - 1);
+    let tail_bytes = r#","messages":[],"more":false,"ref":"#.len()
+        + reference.map_or(0, |reference| reference.as_str().len() * 6 + 2)
+        + 1;
+    let room_bytes = (max_frame_bytes + HEADER_BYTES).saturating_sub(frame.len() + tail_bytes);
+    let (messages, all) = fitting(messages, keep, room_bytes);
+    frame.put_slice(br#","messages":["#);
+    for (position, message) in messages.iter().enumerate() {
+        frame.put_slice(if position == 0 { b"{" } else { b",{" });
+        frame.put_slice(message.members());
+    }
+    frame.put_slice(if more || !all { b"],\"more\":true" } else { b"],\"more\":false" });
+    put_reference(&mut frame, reference);
+    frame.put_u8(b'}');
+    finish(frame)
+}
+
+/// The part of a page that fits, from the end that is kept, and whether that is all of it.
+fn fitting(messages: &[EncodedMessage], keep: Keep, room_bytes: usize) -> (&[EncodedMessage], bool) {
+    let mut used_bytes = 0;
+    let mut fits = |message: &&EncodedMessage| {
+        used_bytes += message.list_bytes();
+        used_bytes <= room_bytes
+    };
+    let count = match keep {
+        Keep::Newest => messages.iter().rev().take_while(&mut fits).count(),
+        Keep::Oldest => messages.iter().take_while(&mut fits).count(),
+    };
+    let kept = match keep {
+        Keep::Newest => &messages[messages.len() - count..],
+        Keep::Oldest => &messages[..count],
+    };
+    (kept, count == messages.len())
+}
+
+/// The `ok` that carries a receipt.
+pub fn receipt(receipt: Receipt, reference: Option<&Reference>) -> Bytes {
+    let mut frame = BytesMut::with_capacity(128);
+    frame.put_u32(0);
+    frame.put_slice(br#"{"type":"ok","#);
+    put_receipt(&mut frame, receipt);
+    put_reference(&mut frame, reference);
+    frame.put_u8(b'}');
+    finish(frame)
+}
+
+/// Any frame of the server's, with the `ref` of the request that it answers.
+pub fn frame(body: &ServerFrame, reference: Option<&Reference>) -> Bytes {
+    let mut frame = open_frame();
+    put_json(&mut frame, body);
+    frame.truncate(frame.len() - 1);
+    put_reference(&mut frame, reference);
+    frame.put_u8(b'}');
+    finish(frame)
+}
+
+/// The `error` that refuses a request, or that goes before a `bye`.
+pub fn error(
+    code: ErrorCode,
+    text: &str,
+    retry_after_ms: Option<u64>,
+    reference: Option<&Reference>,
+) -> Bytes {
+    frame(&ServerFrame::Error { code, text: text.to_owned(), retry_after_ms }, reference)
+}
+
+fn open_frame() -> BytesMut {
+    let mut frame = BytesMut::with_capacity(256);
+    frame.put_u32(0);
+    frame
+}
+
+/// Writes the length into the header that was left open.
+fn finish(mut frame: BytesMut) -> Bytes {
+    let length = u32::try_from(frame.len() - HEADER_BYTES).expect("a frame is built within max_frame, a u32");
+    frame[..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+    frame.freeze()
+}
+
+fn put_receipt(frame: &mut BytesMut, receipt: Receipt) {
+    frame.put_slice(b"\"id\":");
+    put_json(frame, &receipt.id.get());
+    frame.put_slice(b",\"prev\":");
+    put_json(frame, &MessageId::or_zero(receipt.prev));
+    frame.put_slice(b",\"at\":");
+    put_json::<Timestamp>(frame, &receipt.at);
+}
+
+fn put_reference(frame: &mut BytesMut, reference: Option<&Reference>) {
+    if let Some(reference) = reference {
+        put_member(frame, b",\"ref\":", reference.as_str());
+    }
+}
+
+fn put_member(frame: &mut BytesMut, name: &[u8], value: &str) {
+    frame.put_slice(name);
+    put_json(frame, value);
+}
+
+fn put_json<T: Serialize + ?Sized>(frame: &mut BytesMut, value: &T) {
+    serde_json::to_writer(frame.writer(), value).expect("plain data always has a JSON form");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::RoomName;
+    use crate::protocol::Message;
+
+    fn message(id: u64, text: &str) -> EncodedMessage {
+        let id = MessageId::new(id).expect("not zero");
+        let receipt = Receipt { id, prev: None, at: Timestamp::from_millis(1_795_284_321_311) };
+        let alice = UserName::parse("alice").expect("a name");
+        EncodedMessage::new(receipt, &Target::Room(RoomName::lobby()), &alice, text)
+    }
+
+    fn payload(frame: &Bytes) -> &[u8] {
+        assert_eq!(frame[..4], u32::to_be_bytes((frame.len() - 4) as u32), "the header counts the payload");
+        &frame[4..]
+    }
+
+    #[test]
+    fn the_event_is_what_the_dictionary_says() {
+        let encoded = message(7, "line\n\"quoted\" ü");
+        let (frame, _) = ServerFrame::parse(payload(encoded.frame())).expect("a frame");
+        let expected = ServerFrame::Message(Message {
+            id: 7,
+            prev: 0,
+            at: Timestamp::from_millis(1_795_284_321_311),
+            room: Some("lobby".into()),
+            to: None,
+            from: "alice".into(),
+            text: "line\n\"quoted\" ü".into(),
+        });
+        assert_eq!(frame, expected);
+        assert_eq!(
+            payload(encoded.frame()),
+            serde_json::to_vec(&expected).expect("plain data"),
+            "same bytes"
+        );
+    }
+
+    #[test]
+    fn a_page_keeps_what_fits_and_says_so() {
+        let messages: Vec<_> = (1..=100).map(|id| message(id, &"x".repeat(100))).collect();
+        for (keep, expected_end) in [(Keep::Newest, 100), (Keep::Oldest, 1)] {
+            for max_frame_bytes in [300, 1000, 5_000, 65_536] {
+                let reference = Reference::parse("r1").expect("short");
+                let head = serde_json::json!({"type": "inbox"});
+                let frame = page(&head, &messages, false, keep, Some(&reference), max_frame_bytes);
+                assert!(frame.len() <= max_frame_bytes + 4);
+                let (body, answered) = ServerFrame::parse(payload(&frame)).expect("a frame");
+                let ServerFrame::Inbox { messages: listed, more } = body else { panic!("{body:?}") };
+                assert_eq!(answered.as_deref(), Some("r1"));
+                assert_eq!(more, listed.len() < 100);
+                let ids: Vec<_> = listed.iter().map(|message| message.id).collect();
+                assert!(ids.is_sorted());
+                let end = if keep == Keep::Newest { ids.last() } else { ids.first() };
+                assert_eq!(end.copied().unwrap_or(expected_end), expected_end);
+            }
+        }
+    }
+
+    #[test]
+    fn a_receipt_carries_id_prev_and_at() {
+        let stored = Receipt {
+            id: MessageId::new(9).expect("not zero"),
+            prev: MessageId::new(8),
+            at: Timestamp::from_millis(0),
+        };
+        assert_eq!(
+            payload(&receipt(stored, None)),
+            br#"{"type":"ok","id":9,"prev":8,"at":"1970-01-01T00:00:00.000Z"}"#
+        );
+    }
+}

@@ -1,0 +1,787 @@
+//! A client's payload → a typed request, checked in the order that the contract fixes.
+//!
+//! The order is *frame, JSON, type, session, token, members, state*, and the session lies between two of
+//! these steps, so reading happens in two: [`RawRequest::parse`] (JSON) gives an object whose `type`, `ref`
+//! and `token` can be asked for; [`RawRequest::into_request`] checks the members. The client goes the other
+//! way with [`Request::encode`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::ErrorCode;
+use crate::names::{MAX_MESSAGE_ID, MessageId, NameError, RoomName, UserName};
+
+/// The deepest nesting of a payload, the object itself included.
+pub const MAX_DEPTH: usize = 128;
+/// The most members of the object.
+pub const MAX_MEMBERS: usize = 64;
+/// The longest `ref`, in bytes.
+pub const MAX_REF_BYTES: usize = 64;
+/// The longest `key`, in bytes.
+pub const MAX_KEY_BYTES: usize = 64;
+/// The longest `text`, in bytes.
+pub const MAX_TEXT_BYTES: usize = 4_096;
+/// The bounds of a chosen password, in bytes.
+pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
+/// The longest page, in messages, names or rooms.
+pub const MAX_PAGE: usize = 500;
+/// The page that is meant when none is asked for.
+pub const DEFAULT_PAGE: usize = 50;
+
+/// Why a request was refused before anything was done: the code and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {text}")]
+pub struct Refusal {
+    /// The code.
+    pub code: ErrorCode,
+    /// A sentence for a person.
+    pub text: Cow<'static, str>,
+}
+
+impl Refusal {
+    fn bad_request(text: impl Into<Cow<'static, str>>) -> Self {
+        Refusal { code: ErrorCode::BadRequest, text: text.into() }
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Refusal { code, text: code.sentence().into() }
+    }
+}
+
+macro_rules! members {
+    ($($variant:ident => $name:literal),+ $(,)?) => {
+        /// The members that some request knows. A frame may have each of them once.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        enum Member { $($variant),+ }
+
+        impl Member {
+            const COUNT: usize = [$($name),+].len();
+
+            fn named(name: &str) -> Option<Member> {
+                match name { $($name => Some(Member::$variant),)+ _ => None }
+            }
+
+            fn name(self) -> &'static str {
+                match self { $(Member::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+members! {
+    Type => "type", Ref => "ref", Token => "token", Name => "name", Password => "password", Room => "room",
+    History => "history", After => "after", Before => "before", Limit => "limit", Text => "text",
+    Key => "key", To => "to", With => "with", Old => "old", New => "new",
+}
+
+macro_rules! kinds {
+    ($($variant:ident => $name:literal),+ $(,)?) => {
+        /// The requests there are.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "each is the request of that name in docs/protocol.md")]
+        pub enum RequestKind { $($variant),+ }
+
+        impl RequestKind {
+            /// Every request, in the contract's order.
+            pub const ALL: &'static [RequestKind] = &[$(RequestKind::$variant),+];
+
+            /// The request of this `type`.
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(RequestKind::$variant),)+ _ => None }
+            }
+
+            /// The `type`, as the wire carries it.
+            pub fn name(self) -> &'static str {
+                match self { $(RequestKind::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    Identify => "identify", Register => "register", Login => "login", Resume => "resume", Join => "join",
+    Leave => "leave", Say => "say", Tell => "tell", History => "history", Inbox => "inbox",
+    Rooms => "rooms", Who => "who", Passwd => "passwd", Ping => "ping", Pong => "pong", Exit => "exit",
+}
+
+impl RequestKind {
+    /// Whether this request is for a connection that has no session, and refused on one that has.
+    pub fn opens_session(self) -> bool {
+        matches!(self, RequestKind::Register | RequestKind::Login | RequestKind::Resume)
+    }
+
+    /// Whether this request is allowed on a connection without a session.
+    pub fn needs_no_session(self) -> bool {
+        self.opens_session() || self.needs_no_token() || self == RequestKind::Identify
+    }
+
+    /// Whether this request carries no token, even on a connection with a session.
+    pub fn needs_no_token(self) -> bool {
+        matches!(self, RequestKind::Ping | RequestKind::Pong | RequestKind::Exit)
+    }
+}
+
+/// A request's own mark, given back with its reply: at most 64 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference(Box<str>);
+
+impl Reference {
+    /// The mark, unless it is too long.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() <= MAX_REF_BYTES).then(|| Reference(text.into()))
+    }
+
+    /// The mark.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The sender's own name for a message: 1 to 64 bytes, anything.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageKey(Box<str>);
+
+impl MessageKey {
+    /// The key, unless it is empty or too long.
+    pub fn parse(text: &str) -> Option<Self> {
+        (1..=MAX_KEY_BYTES).contains(&text.len()).then(|| MessageKey(text.into()))
+    }
+
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What someone says: 1 to 4 096 bytes without control characters but newline and tab, and without U+2028
+/// and U+2029.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageText(Box<str>);
+
+impl MessageText {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadText`] or [`ErrorCode::TextTooLong`].
+    pub fn parse(text: &str) -> Result<Self, ErrorCode> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(ErrorCode::TextTooLong);
+        }
+        let forbidden =
+            |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}');
+        if text.is_empty() || text.contains(forbidden) {
+            return Err(ErrorCode::BadText);
+        }
+        Ok(MessageText(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A secret as it came over the wire. It never shows itself, not even in a debug print, and its memory is
+/// wiped when it goes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(zeroize::Zeroizing<String>);
+
+impl Password {
+    /// Takes any text, as a password that is *given* may be.
+    pub fn given(text: impl Into<String>) -> Self {
+        Password(zeroize::Zeroizing::new(text.into()))
+    }
+
+    /// Takes a password that is *chosen*.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadPassword`] unless it has 8 to 256 bytes.
+    pub fn chosen(text: impl Into<String>) -> Result<Self, ErrorCode> {
+        let password = Password::given(text);
+        if PASSWORD_BYTES.contains(&password.0.len()) { Ok(password) } else { Err(ErrorCode::BadPassword) }
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// A session's token as the client shows it. Like a [`Password`], it never prints itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(zeroize::Zeroizing<String>);
+
+impl TokenText {
+    /// Takes any text for a token; whether it is one is for the session to know.
+    pub fn new(text: impl Into<String>) -> Self {
+        TokenText(zeroize::Zeroizing::new(text.into()))
+    }
+
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(…)")
+    }
+}
+
+/// Whose past is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryOf {
+    /// A room's.
+    Room(RoomName),
+    /// The direct messages between this account and that one.
+    With(UserName),
+}
+
+/// Where a page of messages lies. An id of `None` is the 0 of the wire: before the first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// The newest messages.
+    Newest,
+    /// The newest that lie before this id.
+    Before(Option<MessageId>),
+    /// The oldest that follow this id.
+    After(Option<MessageId>),
+}
+
+/// A request, all of whose members are what they have to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the members are those of docs/protocol.md, one to one")]
+pub enum Request {
+    /// Is this name registered?
+    Identify { name: UserName },
+    /// Makes an account and opens a session.
+    Register { name: UserName, password: Password },
+    /// Opens a session.
+    Login { name: UserName, password: Password },
+    /// Takes a session over.
+    Resume { token: TokenText },
+    /// Enters a room. `page` is `Newest` or `After`; `limit` is 0 to 500.
+    Join { room: RoomName, page: Page, limit: usize },
+    /// Leaves a room.
+    Leave { room: RoomName },
+    /// Speaks in a room.
+    Say { room: RoomName, text: MessageText, key: Option<MessageKey> },
+    /// Speaks to one account.
+    Tell { to: UserName, text: MessageText, key: Option<MessageKey> },
+    /// Reads a page of the past. `limit` is 1 to 500, here and below.
+    History { of: HistoryOf, page: Page, limit: usize },
+    /// Reads a page of the account's direct messages, from `after` on.
+    Inbox { after: Option<MessageId>, limit: usize },
+    /// Lists rooms, those sorted after a name.
+    Rooms { after: Option<RoomName>, limit: usize },
+    /// Lists who is online, in a room or anywhere.
+    Who { room: Option<RoomName>, after: Option<UserName>, limit: usize },
+    /// Changes the password.
+    Passwd { old: Password, new: Password },
+    /// Does the server live?
+    Ping,
+    /// This client lives.
+    Pong,
+    /// Ends the session.
+    Exit,
+}
+
+/// The value of one known member, as far as any request can use it.
+#[derive(Debug)]
+enum Value<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    Integer(u64),
+    /// Something that no member may be.
+    Other,
+}
+
+/// A payload that is one JSON object, within its bounds, with no known member twice.
+#[derive(Debug)]
+pub struct RawRequest<'a> {
+    values: [Option<Value<'a>>; Member::COUNT],
+}
+
+impl<'a> RawRequest<'a> {
+    /// Reads a payload as JSON.
+    ///
+    /// # Errors
+    /// `bad_request` when it is not UTF-8, not one JSON object, deeper than [`MAX_DEPTH`], has more than
+    /// [`MAX_MEMBERS`] members, or has a known member twice.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, Refusal> {
+        let text =
+            std::str::from_utf8(payload).map_err(|_| Refusal::bad_request("The payload is not UTF-8."))?;
+        if is_deeper_than(payload, MAX_DEPTH) {
+            return Err(Refusal::bad_request(format!("The payload is nested deeper than {MAX_DEPTH}.")));
+        }
+        serde_json::from_str(text)
+            .map_err(|error| Refusal::bad_request(format!("The payload is not one JSON object: {error}.")))
+    }
+
+    /// Which request this is.
+    ///
+    /// # Errors
+    /// `bad_request` without a textual `type`, `unknown_type` when there is no such request.
+    pub fn kind(&self) -> Result<RequestKind, Refusal> {
+        let name = self.required(Member::Type, "a string", Value::text)?;
+        RequestKind::named(name).ok_or_else(|| ErrorCode::UnknownType.into())
+    }
+
+    /// The `ref`, when there is one that may be given back.
+    pub fn reference(&self) -> Option<Reference> {
+        self.get(Member::Ref).and_then(Value::text).and_then(Reference::parse)
+    }
+
+    /// The `token`, when it is there and textual.
+    pub fn token(&self) -> Option<&str> {
+        self.get(Member::Token).and_then(Value::text)
+    }
+
+    /// Checks the members of a request of this kind.
+    ///
+    /// # Errors
+    /// `bad_request` when a member is missing, of the wrong type or out of range, or excludes another;
+    /// `bad_name`, `bad_room`, `bad_password`, `bad_text`, `text_too_long` for values that are not theirs.
+    pub fn into_request(self, kind: RequestKind) -> Result<Request, Refusal> {
+        if self.get(Member::Ref).is_some() && self.reference().is_none() {
+            return Err(Refusal::bad_request(format!("`ref` is a string of at most {MAX_REF_BYTES} bytes.")));
+        }
+        Ok(match kind {
+            RequestKind::Identify => Request::Identify { name: self.user(Member::Name)? },
+            RequestKind::Register => {
+                let (name, password) = (self.user(Member::Name)?, self.string(Member::Password)?);
+                Request::Register { name, password: Password::chosen(password)? }
+            }
+            RequestKind::Login => {
+                let (name, password) = (self.user(Member::Name)?, self.string(Member::Password)?);
+                Request::Login { name, password: Password::given(password) }
+            }
+            RequestKind::Resume => Request::Resume { token: TokenText::new(self.string(Member::Token)?) },
+            RequestKind::Join => Request::Join {
+                room: self.room(Member::Room)?,
+                page: match self.optional_id(Member::After)? {
+                    Some(after) => Page::After(after),
+                    None => Page::Newest,
+                },
+                limit: self.count(Member::History, 0)?,
+            },
+            RequestKind::Leave => Request::Leave { room: self.room(Member::Room)? },
+            RequestKind::Say => {
+                let (room, key) = (self.room(Member::Room)?, self.key()?);
+                Request::Say { room, text: MessageText::parse(self.string(Member::Text)?)?, key }
+            }
+            RequestKind::Tell => {
+                let (to, key) = (self.user(Member::To)?, self.key()?);
+                Request::Tell { to, text: MessageText::parse(self.string(Member::Text)?)?, key }
+            }
+            RequestKind::History => Request::History {
+                of: self.history_of()?,
+                page: self.page()?,
+                limit: self.count(Member::Limit, 1)?,
+            },
+            RequestKind::Inbox => Request::Inbox {
+                after: self.optional_id(Member::After)?.flatten(),
+                limit: self.count(Member::Limit, 1)?,
+            },
+            RequestKind::Rooms => Request::Rooms {
+                after: self.optional(Member::After, |raw, member| raw.room(member))?,
+                limit: self.count(Member::Limit, 1)?,
+            },
+            RequestKind::Who => Request::Who {
+                room: self.optional(Member::Room, |raw, member| raw.room(member))?,
+                after: self.optional(Member::After, |raw, member| raw.user(member))?,
+                limit: self.count(Member::Limit, 1)?,
+            },
+            RequestKind::Passwd => {
+                let (old, new) = (self.string(Member::Old)?, self.string(Member::New)?);
+                Request::Passwd { old: Password::given(old), new: Password::chosen(new)? }
+            }
+            RequestKind::Ping => Request::Ping,
+            RequestKind::Pong => Request::Pong,
+            RequestKind::Exit => Request::Exit,
+        })
+    }
+
+    /// A member's value; one that is `null` counts as absent.
+    fn get(&self, member: Member) -> Option<&Value<'a>> {
+        self.values[member as usize].as_ref().filter(|value| !matches!(value, Value::Null))
+    }
+
+    fn required<'v, T: 'v>(
+        &'v self,
+        member: Member,
+        expected: &str,
+        read: impl FnOnce(&'v Value<'a>) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        let name = member.name();
+        let value = self
+            .get(member)
+            .ok_or_else(|| Refusal::bad_request(format!("The member `{name}` is missing.")))?;
+        read(value).ok_or_else(|| Refusal::bad_request(format!("The member `{name}` is not {expected}.")))
+    }
+
+    fn optional<T>(
+        &self,
+        member: Member,
+        read: impl FnOnce(&Self, Member) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        if self.get(member).is_some() { read(self, member).map(Some) } else { Ok(None) }
+    }
+
+    fn string(&self, member: Member) -> Result<&str, Refusal> {
+        self.required(member, "a string", Value::text)
+    }
+
+    fn user(&self, member: Member) -> Result<UserName, Refusal> {
+        UserName::parse(self.string(member)?).map_err(|why| name_refusal(ErrorCode::BadName, why))
+    }
+
+    fn room(&self, member: Member) -> Result<RoomName, Refusal> {
+        RoomName::parse(self.string(member)?).map_err(|why| name_refusal(ErrorCode::BadRoom, why))
+    }
+
+    fn key(&self) -> Result<Option<MessageKey>, Refusal> {
+        self.optional(Member::Key, |raw, member| {
+            MessageKey::parse(raw.string(member)?).ok_or_else(|| {
+                Refusal::bad_request(format!("`key` is a string of 1 to {MAX_KEY_BYTES} bytes."))
+            })
+        })
+    }
+
+    /// An id that may be absent (outer `None`) or 0 (inner `None`).
+    fn optional_id(&self, member: Member) -> Result<Option<Option<MessageId>>, Refusal> {
+        self.optional(member, |raw, member| {
+            raw.required(member, "an id", |value| {
+                value.integer().filter(|&id| id <= MAX_MESSAGE_ID).map(MessageId::new)
+            })
+        })
+    }
+
+    fn count(&self, member: Member, least: usize) -> Result<usize, Refusal> {
+        let expected = format!("a number from {least} to {MAX_PAGE}");
+        let asked = self.optional(member, |raw, member| {
+            raw.required(member, &expected, |value| {
+                let count = usize::try_from(value.integer()?).ok()?;
+                (least..=MAX_PAGE).contains(&count).then_some(count)
+            })
+        })?;
+        Ok(asked.unwrap_or(DEFAULT_PAGE))
+    }
+
+    fn page(&self) -> Result<Page, Refusal> {
+        match (self.optional_id(Member::Before)?, self.optional_id(Member::After)?) {
+            (None, None) => Ok(Page::Newest),
+            (Some(before), None) => Ok(Page::Before(before)),
+            (None, Some(after)) => Ok(Page::After(after)),
+            (Some(_), Some(_)) => Err(Refusal::bad_request("`before` and `after` exclude each other.")),
+        }
+    }
+
+    fn history_of(&self) -> Result<HistoryOf, Refusal> {
+        match (self.get(Member::Room), self.get(Member::With)) {
+            (Some(_), None) => self.room(Member::Room).map(HistoryOf::Room),
+            (None, Some(_)) => self.user(Member::With).map(HistoryOf::With),
+            (None, None) => Err(Refusal::bad_request("`room` or `with` is missing.")),
+            (Some(_), Some(_)) => Err(Refusal::bad_request("`room` and `with` exclude each other.")),
+        }
+    }
+}
+
+fn name_refusal(code: ErrorCode, why: NameError) -> Refusal {
+    Refusal { code, text: format!("This is no name here: {why}.").into() }
+}
+
+impl Value<'_> {
+    fn text(&self) -> Option<&str> {
+        if let Value::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn integer(&self) -> Option<u64> {
+        if let Value::Integer(number) = self { Some(*number) } else { None }
+    }
+}
+
+/// Whether a JSON text opens more than `limit` arrays and objects within each other. Brackets inside strings
+/// do not count.
+fn is_deeper_than(json: &[u8], limit: usize) -> bool {
+    // Nearly every payload has too few brackets to be deep, and a count is much cheaper than the walk.
+    if json.iter().filter(|&&byte| byte == b'{' || byte == b'[').count() <= limit {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+impl<'de> Deserialize<'de> for RawRequest<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = RawRequest<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawRequest<'de>, A::Error> {
+        let mut values = [const { None }; Member::COUNT];
+        let mut count = 0;
+        while let Some(member) = map.next_key_seed(MemberSeed)? {
+            count += 1;
+            if count > MAX_MEMBERS {
+                return Err(de::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
+            }
+            let Some(member) = member else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if values[member as usize].replace(map.next_value()?).is_some() {
+                return Err(de::Error::custom(format_args!("`{}` is there twice", member.name())));
+            }
+        }
+        Ok(RawRequest { values })
+    }
+}
+
+/// Reads a member's name without keeping it.
+struct MemberSeed;
+
+impl<'de> DeserializeSeed<'de> for MemberSeed {
+    type Value = Option<Member>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Member>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for MemberSeed {
+    type Value = Option<Member>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Option<Member>, E> {
+        Ok(Member::named(name))
+    }
+}
+
+impl<'de> Deserialize<'de> for Value<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Integer(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+}
+
+/// Every member that some request has, for writing one.
+#[derive(Default, Serialize)]
+struct Outgoing<'a> {
+    r#type: &'a str,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    with: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<After<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new: Option<&'a str>,
+}
+
+/// `after` is an id for messages and a name for lists of names.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum After<'a> {
+    Id(u64),
+    Name(&'a str),
+}
+
+impl Request {
+    /// Which request this is.
+    pub fn kind(&self) -> RequestKind {
+        match self {
+            Request::Identify { .. } => RequestKind::Identify,
+            Request::Register { .. } => RequestKind::Register,
+            Request::Login { .. } => RequestKind::Login,
+            Request::Resume { .. } => RequestKind::Resume,
+            Request::Join { .. } => RequestKind::Join,
+            Request::Leave { .. } => RequestKind::Leave,
+            Request::Say { .. } => RequestKind::Say,
+            Request::Tell { .. } => RequestKind::Tell,
+            Request::History { .. } => RequestKind::History,
+            Request::Inbox { .. } => RequestKind::Inbox,
+            Request::Rooms { .. } => RequestKind::Rooms,
+            Request::Who { .. } => RequestKind::Who,
+            Request::Passwd { .. } => RequestKind::Passwd,
+            Request::Ping => RequestKind::Ping,
+            Request::Pong => RequestKind::Pong,
+            Request::Exit => RequestKind::Exit,
+        }
+    }
+
+    /// The payload that a client sends for this request, with its `ref` and, in a session, its token.
+    pub fn encode(&self, reference: Option<&str>, token: Option<&TokenText>) -> Vec<u8> {
+        let mut out = Outgoing {
+            r#type: self.kind().name(),
+            reference,
+            token: token.map(TokenText::expose),
+            ..Outgoing::default()
+        };
+        match self {
+            Request::Identify { name } => out.name = Some(name.as_str()),
+            Request::Register { name, password } | Request::Login { name, password } => {
+                (out.name, out.password) = (Some(name.as_str()), Some(password.expose()));
+            }
+            Request::Resume { token } => out.token = Some(token.expose()),
+            Request::Join { room, page, limit } => {
+                (out.room, out.history) = (Some(room.as_str()), Some(*limit));
+                out.put_page(*page);
+            }
+            Request::Leave { room } => out.room = Some(room.as_str()),
+            Request::Say { room, text, key } => {
+                (out.room, out.text) = (Some(room.as_str()), Some(text.as_str()));
+                out.key = key.as_ref().map(MessageKey::as_str);
+            }
+            Request::Tell { to, text, key } => {
+                (out.to, out.text) = (Some(to.as_str()), Some(text.as_str()));
+                out.key = key.as_ref().map(MessageKey::as_str);
+            }
+            Request::History { of, page, limit } => {
+                match of {
+                    HistoryOf::Room(room) => out.room = Some(room.as_str()),
+                    HistoryOf::With(with) => out.with = Some(with.as_str()),
+                }
+                out.limit = Some(*limit);
+                out.put_page(*page);
+            }
+            Request::Inbox { after, limit } => {
+                (out.after, out.limit) = (Some(After::Id(MessageId::or_zero(*after))), Some(*limit));
+            }
+            Request::Rooms { after, limit } => {
+                out.after = after.as_ref().map(|name| After::Name(name.as_str()));
+                out.limit = Some(*limit);
+            }
+            Request::Who { room, after, limit } => {
+                out.room = room.as_ref().map(RoomName::as_str);
+                out.after = after.as_ref().map(|name| After::Name(name.as_str()));
+                out.limit = Some(*limit);
+            }
+            Request::Passwd { old, new } => (out.old, out.new) = (Some(old.expose()), Some(new.expose())),
+            Request::Ping | Request::Pong | Request::Exit => {}
+        }
+        serde_json::to_vec(&out).expect("plain data always has a JSON form")
+    }
+}
+
+impl Outgoing<'_> {
+    fn put_page(&mut self, page: Page) {
+        match page {
+            Page::Newest => {}
+            Page::Before(id) => self.before = Some(MessageId::or_zero(id)),
+            Page::After(id) => self.after = Some(After::Id(MessageId::or_zero(id))),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
