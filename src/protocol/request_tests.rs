@@ -166,11 +166,10 @@ fn every_request_comes_back_from_its_own_bytes() {
 proptest! {
     #[test]
     fn nothing_that_arrives_panics(payload in prop::collection::vec(any::<u8>(), 0..300)) {
-        if let Ok(raw) = RawRequest::parse(&payload) {
-            if let Ok(kind) = raw.kind() {
+        if let Ok(raw) = RawRequest::parse(&payload)
+            && let Ok(kind) = raw.kind() {
                 let _ = raw.into_request(kind);
             }
-        }
     }
 
     #[test]

@@ -1,0 +1,1 @@
+//! The files: everything in the data directory is read and written here, and nowhere else.
