@@ -1,0 +1,19 @@
+//! Pure decisions. Nothing here knows actix, a file, a socket or a clock: time comes in as a parameter, so
+//! every rule can be read, and tested, on its own.
+//!
+//! - [`gate`]: may this request go on, given what the connection has?
+//! - [`replies`]: the replies of a connection leave in the order of its requests;
+//! - [`deadlines`]: what takes too long;
+//! - [`outbox`]: what waits to be written to one socket, and when that is too much;
+//! - [`rate`]: how fast is too fast;
+//! - [`roster`]: who is in a room; [`window`]: its newest messages, and the page that someone who joins gets;
+//! - [`keys`]: a message sent twice under one key is stored once.
+
+pub mod deadlines;
+pub mod gate;
+pub mod keys;
+pub mod outbox;
+pub mod rate;
+pub mod replies;
+pub mod roster;
+pub mod window;
