@@ -2,3 +2,4 @@
 
 pub mod append;
 pub mod cells;
+pub mod history;
