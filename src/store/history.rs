@@ -87,9 +87,8 @@ pub fn open(dir: &Path, options: HistoryOptions) -> Result<Opened, HistoryError>
     let files = scan::month_files(dir, &mut scan)?;
     let mut writer = HistoryWriter::new(dir);
     if let Some((month, path)) = files.last() {
-        if let Some(torn) = writer.resume(*month).map_err(|error| HistoryError::io("open", path, error))? {
-            scan.torn(torn);
-        }
+        let torn = writer.resume(*month).map_err(|error| HistoryError::io("open", path, error))?;
+        torn.into_iter().for_each(|torn| scan.torn(torn));
     }
     for (_, path) in &files {
         scan.read(path)?;

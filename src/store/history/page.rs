@@ -40,7 +40,7 @@ impl PagePlan {
     /// # Errors
     /// [`HistoryError`] when the disk gives errors and not one row can be read; one bad row is only reported.
     pub fn read(self) -> Result<PageRows, HistoryError> {
-        let (postings, mut more) = self.postings();
+        let (postings, beyond) = self.postings();
         let mut page = PageRows::default();
         let mut reader = RowReader::new();
         let mut unreadable = None;
@@ -58,8 +58,7 @@ impl PagePlan {
         if let (Some((segment, errno)), true) = (unreadable, page.rows.is_empty()) {
             return Err(HistoryError::io("read", PathBuf::from(segment.name()), errno.into()));
         }
-        more &= !(page.rows.is_empty() && !postings.is_empty());
-        page.more = more;
+        page.more = beyond && (!page.rows.is_empty() || postings.is_empty());
         Ok(page)
     }
 

@@ -468,4 +468,22 @@ proptest! {
             prop_assert!(!drives, "{text:?}");
         }
     }
+
+    #[test]
+    fn whatever_is_in_a_file_rows_can_be_added_behind_it(
+        content in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..300),
+            "[\n\r\",x0-9a-f\u{feff}]{0,300}".prop_map(String::into_bytes),
+        ],
+    ) {
+        let dir = dir();
+        fs::write(dir.path().join("2026-11.csv"), &content).expect("written");
+        let mut history = reopen(dir.path());
+        prop_assert_eq!(lobby_ids(&history), [] as [u64; 0]);
+        let id = MessageId::or_zero(history.last_id) + 1;
+        store(&mut history, &[lobby_row(id, "after all")]);
+        let history = reopen(dir.path());
+        prop_assert_eq!(lobby_ids(&history), [id]);
+        prop_assert_eq!(history.last_id, MessageId::new(id));
+    }
 }
