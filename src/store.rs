@@ -1,1 +1,3 @@
 //! The files: everything in the data directory is read and written here, and nowhere else.
+
+pub mod sessions;
