@@ -1,1 +1,2 @@
 //! The cast.
+pub mod messages;
