@@ -1,2 +1,4 @@
 //! The cast.
+
+pub mod console;
 pub mod messages;

@@ -99,6 +99,11 @@ impl LogControl {
         self.shared.on_console.swap(show, Ordering::Relaxed) != show
     }
 
+    /// Whether lines are shown on the console.
+    pub fn is_on_console(&self) -> bool {
+        self.shared.on_console.load(Ordering::Relaxed)
+    }
+
     /// Empties the log file. The answer comes when it is done.
     ///
     /// # Errors
