@@ -3,6 +3,11 @@
 //! A [`Config`] is what file, environment and options add up to, checked; nothing behind it asks again
 //! whether a number makes sense. All bounds live in [`Limits`], with their unit last in the name. Where the
 //! contract says that 0 lifts a limit, it does so here.
+//!
+//! [`load`] is where they come from, `settings` what each may be.
+
+pub mod load;
+mod settings;
 
 use std::path::PathBuf;
 
@@ -156,6 +161,46 @@ pub struct Limits {
     pub page_reads: usize,
     /// How long a stopping server waits for its clients to read what is theirs, in seconds.
     pub shutdown_seconds: u64,
+}
+
+/// A text is no `HOST:PORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a HOST:PORT, such as 127.0.0.1:7878, [::1]:7878 or localhost:0")]
+pub struct ListenError;
+
+/// Takes a `HOST:PORT` apart; an IPv6 address stands in brackets, which are not part of the host.
+///
+/// # Errors
+/// [`ListenError`] when there is no host, or no port from 0 to 65 535.
+pub fn parse_listen(text: &str) -> Result<(&str, u16), ListenError> {
+    let (host, port) = text.rsplit_once(':').ok_or(ListenError)?;
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_reads = match in_brackets {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        }
+    };
+    if !host_reads || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ListenError);
+    }
+    Ok((in_brackets.unwrap_or(host), port.parse().map_err(|_| ListenError)?))
+}
+
+impl Config {
+    /// The settings as a `veche.toml`.
+    ///
+    /// # Errors
+    /// A path that is not UTF-8; no configuration that was loaded has one.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// The log file.
+    pub fn log_file(&self) -> PathBuf {
+        self.server.log_file.clone().unwrap_or_else(|| self.server.data_dir.join("veche.log"))
+    }
 }
 
 impl Default for ServerConfig {

@@ -3,3 +3,5 @@
 pub mod append;
 pub mod cells;
 pub mod history;
+pub mod lock;
+pub mod sessions;

@@ -11,6 +11,7 @@
 
 pub mod auth;
 pub mod chat;
+pub mod console;
 pub mod operator;
 
 use std::sync::atomic::{AtomicU64, Ordering};

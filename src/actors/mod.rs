@@ -23,6 +23,7 @@
 
 pub mod auth;
 pub mod connection;
+pub mod console;
 pub mod directory;
 pub mod fanout;
 pub mod journal;

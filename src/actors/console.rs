@@ -1,0 +1,133 @@
+//! The ConsoleActor: the operator's commands, whether they were typed at the terminal or came through the
+//! control socket.
+//!
+//! - [`commands`]: the commands as a table, and how a line becomes one;
+//! - `execute`: doing one, by asking the actors that can, and putting the answer into words;
+//! - [`terminal`]: standard input, on a thread of its own;
+//! - [`printer`]: standard output, behind a queue.
+//!
+//! The actor lives on the system arbiter and does nothing itself: each command runs as a task, so that a slow
+//! one holds up no other, and a panic in one ends that command alone.
+
+pub mod commands;
+mod execute;
+pub mod printer;
+pub mod terminal;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
+
+use self::printer::Printer;
+use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban};
+use super::messages::console::RunCommand;
+use super::messages::operator::{
+    Announce, AskJournal, AskListener, AskOnline, AskRooms, SayAsServer, SetListening,
+};
+use crate::logging::LogControl;
+use crate::printable::lines;
+
+/// Whom the console asks, each by one kind of message, so that a test can stand in for any of them.
+#[derive(Clone)]
+pub struct ConsoleLinks {
+    /// The listener, for `stop listen` and `start listen`.
+    pub listening: Recipient<SetListening>,
+    /// The listener, for `status`.
+    pub listener: Recipient<AskListener>,
+    /// The directory, for `say TEXT`.
+    pub announce: Recipient<Announce>,
+    /// The directory, for `say #ROOM TEXT`.
+    pub say: Recipient<SayAsServer>,
+    /// The directory, for `who`.
+    pub online: Recipient<AskOnline>,
+    /// The directory, for `rooms`.
+    pub rooms: Recipient<AskRooms>,
+    /// The journal, for `status`.
+    pub journal: Recipient<AskJournal>,
+    /// The AuthActor, for `status`.
+    pub auth_status: Recipient<AuthStatus>,
+    /// The AuthActor, for `kick`.
+    pub kick: Recipient<Kick>,
+    /// The AuthActor, for `ban`.
+    pub ban: Recipient<Ban>,
+    /// The AuthActor, for `unban`.
+    pub unban: Recipient<Unban>,
+    /// The AuthActor, for `clear file`.
+    pub clear_accounts: Recipient<ClearAccounts>,
+    /// The log.
+    pub log: LogControl,
+    /// Standard output.
+    pub printer: Printer,
+    /// Makes the server stop, as SIGTERM does. It must not wait.
+    pub shutdown: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The operator's commands. See the module.
+pub struct ConsoleActor {
+    links: ConsoleLinks,
+    started: Instant,
+}
+
+impl ConsoleActor {
+    /// A console that asks these. Service messages go to its printer from now on, while they are shown.
+    pub fn new(links: ConsoleLinks) -> Self {
+        let printer = links.printer.clone();
+        links.log.set_console(Box::new(move |line| printer.print(line)));
+        ConsoleActor { links, started: Instant::now() }
+    }
+}
+
+impl Actor for ConsoleActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<RunCommand> for ConsoleActor {
+    type Result = ResponseFuture<Result<String, String>>;
+
+    fn handle(&mut self, RunCommand { line }: RunCommand, _: &mut Self::Context) -> Self::Result {
+        let (links, started) = (self.links.clone(), self.started);
+        let task = actix::spawn(async move {
+            let command = commands::parse(&line)?;
+            log::info!("the operator says: {}", line.trim());
+            execute::execute(command, &links, started).await
+        });
+        Box::pin(async move {
+            let failed = |_| Err("The command failed; the log says why.".to_owned());
+            let answer = task.await.unwrap_or_else(failed);
+            answer.map(|text| lines(&text).into_owned()).map_err(|text| lines(&text).into_owned())
+        })
+    }
+}
+
+/// From the server, with `do_send`, when it has restarted an actor that the console asks.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Relink(pub ConsoleLinks);
+
+impl Handler<Relink> for ConsoleActor {
+    type Result = ();
+
+    fn handle(&mut self, Relink(links): Relink, _: &mut Self::Context) {
+        self.links = links;
+    }
+}
+
+impl fmt::Debug for ConsoleLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleLinks").finish_non_exhaustive()
+    }
+}
+
+/// Says `listening on HOST:PORT` on standard output, at once: scripts wait for this line. An output that is
+/// closed is no fault.
+pub fn announce(address: &dyn fmt::Display) {
+    let mut output = io::stdout().lock();
+    let _ = writeln!(output, "listening on {address}").and_then(|()| output.flush()); // see above
+}
+
+#[cfg(test)]
+#[path = "console/console_tests.rs"]
+mod tests;

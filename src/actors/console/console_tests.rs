@@ -1,0 +1,210 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::{Addr, MessageResult};
+
+use super::*;
+use crate::actors::messages::auth::{AuthCounts, ClearedAccounts, OperatorError};
+use crate::actors::messages::operator::{JournalStatus, ListenerStatus, OnlineAccount};
+use crate::names::{MessageId, RoomName, Timestamp, UserName};
+use crate::protocol::{ErrorCode, Receipt};
+
+/// Stands in for every actor that the console asks.
+struct House {
+    told: Arc<Mutex<Vec<String>>>,
+    listening: bool,
+}
+
+impl Actor for House {
+    type Context = Context<Self>;
+}
+
+macro_rules! answers {
+    ($($message:ty => |$house:ident, $asked:ident| $answer:expr;)+) => {
+        $(impl Handler<$message> for House {
+            type Result = MessageResult<$message>;
+
+            fn handle(&mut self, $asked: $message, _: &mut Self::Context) -> Self::Result {
+                self.told.lock().unwrap().push(format!("{:?}", $asked));
+                let $house = self;
+                MessageResult($answer)
+            }
+        })+
+    };
+}
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+answers! {
+    SetListening => |house, asked| std::mem::replace(&mut house.listening, asked.0) != asked.0;
+    AskListener => |house, _asked| ListenerStatus {
+        addresses: vec!["127.0.0.1:7878".into()],
+        listening: house.listening,
+        connections: 3,
+    };
+    Announce => |_house, _asked| 2;
+    SayAsServer => |_house, asked| if asked.room.as_str() == "full" {
+        Err(ErrorCode::StorageUnavailable)
+    } else {
+        Ok(Receipt { id: MessageId::new(42).unwrap(), prev: None, at: Timestamp::now() })
+    };
+    AskOnline => |_house, _asked| vec![
+        OnlineAccount { name: user("alice"), sessions: 2 },
+        OnlineAccount { name: user("bob"), sessions: 1 },
+    ];
+    AskRooms => |_house, _asked| vec![(RoomName::parse("lobby").unwrap(), 1)];
+    AskJournal => |_house, _asked| JournalStatus {
+        messages: 7,
+        newest_id: 9,
+        waiting: 0,
+        fault: Some("no space\u{1b}[2J".into()),
+    };
+    AuthStatus => |_house, _asked| AuthCounts::default();
+    Kick => |_house, asked| if asked.name == user("nobody") {
+        Err(OperatorError::NoSuchAccount(asked.name))
+    } else {
+        Ok(1)
+    };
+    Ban => |_house, asked| if asked.name == user("panic") { panic!("as the test asks") } else { Ok(0) };
+    Unban => |_house, _asked| Ok(());
+    ClearAccounts => |_house, _asked| Ok(ClearedAccounts {
+        accounts: 3,
+        sessions: 2,
+        copy: "data/clients-2026-11-21T18-05-21Z.csv".into(),
+    });
+}
+
+struct Scene {
+    console: Addr<ConsoleActor>,
+    told: Arc<Mutex<Vec<String>>>,
+    stopped: Arc<AtomicBool>,
+    log: LogControl,
+    _place: tempfile::TempDir,
+}
+
+impl Scene {
+    fn set() -> Self {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let house = House { told: told.clone(), listening: true }.start();
+        let place = tempfile::tempdir().unwrap();
+        let log = crate::logging::start(&place.path().join("veche.log")).unwrap();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = stopped.clone();
+        let links = ConsoleLinks {
+            listening: house.clone().recipient(),
+            listener: house.clone().recipient(),
+            announce: house.clone().recipient(),
+            say: house.clone().recipient(),
+            online: house.clone().recipient(),
+            rooms: house.clone().recipient(),
+            journal: house.clone().recipient(),
+            auth_status: house.clone().recipient(),
+            kick: house.clone().recipient(),
+            ban: house.clone().recipient(),
+            unban: house.clone().recipient(),
+            clear_accounts: house.recipient(),
+            log: log.clone(),
+            printer: Printer::start().unwrap(),
+            shutdown: Arc::new(move || stop.store(true, Ordering::Relaxed)),
+        };
+        Scene { console: ConsoleActor::new(links).start(), told, stopped, log, _place: place }
+    }
+
+    async fn run(&self, line: &str) -> Result<String, String> {
+        self.console.send(RunCommand { line: line.into() }).await.expect("the console lives")
+    }
+
+    fn last_told(&self) -> String {
+        self.told.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+}
+
+#[actix::test]
+async fn each_command_says_what_it_did() {
+    let scene = Scene::set();
+    for (line, answer) in [
+        ("Stop Listen", "New connections wait from now on, until `start listen`; who is in stays in."),
+        ("stop listen", "New connections were waiting already."),
+        ("start listen", "Taking connections again, those that waited first."),
+        ("say hello all", "Told 2 sessions."),
+        ("say #lobby hello", "Said in #lobby, as message 42."),
+        ("kick Alice too loud", "Kicked alice: 1 session ended."),
+        ("ban alice", "Banned alice: 0 sessions ended."),
+        ("unban alice", "alice may log in again."),
+        ("who", "2 accounts online:\n  alice (2 sessions)\n  bob"),
+        ("rooms", "1 room:\n  #lobby (1 account)"),
+        (
+            "clear file",
+            "Emptied the account file: 3 accounts kept in data/clients-2026-11-21T18-05-21Z.csv; 2 sessions ended.",
+        ),
+    ] {
+        assert_eq!(scene.run(line).await.as_deref(), Ok(answer), "{line}");
+    }
+    assert!(!scene.stopped.load(Ordering::Relaxed));
+    assert!(scene.run("SHUTDOWN").await.is_ok());
+    assert!(scene.stopped.load(Ordering::Relaxed));
+}
+
+#[actix::test]
+async fn the_others_hear_what_was_typed() {
+    let scene = Scene::set();
+    let _ = scene.run("kick Alice too  loud").await;
+    assert_eq!(scene.last_told(), r#"Kick { name: "alice", why: Some("too  loud") }"#);
+    let _ = scene.run("say #Lobby =1+1").await;
+    assert_eq!(scene.last_told(), r#"SayAsServer { room: "lobby", text: MessageText("=1+1") }"#);
+}
+
+#[actix::test]
+async fn refusals_are_sentences() {
+    let scene = Scene::set();
+    let refused = scene.run("kick nobody").await.unwrap_err();
+    assert!(refused.contains("there is no account nobody"), "{refused}");
+    let refused = scene.run("say #full x").await.unwrap_err();
+    assert!(refused.starts_with("Not said in #full."), "{refused}");
+    assert!(scene.run("tea").await.is_err());
+    assert!(scene.told.lock().unwrap().len() == 2, "what is no command reaches nobody");
+}
+
+#[actix::test]
+async fn status_tells_of_all_and_drives_no_terminal() {
+    let scene = Scene::set();
+    let status = scene.run("status").await.unwrap();
+    for wanted in
+        ["127.0.0.1:7878 (taking connections)", "newest id 9", "no space\\u{1b}[2J", "2 accounts in 1 room"]
+    {
+        assert!(status.contains(wanted), "{wanted} in {status}");
+    }
+}
+
+#[actix::test]
+async fn help_names_every_command() {
+    let scene = Scene::set();
+    let help = scene.run("help").await.unwrap();
+    for entry in &commands::TABLE {
+        assert!(help.contains(entry.name) && help.contains(entry.help), "{}", entry.name);
+    }
+}
+
+#[actix::test]
+async fn the_log_is_shown_hidden_and_cleared() {
+    let scene = Scene::set();
+    assert!(scene.run("start log").await.unwrap().starts_with("Service messages are shown here from now on"));
+    assert!(scene.run("start log").await.unwrap().contains("already"));
+    assert!(scene.log.is_on_console());
+    assert!(scene.run("stop log").await.unwrap().contains("hidden here from now on"));
+    std::fs::write(scene.log.path(), "old\n").unwrap();
+    assert!(scene.run("clear log").await.unwrap().starts_with("Emptied "));
+    let text = std::fs::read_to_string(scene.log.path()).unwrap();
+    assert!(!text.contains("old"), "{text}");
+}
+
+#[actix::test]
+async fn an_actor_that_is_gone_means_that_the_server_stops() {
+    let scene = Scene::set();
+    let gone = scene.run("ban panic").await.unwrap_err();
+    assert_eq!(gone, "The server is stopping.");
+    assert_eq!(scene.run("who").await.unwrap_err(), "The server is stopping.");
+    assert!(scene.run("help").await.is_ok(), "the console lives on");
+}

@@ -1,0 +1,182 @@
+//! Standard output, behind a queue and a thread of its own, so that nobody else waits for whoever reads it.
+//!
+//! While a line is being typed at a terminal, text goes through the line editor, which puts it above that
+//! line. When the output is closed, what is printed is forgotten, and nothing else happens.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::time::Duration;
+
+use rustyline::ExternalPrinter;
+
+/// What may wait to be printed, in texts.
+const MAX_QUEUED_TEXTS: usize = 1_024;
+/// Clears a terminal's screen and what lies above it, and goes to the top.
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J\x1b[3J";
+
+/// The way to standard output; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Printer {
+    queue: SyncSender<Order>,
+}
+
+/// The line editor's own way of printing above the line that is being typed.
+pub(super) type AboveLine = Box<dyn ExternalPrinter + Send>;
+
+enum Order {
+    Text(String),
+    ClearScreen,
+    Through(Option<AboveLine>),
+    Flush(Sender<()>),
+}
+
+impl Printer {
+    /// Starts the thread; it ends with the last clone.
+    ///
+    /// # Errors
+    /// What the system says when there can be no more threads.
+    pub fn start() -> io::Result<Self> {
+        let terminal = io::stdout().is_terminal();
+        Self::writing_to(Box::new(io::stdout()), terminal)
+    }
+
+    fn writing_to(output: Box<dyn Write + Send>, terminal: bool) -> io::Result<Self> {
+        let (queue, orders) = mpsc::sync_channel(MAX_QUEUED_TEXTS);
+        let screen = Screen { output, terminal, closed: false, above_line: None };
+        std::thread::Builder::new().name("console output".into()).spawn(move || screen.run(&orders))?;
+        Ok(Printer { queue })
+    }
+
+    /// Prints one or more lines, newline added. Never waits: what finds the queue full is forgotten.
+    pub fn print(&self, text: &str) {
+        let _ = self.queue.try_send(Order::Text(format!("{text}\n"))); // see above
+    }
+
+    /// Like [`Printer::print`], but waits for room: for the thread that reads the commands.
+    pub fn print_patiently(&self, text: &str) {
+        let _ = self.queue.send(Order::Text(format!("{text}\n"))); // the thread lives as long as this
+    }
+
+    /// Clears the screen, where the output is one. Never waits.
+    pub fn clear_screen(&self) {
+        let _ = self.queue.try_send(Order::ClearScreen); // an unclear screen is no fault
+    }
+
+    /// From now on prints above the line that is being typed, or straight out again.
+    pub(super) fn print_through(&self, above_line: Option<AboveLine>) {
+        let _ = self.queue.send(Order::Through(above_line)); // the thread lives as long as this
+    }
+
+    /// Waits until what was printed before is out, but not longer than `patience`. Answers whether it is.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let (answer, answered) = mpsc::channel();
+        self.queue.try_send(Order::Flush(answer)).is_ok() && answered.recv_timeout(patience).is_ok()
+    }
+}
+
+struct Screen {
+    output: Box<dyn Write + Send>,
+    terminal: bool,
+    /// Whether the output is closed; it stays so.
+    closed: bool,
+    above_line: Option<AboveLine>,
+}
+
+impl Screen {
+    fn run(mut self, orders: &Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Text(text) => self.show(text),
+                Order::ClearScreen if self.terminal => self.show(CLEAR_SCREEN.into()),
+                Order::ClearScreen => {}
+                Order::Through(above_line) => self.above_line = above_line,
+                Order::Flush(answer) => {
+                    let _ = answer.send(()); // whoever asked may have lost patience
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, text: String) {
+        if let Some(editor) = &mut self.above_line {
+            if editor.print(text.clone()).is_ok() {
+                return;
+            }
+            self.above_line = None;
+        }
+        if !self.closed {
+            let written = self.output.write_all(text.as_bytes()).and_then(|()| self.output.flush());
+            self.closed = written.is_err();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Pipe(Sender<String>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.0.send(text).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn texts_come_out_in_order() {
+        let (pipe, reader) = mpsc::channel();
+        let printer = Printer::writing_to(Box::new(Pipe(pipe)), false).unwrap();
+        printer.print("one");
+        printer.clear_screen();
+        printer.print_patiently("two\nthree");
+        assert!(printer.flush(PATIENCE));
+        assert_eq!(
+            reader.try_iter().collect::<String>(),
+            "one\ntwo\nthree\n",
+            "a pipe has no screen to clear"
+        );
+    }
+
+    #[test]
+    fn a_closed_output_is_survived() {
+        let (pipe, reader) = mpsc::channel();
+        drop(reader);
+        let printer = Printer::writing_to(Box::new(Pipe(pipe)), true).unwrap();
+        for _ in 0..10_000 {
+            printer.print("nobody reads this");
+        }
+        printer.clear_screen();
+        printer.print_patiently("nor this");
+        assert!(printer.flush(PATIENCE));
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_holds_nobody_up() {
+        struct Stuck(Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = mpsc::channel();
+        let printer = Printer::writing_to(Box::new(Stuck(stuck)), false).unwrap();
+        for _ in 0..10 * MAX_QUEUED_TEXTS {
+            printer.print("x");
+        }
+        assert!(!printer.flush(Duration::ZERO));
+        drop(release);
+    }
+}

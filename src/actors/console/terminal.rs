@@ -1,0 +1,293 @@
+//! Standard input, read on a thread of its own.
+//!
+//! At a terminal that is the line editor, with its history and completion; from a pipe, line by line. Either
+//! way one command is answered before the next is read, and the end of the input ends the thread alone: the
+//! server stays up, and `veche ctl` still reaches it.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actix::{MailboxError, Recipient};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{Config, Context, Editor, Helper};
+
+use super::commands::{self, Command, TABLE};
+use super::printer::Printer;
+use crate::actors::messages::console::RunCommand;
+
+/// The longest line from a pipe, in bytes; a longer one is told and skipped.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+/// What the history keeps, in lines.
+const MAX_HISTORY_LINES: usize = 500;
+/// How long the next prompt waits for what was printed before it.
+const PROMPT_PATIENCE: Duration = Duration::from_millis(200);
+/// How often a server in the background of its shell looks whether it has come to the front.
+const BACKGROUND_POLL: Duration = Duration::from_secs(1);
+
+/// The console's hold on the terminal. Dropped when the server ends, it puts the terminal back to how it
+/// was found: the thread may be in the middle of a line that nobody will finish.
+#[must_use = "the terminal is put back when this is dropped"]
+pub struct Terminal {
+    found: Option<Termios>,
+    printer: Printer,
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.printer.flush(PROMPT_PATIENCE);
+        let Some(found) = &self.found else { return };
+        // A terminal that is gone cannot be put back, and nobody sees it.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, found);
+        let _ = io::stdout().write_all(b"\r\n");
+    }
+}
+
+/// Starts to read commands for the console from standard input, answered on `printer`. What is typed at a
+/// terminal is remembered in the file `history`.
+///
+/// # Errors
+/// What the system says when there can be no more threads.
+pub fn start(console: Recipient<RunCommand>, printer: Printer, history: PathBuf) -> io::Result<Terminal> {
+    let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let found = if at_terminal { tcgetattr(io::stdin()).ok() } else { None };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let output = printer.clone();
+    let run = move |line: &str| {
+        let asked = console.send(RunCommand { line: line.to_owned() });
+        match runtime.block_on(asked) {
+            Ok(answer) => answer,
+            Err(MailboxError::Closed | MailboxError::Timeout) => Err("The server is stopping.".into()),
+        }
+    };
+    std::thread::Builder::new().name("console input".into()).spawn(move || {
+        let mut session = Session { run, printer: &output };
+        match at_terminal.then(|| editor(&history)).flatten() {
+            Some(editor) => session.edit_lines(editor, &history),
+            None => session.read_lines(&mut io::stdin().lock()),
+        }
+    })?;
+    Ok(Terminal { found, printer })
+}
+
+/// One reading of the input, to its end.
+struct Session<'a, R> {
+    run: R,
+    printer: &'a Printer,
+}
+
+impl<R: FnMut(&str) -> Result<String, String>> Session<'_, R> {
+    /// A pipe, or a terminal that cannot move its cursor.
+    fn read_lines(&mut self, input: &mut impl BufRead) {
+        let mut line = Vec::new();
+        loop {
+            wait_for_foreground();
+            match read_line(input, &mut line) {
+                Ok(Line::Whole) => {
+                    if self.does_more_after(&String::from_utf8_lossy(&line)) {
+                        continue;
+                    }
+                    return;
+                }
+                Ok(Line::TooLong) => {
+                    self.printer.print_patiently(&format!(
+                        "This line is longer than {MAX_LINE_BYTES} bytes and was skipped."
+                    ));
+                }
+                Ok(Line::End) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(BACKGROUND_POLL)
+                }
+                Err(error) => {
+                    log::warn!("standard input cannot be read any more ({error}); use `veche ctl`");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn edit_lines(&mut self, mut editor: LineEditor, history: &Path) {
+        if let Ok(above_line) = editor.create_external_printer() {
+            self.printer.print_through(Some(Box::new(above_line)));
+        }
+        loop {
+            self.printer.flush(PROMPT_PATIENCE);
+            wait_for_foreground();
+            let goes_on = match editor.readline("veche> ") {
+                Ok(line) => {
+                    remember(&mut editor, line.trim(), history);
+                    self.does_more_after(&line)
+                }
+                Err(ReadlineError::Interrupted) => self.does_more_after("shutdown"),
+                Err(ReadlineError::Eof) => {
+                    self.printer
+                        .print_patiently("The console is closed; the server runs on. Use `veche ctl`.");
+                    false
+                }
+                Err(ReadlineError::Signal(_)) => true,
+                Err(error) => {
+                    log::warn!("the terminal cannot be read any more ({error}); use `veche ctl`");
+                    false
+                }
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        self.printer.print_through(None);
+    }
+
+    /// Does what the line says and prints the answer. Answers whether there is anything to read after it.
+    fn does_more_after(&mut self, line: &str) -> bool {
+        if line.trim().is_empty() {
+            return true;
+        }
+        let answer = (self.run)(line);
+        let stops = answer.is_ok() && commands::parse(line) == Ok(Command::Shutdown);
+        self.printer.print_patiently(&answer.unwrap_or_else(|problem| problem));
+        !stops
+    }
+}
+
+enum Line {
+    Whole,
+    TooLong,
+    End,
+}
+
+/// Reads a line, its newline taken away.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+    line.clear();
+    let mut too_long = false;
+    loop {
+        let (used, ended) = match input.fill_buf() {
+            Ok([]) if too_long => return Ok(Line::TooLong),
+            Ok([]) if line.is_empty() => return Ok(Line::End),
+            Ok([]) => return Ok(Line::Whole),
+            Ok(bytes) => {
+                let end = bytes.iter().position(|byte| *byte == b'\n');
+                let part = &bytes[..end.unwrap_or(bytes.len())];
+                too_long |= line.len() + part.len() > MAX_LINE_BYTES;
+                if !too_long {
+                    line.extend_from_slice(part);
+                }
+                (end.map_or(bytes.len(), |end| end + 1), end.is_some())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        input.consume(used);
+        if ended {
+            return Ok(if too_long { Line::TooLong } else { Line::Whole });
+        }
+    }
+}
+
+type LineEditor = Editor<Completion, FileHistory>;
+
+fn editor(history: &Path) -> Option<LineEditor> {
+    let config = Config::builder().auto_add_history(false).bracketed_paste(false);
+    let config = config.max_history_size(MAX_HISTORY_LINES).ok()?.build();
+    let mut editor = Editor::with_config(config).ok()?;
+    editor.set_helper(Some(Completion));
+    let _ = editor.load_history(history); // a history that is not there yet is an empty one
+    Some(editor)
+}
+
+fn remember(editor: &mut LineEditor, line: &str, history: &Path) {
+    if !line.is_empty() && editor.add_history_entry(line).unwrap_or(false) {
+        let _ = editor.append_history(history); // a line that is forgotten is no fault
+    }
+}
+
+/// A process in the background of its shell that reads the terminal is stopped by the system, and a server
+/// must not be: so it does not read before it has come to the front.
+fn wait_for_foreground() {
+    let own = rustix::process::getpgrp();
+    while tcgetpgrp(io::stdin()).is_ok_and(|front| front != own) {
+        std::thread::sleep(BACKGROUND_POLL);
+    }
+}
+
+/// Completes the names of the commands.
+struct Completion;
+
+impl Completer for Completion {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok((0, completions(line.get(..pos).unwrap_or(line))))
+    }
+}
+
+impl Hinter for Completion {
+    type Hint = String;
+}
+
+impl Highlighter for Completion {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Borrowed(hint)
+    }
+}
+
+impl Validator for Completion {}
+impl Helper for Completion {}
+
+fn completions(typed: &str) -> Vec<String> {
+    let typed = typed.trim_start().to_lowercase();
+    let names = TABLE.iter().filter(|entry| !entry.name.contains('#') && entry.name.starts_with(&typed));
+    names
+        .map(|entry| if entry.arguments.is_empty() { entry.name.into() } else { format!("{} ", entry.name) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands_run(input: &[u8]) -> Vec<String> {
+        let printer = Printer::start().unwrap();
+        let mut run = Vec::new();
+        let done = |line: &str| {
+            run.push(line.to_owned());
+            if line.starts_with("bad") { Err(String::new()) } else { Ok(String::new()) }
+        };
+        Session { run: done, printer: &printer }.read_lines(&mut io::Cursor::new(input));
+        run
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end() {
+        assert_eq!(commands_run(b"who\n\n  \nbad\r\nstatus"), ["who", "bad\r", "status"]);
+        assert_eq!(commands_run(b""), Vec::<String>::new());
+        assert_eq!(commands_run(b"\xff\n"), ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn nothing_is_read_after_shutdown() {
+        assert_eq!(commands_run(b"SHUTDOWN\nwho\n"), ["SHUTDOWN"]);
+        assert_eq!(commands_run(b"shutdown now\nwho\n"), ["shutdown now", "who"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_skipped_not_kept() {
+        let mut input = vec![b'x'; 3 * MAX_LINE_BYTES];
+        input.extend_from_slice(b"\nwho\n");
+        assert_eq!(commands_run(&input), ["who"]);
+    }
+
+    #[test]
+    fn commands_are_completed() {
+        assert_eq!(completions("st"), ["status", "stop listen", "start listen", "stop log", "start log"]);
+        assert_eq!(completions("START l"), ["start listen", "start log"]);
+        assert_eq!(completions("kic"), ["kick "]);
+        assert_eq!(completions("zzz"), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,193 @@
+//! The command line of `veche`: what can be typed, and what it asks for.
+//!
+//! [`parse`] turns arguments into an [`Invocation`]: the settings that they override, and one [`Task`].
+//! `src/main.rs` does the task. Environment variables are not read here but in
+//! [`Overrides::from_environment`], so that each layer of settings stays apart from the next.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser};
+
+use crate::config::load::Overrides;
+use crate::printable::lines;
+
+/// How the program ends, as a shell sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well: 0.
+    Success,
+    /// An error at start, or a command that was refused: 1, with a sentence on standard error.
+    Failure,
+    /// Wrong arguments: 2.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// What the arguments ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The settings that they override.
+    pub overrides: Overrides,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Run the server.
+    Serve,
+    /// Show the effective settings.
+    PrintConfig,
+}
+
+/// A chat server built of actors: one binary, no database, nothing acknowledged is ever lost.
+///
+/// Runs the server in the foreground, with its console on standard input.
+#[derive(Debug, Parser)]
+#[command(name = "veche", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Typed {
+    #[command(flatten)]
+    options: Options,
+
+    /// Print the effective settings as TOML, ready to be saved as veche.toml, and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  veche                                  everything on its defaults, at 127.0.0.1:7878
+  veche --listen 0.0.0.0:7878 --strict-port --data-dir /var/lib/veche
+  veche --set limits.messages_per_second=0 --set journal.durability=os
+  veche --print-config > veche.toml
+
+Each setting comes from its option, else the environment, else the file, else its default. VECHE_SET holds \
+several KEY=VALUE, separated by commas or newlines. VECHE_LOG chooses what is logged (error, warn, info, \
+debug, trace).
+
+Exit status: 0 after a shutdown, 1 on an error at start, 2 on wrong arguments.";
+
+/// What every way to call veche understands.
+#[derive(Debug, Clone, Args)]
+struct Options {
+    /// The configuration file, in TOML [env: VECHE_CONFIG] [default: veche.toml, where there is one]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// The folder of accounts, sessions, history, key, log and control socket [env: VECHE_DATA_DIR]
+    /// [default: data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+
+    /// Where to listen; port 0 takes any free one [env: VECHE_LISTEN] [default: 127.0.0.1:7878]
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    listen: Option<String>,
+
+    /// A busy port is an error; without this, up to 100 following ports are tried. Use it for services, so
+    /// that nobody can sit on the port and collect passwords [env: VECHE_STRICT_PORT]
+    #[arg(long, global = true)]
+    strict_port: bool,
+
+    /// The log file [env: VECHE_LOG_FILE] [default: DATA_DIR/veche.log]
+    #[arg(long, value_name = "FILE", global = true)]
+    log_file: Option<PathBuf>,
+
+    /// Override one setting of the configuration file; may be given several times [env: VECHE_SET]
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+impl From<Options> for Overrides {
+    fn from(options: Options) -> Self {
+        Overrides {
+            config: options.config,
+            data_dir: options.data_dir,
+            listen: options.listen,
+            strict_port: options.strict_port.then_some(true),
+            log_file: options.log_file,
+            set: options.set,
+        }
+    }
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// How to end when there is nothing to do: after `--help` and `--version`, which are answered on standard
+/// output, and after wrong arguments, which are told on standard error.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
+    let typed = Typed::try_parse_from(arguments).map_err(|error| {
+        let _ = error.print(); // a closed output is no reason to end differently
+        if error.use_stderr() { Exit::Usage } else { Exit::Success }
+    })?;
+    let task = if typed.print_config { Task::PrintConfig } else { Task::Serve };
+    Ok(Invocation { overrides: typed.options.into(), task })
+}
+
+/// Writes a text to standard output, which may be closed.
+pub fn print(text: &str) {
+    let mut output = io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush()); // nobody reads: nobody misses it
+}
+
+/// Tells an error on standard error, which may be closed, in one sentence.
+pub fn complain(error: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "veche: {}", lines(&error.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parsed(line: &str) -> Result<Invocation, Exit> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_said_means_to_serve_on_the_defaults() {
+        let invocation = parsed("veche").unwrap();
+        assert_eq!(invocation, Invocation { overrides: Overrides::default(), task: Task::Serve });
+    }
+
+    #[test]
+    fn options_become_overrides() {
+        let overrides = parsed(
+            "veche --config a.toml --data-dir d --listen [::1]:0 --strict-port --log-file l --set a.b=1 --set c.d=x=y",
+        )
+        .unwrap()
+        .overrides;
+        assert_eq!(overrides.listen.as_deref(), Some("[::1]:0"));
+        assert_eq!(overrides.strict_port, Some(true));
+        assert_eq!(overrides.set, ["a.b=1", "c.d=x=y"]);
+        assert_eq!(parsed("veche --print-config").unwrap().task, Task::PrintConfig);
+    }
+
+    #[test]
+    fn wrong_arguments_end_with_their_own_status() {
+        for line in ["veche --samovar", "veche brew", "veche --listen", "veche --set"] {
+            assert_eq!(parsed(line).unwrap_err(), Exit::Usage, "{line}");
+        }
+        assert_eq!(parsed("veche --help").unwrap_err(), Exit::Success);
+        assert_eq!(parsed("veche --version").unwrap_err(), Exit::Success);
+    }
+}

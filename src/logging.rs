@@ -1,0 +1,140 @@
+//! Service messages: what the server does, for the operator, in a file of lines.
+//!
+//! The rest of the crate says `log::info!` and is never held up by it: a line is put into a bounded queue,
+//! and a thread of its own writes it (see [`writer`]). A line that finds the queue full is dropped and
+//! counted. Every line looks like
+//!
+//! ```text
+//! 2026-11-21T18:05:21.311Z INFO  session  alice logged in from 192.0.2.7
+//! ```
+//!
+//! and goes through [`crate::printable::one_line`] as a whole, so that no input can forge a line or drive the
+//! terminal of whoever reads it.
+
+pub mod writer;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use env_logger::{Builder, Target};
+use log::{LevelFilter, Record};
+
+pub use writer::{LogControl, LogError};
+
+use crate::names::Timestamp;
+use crate::printable::one_line;
+
+/// The longest line, in bytes; the rest of a longer one is cut off.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+
+/// Opens the log file (made with mode 0600) and sends every `log` message of the process there. What is
+/// written follows `VECHE_LOG`, else `RUST_LOG` (such as `debug` or `warn,veche::actors=trace`), else `info`.
+///
+/// A second call in one process opens another file, but the messages keep going to the first.
+///
+/// # Errors
+/// [`LogError`] when the file cannot be opened.
+pub fn start(path: &Path) -> Result<LogControl, LogError> {
+    let control = writer::open(path)?;
+    let mut builder = Builder::new();
+    builder.filter_level(LevelFilter::Info);
+    // The line editor would tell every key that is typed.
+    builder.filter_module("rustyline", LevelFilter::Off);
+    if let Some(filters) = filters() {
+        builder.parse_filters(&filters);
+    }
+    builder.format(|buffer, record| writeln!(buffer, "{}", line_of(Timestamp::now(), record)));
+    builder.target(Target::Pipe(Box::new(Queue(control.clone()))));
+    let _ = builder.try_init(); // an error means that there is a logger already, which stays
+    Ok(control)
+}
+
+/// Makes panics show in the log, as errors of one line, besides standard error.
+pub fn log_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        log::error!("panic: {panic}");
+        before(panic);
+    }));
+}
+
+fn filters() -> Option<String> {
+    let named = |name| std::env::var(name).ok().filter(|filters| !filters.trim().is_empty());
+    named("VECHE_LOG").or_else(|| named("RUST_LOG"))
+}
+
+fn line_of(at: Timestamp, record: &Record<'_>) -> String {
+    let text = record.args().to_string();
+    let mut line = format!("{at} {:<5} {:<8} {}", record.level(), who(record.target()), one_line(&text));
+    if line.len() > MAX_LINE_BYTES {
+        let end = (0..=MAX_LINE_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+/// The part of the server that speaks: `session` for `veche::actors::session::login`. Another crate goes by
+/// its whole target.
+fn who(target: &str) -> &str {
+    let Some(path) = target.strip_prefix("veche::") else { return target };
+    let mut parts = path.split("::");
+    match (parts.next(), parts.next()) {
+        (Some("actors" | "store" | "chat" | "protocol"), Some(name)) => name,
+        (Some(name), _) => name,
+        (None, _) => target,
+    }
+}
+
+/// env_logger's way to the writer: it hands over one whole line at a time.
+struct Queue(LogControl);
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.queue_line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Level;
+
+    fn line(target: &str, text: &str) -> String {
+        let at = Timestamp::from_millis(1_795_284_321_311);
+        let record = |args: std::fmt::Arguments<'_>| {
+            line_of(at, &Record::builder().level(Level::Info).target(target).args(args).build())
+        };
+        record(format_args!("{text}"))
+    }
+
+    #[test]
+    fn a_line_has_its_form() {
+        assert_eq!(
+            line("veche::actors::session::login", "alice logged in"),
+            "2026-11-21T18:05:21.311Z INFO  session  alice logged in"
+        );
+        assert_eq!(line("veche::server", "ready"), "2026-11-21T18:05:21.311Z INFO  server   ready");
+        assert_eq!(line("actix_rt", "x"), "2026-11-21T18:05:21.311Z INFO  actix_rt x");
+    }
+
+    #[test]
+    fn no_text_forges_a_line_or_drives_a_terminal() {
+        let line = line("veche::x", "a\n2026-11-21T18:05:21.311Z INFO  x  forged \u{1b}[2J \u{202e}");
+        assert!(
+            line.ends_with("a\\n2026-11-21T18:05:21.311Z INFO  x  forged \\u{1b}[2J \\u{202e}"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let line = line("veche::x", &"ж".repeat(MAX_LINE_BYTES));
+        assert!(line.len() <= MAX_LINE_BYTES + '…'.len_utf8() && line.ends_with("ж…"), "{}", line.len());
+    }
+}

@@ -1,0 +1,72 @@
+//! "Did you mean …?": the known word that is nearest to one that was mistyped.
+
+/// The longest word that is compared, in characters; a longer one is no slip of the finger.
+const MAX_CHARS: usize = 64;
+
+/// The known word with the smallest edit distance to `word`, ignoring case, or `None` when even that one is
+/// too far away to have been meant (more than a third of its length, and more than two edits).
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word: Vec<char> = word.to_lowercase().chars().take(MAX_CHARS + 1).collect();
+    if word.is_empty() || word.len() > MAX_CHARS {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|candidate| (edit_distance(&word, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(2))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other (optimal
+/// string alignment).
+fn edit_distance(from: &[char], to: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    for (row, from_char) in from.iter().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, to_char) in to.iter().enumerate() {
+            let replaced = above[column] + usize::from(from_char != to_char);
+            let mut best = replaced.min(above[column + 1] + 1).min(current[column] + 1);
+            let swapped = row > 0 && column > 0 && from_char == &to[column - 1] && &from[row - 1] == to_char;
+            if swapped {
+                best = best.min(before[column - 1] + 1);
+            }
+            current.push(best);
+        }
+        before = std::mem::replace(&mut above, current);
+    }
+    above[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: [&str; 4] = ["shutdown", "status", "stop listen", "who"];
+
+    #[test]
+    fn slips_of_the_finger_find_their_word() {
+        assert_eq!(nearest("shutdwon", WORDS), Some("shutdown"));
+        assert_eq!(nearest("STATSU", WORDS), Some("status"));
+        assert_eq!(nearest("stop lisen", WORDS), Some("stop listen"));
+        assert_eq!(nearest("hwo", WORDS), Some("who"));
+    }
+
+    #[test]
+    fn what_is_far_from_everything_finds_nothing() {
+        assert_eq!(nearest("balalaika", WORDS), None);
+        assert_eq!(nearest("", WORDS), None);
+        assert_eq!(nearest(&"s".repeat(100_000), WORDS), None);
+    }
+
+    #[test]
+    fn distances_are_those_of_the_textbook() {
+        let distance =
+            |a: &str, b: &str| edit_distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>());
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+    }
+}
