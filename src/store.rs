@@ -1,4 +1,5 @@
 //! The files: everything in the data directory is read and written here, and nowhere else.
 
+pub mod accounts;
 pub mod append;
 pub mod sessions;
