@@ -1,6 +1,8 @@
 //! Veche, a chat server built of actors.
 #[cfg(feature = "server")]
 pub mod actors;
+#[cfg(feature = "server")]
+pub mod chat;
 pub mod codec;
 #[cfg(feature = "server")]
 pub mod config;
