@@ -5,13 +5,16 @@
 //! - [`replies`]: the replies of a connection leave in the order of its requests;
 //! - [`deadlines`]: what takes too long;
 //! - [`outbox`]: what waits to be written to one socket, and when that is too much;
-//! - [`rate`]: how fast is too fast;
+//! - [`rate`]: how fast is too fast; [`budget`]: how much of something may be done in a time;
+//! - [`login`]: who may try a password, and what a person is told;
 //! - [`roster`]: who is in a room; [`window`]: its newest messages, and the page that someone who joins gets;
 //! - [`keys`]: a message sent twice under one key is stored once.
 
+pub mod budget;
 pub mod deadlines;
 pub mod gate;
 pub mod keys;
+pub mod login;
 pub mod outbox;
 pub mod rate;
 pub mod replies;
