@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 
 use super::messages::auth::AccountInfo;
 use super::messages::chat::{
-    Admit, Answer, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, Proclaim, Retire,
-    RoomCount, Route, SayByOperator, SetRoute, Tell,
+    Admit, Answer, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, Proclaim,
+    Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
 };
 use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer};
 use super::messages::{ConnectionId, RoomId, Ticket};

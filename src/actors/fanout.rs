@@ -104,7 +104,7 @@ impl FanoutActor {
         let Some(connection) = self.connections.get(&reply_to.connection) else { return };
         connection.answer_with(reply_to.ticket, |reference| match receipt.outcome {
             Ok(receipt) => encode::receipt(receipt, reference),
-            Err((code, retry_after_ms)) => encode::error(code, code.sentence(), retry_after_ms, reference),
+            Err(refused) => encode::error(refused.code, refused.text, refused.retry_after_ms, reference),
         });
         self.unwritten.push(Rc::clone(connection));
     }
@@ -322,13 +322,13 @@ impl Handler<Adopt> for FanoutActor {
 
     fn handle(&mut self, adopt: Adopt, _: &mut Context<Self>) {
         let Some(around) = &self.around else {
-            error!("fanout: a connection came before the thread was ready; it is dropped");
+            error!("a connection came before the thread was ready; it is dropped");
             return;
         };
         let stream = match TcpStream::from_std(adopt.stream) {
             Ok(stream) => stream,
             Err(why) => {
-                warn!("fanout: the connection from {} could not be taken over: {why}", adopt.peer);
+                warn!("the connection from {} could not be taken over: {why}", adopt.peer);
                 around.listener.do_send(super::messages::chat::Closed {
                     peer: adopt.peer,
                     refused: adopt.refused.is_some(),

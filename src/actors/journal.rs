@@ -21,7 +21,7 @@ use log::{error, info, warn};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::messages::chat::{
-    Append, Author, Drain, Outcome, PageOfMessages, ReadPage, Route, SetRoute, Settled, Verdict,
+    Append, Author, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled, Verdict,
 };
 use super::messages::operator::{AskJournal, JournalStatus};
 use super::room::{encoded, receipt_of};
@@ -61,7 +61,6 @@ pub struct JournalActor {
     batch: Vec<Waiting>,
     routes: HashMap<Route, Recipient<Settled>>,
     next_id: u64,
-    messages: u64,
     newest_id: Arc<AtomicU64>,
     fault: Option<String>,
     page_reads: Arc<Semaphore>,
@@ -91,7 +90,6 @@ impl JournalActor {
             _ => 0,
         };
         JournalActor {
-            messages: opened.index.rows(),
             index: opened.index,
             writer: None,
             opened_writer: Some(opened.writer),
@@ -120,10 +118,10 @@ impl JournalActor {
     fn take(&mut self, append: Append) {
         let waiting = Waiting { route: append.route, author: append.author };
         if self.closed {
-            return self.tell(waiting, refused(ErrorCode::ShuttingDown, None));
+            return self.tell(waiting, Verdict::Refused(ErrorCode::ShuttingDown.into()));
         }
         if self.queue.len() >= self.config.limits.journal_queue_messages {
-            return self.tell(waiting, refused(ErrorCode::RateLimited, Some(RETRY_QUEUE_MS)));
+            return self.tell(waiting, refused_for(ErrorCode::RateLimited, RETRY_QUEUE_MS));
         }
         let Some(key) = &append.key else {
             self.queue.push_back(append);
@@ -134,7 +132,10 @@ impl JournalActor {
             Offer::First(_) => self.queue.push_back(append),
             Offer::Stored(waiting, receipt) => self.tell(waiting, Verdict::Known(receipt)),
             Offer::Waits => {}
-            Offer::Conflict(waiting) => self.tell(waiting, refused(ErrorCode::BadRequest, None)),
+            Offer::Conflict(waiting) => {
+                let text = "This key stands for another message of yours.";
+                self.tell(waiting, Verdict::Refused(Refused { text, ..ErrorCode::BadRequest.into() }));
+            }
         }
     }
 
@@ -165,7 +166,7 @@ impl JournalActor {
         let mut rows = Vec::with_capacity(count);
         for append in self.queue.drain(..count) {
             let Some(id) = MessageId::new(self.next_id) else {
-                error!("journal: all ids up to 2^53 - 1 are used; nothing more can be stored");
+                error!("all ids up to 2^53 - 1 are used; nothing more can be stored");
                 continue;
             };
             self.next_id += 1;
@@ -189,24 +190,23 @@ impl JournalActor {
     /// A batch is stored, or is not.
     fn committed(&mut self, committed: Committed) {
         for notice in committed.notices {
-            error!("journal: {notice}");
+            error!("{notice}");
         }
         let waiting = std::mem::take(&mut self.batch);
         match committed.result {
-            Ok(positions) => self.stored(waiting, committed.rows, &positions),
+            Ok(positions) => self.stored(waiting, committed.rows, positions),
             Err(why) => self.not_stored(waiting, &committed.rows, &why),
         }
     }
 
-    fn stored(&mut self, waiting: Vec<Waiting>, rows: Vec<Row>, positions: &[Position]) {
+    fn stored(&mut self, waiting: Vec<Waiting>, rows: Vec<Row>, positions: Vec<Position>) {
         if let Some(fault) = self.fault.take() {
-            info!("journal: storing works again, after: {fault}");
+            info!("storing works again, after: {fault}");
         }
         let now = self.now();
         let mut settled = Batch::default();
         for ((waiting, row), position) in waiting.into_iter().zip(rows).zip(positions) {
-            self.index.record(&row, *position);
-            self.messages += 1;
+            self.index.record(&row, position);
             self.newest_id.store(row.id.get(), Ordering::Relaxed);
             if let Some(key) = &row.key {
                 let receipt = receipt_of(&row);
@@ -221,12 +221,12 @@ impl JournalActor {
 
     fn not_stored(&mut self, waiting: Vec<Waiting>, rows: &[Row], why: &CommitError) {
         if self.fault.is_none() {
-            error!("journal: {} messages were refused: {why}", rows.len());
+            error!("{} messages were refused: {why}", rows.len());
         }
         self.fault = Some(why.to_string());
         let now = self.now();
         let mut settled = Batch::default();
-        let verdict = || refused(ErrorCode::StorageUnavailable, Some(RETRY_STORAGE_MS));
+        let verdict = || refused_for(ErrorCode::StorageUnavailable, RETRY_STORAGE_MS);
         for (waiting, row) in waiting.into_iter().zip(rows) {
             if let Some(key) = &row.key {
                 for twin in self.keys.settle(&row.from, key, None, now) {
@@ -277,8 +277,8 @@ impl Batch {
     }
 }
 
-fn refused(code: ErrorCode, retry_after_ms: Option<u64>) -> Verdict {
-    Verdict::Refused { code, retry_after_ms }
+fn refused_for(code: ErrorCode, retry_after_ms: u64) -> Verdict {
+    Verdict::Refused(Refused { retry_after_ms: Some(retry_after_ms), ..code.into() })
 }
 
 /// The list that a message's `prev` looks back in.
@@ -298,7 +298,7 @@ impl Actor for JournalActor {
             match Writer::start(history, durability, ctx.address().recipient()) {
                 Ok(writer) => self.writer = Some(writer),
                 Err(why) => {
-                    error!("journal: the writer thread could not be started: {why}");
+                    error!("the writer thread could not be started: {why}");
                     self.fault = Some(why.to_string());
                     self.closed = true;
                 }
@@ -370,11 +370,11 @@ impl Handler<ReadPage> for JournalActor {
             let result: Result<_, crate::store::history::HistoryError> =
                 read.await.map_err(|_| ErrorCode::Internal)?;
             let (page, damage) = result.map_err(|why| {
-                error!("journal: a page could not be read: {why}");
+                error!("a page could not be read: {why}");
                 ErrorCode::StorageUnavailable
             })?;
             for damage in damage {
-                warn!("journal: {damage}");
+                warn!("{damage}");
             }
             Ok(page)
         })
@@ -386,7 +386,7 @@ impl Handler<AskJournal> for JournalActor {
 
     fn handle(&mut self, _: AskJournal, _: &mut Context<Self>) -> Self::Result {
         actix::MessageResult(JournalStatus {
-            messages: self.messages,
+            messages: self.index.rows(),
             newest_id: self.newest_id.load(Ordering::Relaxed),
             waiting: self.queue.len() + self.batch.len(),
             fault: self.fault.clone(),

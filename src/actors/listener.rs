@@ -102,7 +102,7 @@ impl ListenerActor {
                 // The connection was gone before it was taken.
                 Poll::Ready(Err(why)) if is_about_one_connection(&why) => *turns -= 1,
                 Poll::Ready(Err(why)) => {
-                    warn!("listener: cannot take connections ({why}); trying again in {BACK_OFF:?}");
+                    warn!("cannot take connections ({why}); trying again in {BACK_OFF:?}");
                     let mut back_off = Box::pin(sleep(BACK_OFF));
                     // Polled once, so that it wakes this loop.
                     if back_off.as_mut().poll(task).is_pending() {
@@ -122,7 +122,7 @@ impl ListenerActor {
                 *self.by_address.entry(address_group(peer.ip())).or_default() += 1;
             }
             Some(code) => {
-                info!("listener: {peer} may not stay: {code}");
+                info!("{peer} may not stay: {code}");
                 if self.refusing >= REFUSALS_AT_ONCE {
                     return;
                 }
@@ -136,7 +136,7 @@ impl ListenerActor {
                 self.fanouts[thread].do_send(Adopt { stream, peer, refused });
             }
             Err(why) => {
-                warn!("listener: the connection from {peer} failed at once: {why}");
+                warn!("the connection from {peer} failed at once: {why}");
                 self.closed(peer, refused.is_some());
             }
         }

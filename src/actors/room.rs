@@ -13,13 +13,14 @@ use bytes::BytesMut;
 use log::{debug, error};
 use serde::Serialize;
 
-use super::{Fanouts, Wiring};
 use super::fanout::FanoutActor;
 use super::messages::chat::{
-    Answer, Append, Author, AuthorReceipt, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers, OperatorSaid,
-    PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled, Tidings, Verdict,
+    Answer, Append, Author, AuthorReceipt, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
+    OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
+    Tidings, Verdict,
 };
 use super::messages::{ConnectionId, ReplyTo, RoomId};
+use super::{Fanouts, Wiring};
 use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
@@ -78,7 +79,8 @@ impl ChatRoomActor {
     /// Reads the page for a join that the window does not have.
     fn read_page(&mut self, join: Join, attempt: usize, ctx: &mut Context<Self>) {
         // A newest page also fills the window, so that the next one who joins need not ask the disk.
-        let at_least = if join.page == Page::Newest { self.wiring.config.limits.room_window_messages } else { 0 };
+        let at_least =
+            if join.page == Page::Newest { self.wiring.config.limits.room_window_messages } else { 0 };
         let read = ReadPage {
             list: List::Room(self.name.clone()),
             page: join.page,
@@ -119,7 +121,13 @@ impl ChatRoomActor {
         self.fanout(join.reply_to.connection).do_send(Answer { reply_to: join.reply_to, frame });
     }
 
-    fn enter(&mut self, join: &Join, page: &JoinPage, newest_read: Option<MessageId>, ctx: &mut Context<Self>) {
+    fn enter(
+        &mut self,
+        join: &Join,
+        page: &JoinPage,
+        newest_read: Option<MessageId>,
+        ctx: &mut Context<Self>,
+    ) {
         let connection = join.member.connection;
         let entered = self.roster.enter(&join.member.account, connection);
         if entered == Entered::AccountCame {
@@ -162,14 +170,14 @@ impl ChatRoomActor {
                     (Ok(receipt_of(&row)), Some(ends.len() - 1))
                 }
                 Verdict::Known(receipt) => (Ok(receipt), None),
-                Verdict::Refused { code, retry_after_ms } => (Err((code, retry_after_ms)), None),
+                Verdict::Refused(refused) => (Err(refused), None),
             };
             match outcome.author {
                 Author::Session(reply_to) => {
                     receipts.push(AuthorReceipt { reply_to, outcome: result, own_frame });
                 }
                 Author::Operator(ticket) => {
-                    let outcome = result.map_err(|(code, _)| code);
+                    let outcome = result.map_err(|refused| refused.code);
                     self.wiring.directory.do_send(OperatorSaid { ticket, outcome });
                 }
             }
@@ -241,13 +249,13 @@ impl Actor for ChatRoomActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        debug!("room {} opened", self.name);
+        debug!("{} opened", self.name);
         let to = Some(ctx.address().recipient());
         self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to });
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        debug!("room {} closed", self.name);
+        debug!("{} closed", self.name);
         self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
     }
 }
@@ -300,7 +308,7 @@ impl Handler<Say> for ChatRoomActor {
 impl ChatRoomActor {
     /// Refuses a `say`; the fan-out adds the request's `ref`.
     fn answer_refused(&self, reply_to: ReplyTo, code: ErrorCode) {
-        let receipt = AuthorReceipt { reply_to, outcome: Err((code, None)), own_frame: None };
+        let receipt = AuthorReceipt { reply_to, outcome: Err(code.into()), own_frame: None };
         self.fanout(reply_to.connection).do_send(Deliver {
             room: self.id,
             frames: bytes::Bytes::new(),

@@ -328,7 +328,7 @@ impl SessionActor {
         if self.phase != Phase::Talking {
             return;
         }
-        info!("session {} let go: {}", self.label(), reason.as_str());
+        info!("{} let go: {}", self.label(), reason.as_str());
         let text = text.unwrap_or_else(|| reason.sentence().to_owned());
         let error = reason.fault().map(|code| encode::error(code, &text, None, None));
         let bye = ServerFrame::Bye { reason: reason.as_str().to_owned(), text };
@@ -360,7 +360,7 @@ impl Actor for SessionActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         match self.refused {
             None => {
-                info!("session {} connected", self.label());
+                info!("{} connected", self.label());
                 self.connection.push(self.around.welcome.clone());
             }
             Some(code) => self.say_goodbye(ByeReason::Fault(code), None),
@@ -373,7 +373,7 @@ impl Actor for SessionActor {
 impl Drop for SessionActor {
     fn drop(&mut self) {
         if self.phase == Phase::Talking {
-            info!("session {} disconnected", self.label());
+            info!("{} disconnected", self.label());
         }
         self.leave_everything();
         self.connection.push_last_words([], true);

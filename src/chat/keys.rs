@@ -82,13 +82,27 @@ impl<W> KeyLedger<W> {
     }
 
     /// Takes in a key of a message that was stored before the server started.
-    pub fn restore(&mut self, from: &UserName, key: MessageKey, print: Fingerprint, receipt: Receipt, now: Duration) {
+    pub fn restore(
+        &mut self,
+        from: &UserName,
+        key: MessageKey,
+        print: Fingerprint,
+        receipt: Receipt,
+        now: Duration,
+    ) {
         self.insert(from, &key, print);
         self.settle(from, &key, Some(receipt), now);
     }
 
     /// Decides what to do with a message under a key.
-    pub fn offer(&mut self, from: &UserName, key: &MessageKey, print: Fingerprint, waits: W, now: Duration) -> Offer<W> {
+    pub fn offer(
+        &mut self,
+        from: &UserName,
+        key: &MessageKey,
+        print: Fingerprint,
+        waits: W,
+        now: Duration,
+    ) -> Offer<W> {
         self.sweep(now);
         if let Some(keys) = self.accounts.get_mut(from) {
             keys.forget_old(now.saturating_sub(self.remembered_for));
@@ -114,7 +128,13 @@ impl<W> KeyLedger<W> {
 
     /// Tells what became of the first message under a key: its receipt, or nothing when it was refused. Gives
     /// back those who waited for the same outcome.
-    pub fn settle(&mut self, from: &UserName, key: &MessageKey, receipt: Option<Receipt>, now: Duration) -> Vec<W> {
+    pub fn settle(
+        &mut self,
+        from: &UserName,
+        key: &MessageKey,
+        receipt: Option<Receipt>,
+        now: Duration,
+    ) -> Vec<W> {
         let Some(keys) = self.accounts.get_mut(from) else { return Vec::new() };
         let Some(receipt) = receipt else {
             return keys.entries.remove(key).map_or_else(Vec::new, Entry::into_waiting);
@@ -188,11 +208,7 @@ mod tests {
     }
 
     fn receipt(number: u64) -> Receipt {
-        Receipt {
-            id: MessageId::new(number).expect("not zero"),
-            prev: None,
-            at: Timestamp::from_millis(0),
-        }
+        Receipt { id: MessageId::new(number).expect("not zero"), prev: None, at: Timestamp::from_millis(0) }
     }
 
     fn ledger() -> KeyLedger<&'static str> {
@@ -228,7 +244,11 @@ mod tests {
         for (second, k) in ["1", "2", "3", "4"].into_iter().enumerate() {
             ledger.restore(&alice, key(k), print(k), receipt(second as u64 + 1), SECOND * second as u32);
         }
-        assert_eq!(ledger.offer(&alice, &key("1"), print("1"), "w", 5 * SECOND), Offer::First("w"), "the fourth");
+        assert_eq!(
+            ledger.offer(&alice, &key("1"), print("1"), "w", 5 * SECOND),
+            Offer::First("w"),
+            "the fourth"
+        );
         assert!(matches!(ledger.offer(&alice, &key("2"), print("2"), "w", 5 * SECOND), Offer::Stored(..)));
         let late = 122 * SECOND;
         assert_eq!(ledger.offer(&alice, &key("2"), print("2"), "w", late), Offer::First("w"), "too old");

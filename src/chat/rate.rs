@@ -48,7 +48,8 @@ impl SharedRate {
         match self.due_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(_) => Ok(()),
             Err(due_us) => {
-                let wait_us = (due_us + pace.interval_us).saturating_sub(now_us.saturating_add(pace.burst_us));
+                let wait_us =
+                    (due_us + pace.interval_us).saturating_sub(now_us.saturating_add(pace.burst_us));
                 Err(Duration::from_micros(wait_us))
             }
         }

@@ -138,7 +138,8 @@ mod tests {
         let all: Vec<_> = (1..=newest).collect();
         let (chosen, more): (Vec<u64>, bool) = match page {
             Page::After(after) => {
-                let behind: Vec<_> = all.into_iter().filter(|n| *n * 10 > MessageId::or_zero(after)).collect();
+                let behind: Vec<_> =
+                    all.into_iter().filter(|n| *n * 10 > MessageId::or_zero(after)).collect();
                 (behind.iter().take(limit).copied().collect(), behind.len() > limit)
             }
             _ => (all.iter().rev().take(limit).rev().copied().collect(), all.len() > limit),

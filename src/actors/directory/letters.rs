@@ -8,12 +8,12 @@ use actix::{AsyncContext, Context, Handler, WrapFuture};
 use super::DirectoryActor;
 use crate::actors::messages::auth::{AccountInfo, LookUp};
 use crate::actors::messages::chat::{
-    Append, Author, AuthorReceipt, DeliverTo, Route, Settled, Tell, Verdict,
+    Append, Author, AuthorReceipt, DeliverTo, Refused, Route, Settled, Tell, Verdict,
 };
 use crate::actors::messages::{ConnectionId, ReplyTo};
 use crate::actors::room::{encoded, receipt_of};
 use crate::names::UserName;
-use crate::protocol::{ErrorCode, Target};
+use crate::protocol::{ErrorCode, Receipt, Target};
 
 impl Handler<Tell> for DirectoryActor {
     type Result = ();
@@ -41,7 +41,7 @@ impl DirectoryActor {
                 self.first_letter += 1;
                 match recipient {
                     Some(recipient) => self.store_letter(tell, &recipient),
-                    None => self.settle(tell.reply_to, Err((ErrorCode::NoSuchAccount, None))),
+                    None => self.settle(tell.reply_to, Err(ErrorCode::NoSuchAccount.into())),
                 }
             }
         }
@@ -66,7 +66,7 @@ impl DirectoryActor {
     }
 
     /// Gives the author of a letter its receipt, or the reason why there is none.
-    fn settle(&self, reply_to: ReplyTo, outcome: Result<crate::protocol::Receipt, (ErrorCode, Option<u64>)>) {
+    fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refused>) {
         self.fanouts[reply_to.connection.thread.0].do_send(DeliverTo {
             connections: [].into(),
             frame: None,
@@ -75,7 +75,12 @@ impl DirectoryActor {
     }
 
     /// The connections of two accounts but for one of them.
-    fn connections_of(&self, one: &UserName, other: &UserName, but: Option<ConnectionId>) -> BTreeSet<ConnectionId> {
+    fn connections_of(
+        &self,
+        one: &UserName,
+        other: &UserName,
+        but: Option<ConnectionId>,
+    ) -> BTreeSet<ConnectionId> {
         let both = [one, other].into_iter().filter_map(|account| self.online.get(account));
         both.flatten().copied().filter(|connection| Some(*connection) != but).collect()
     }
@@ -93,8 +98,8 @@ impl Handler<Settled> for DirectoryActor {
                     self.settle(reply_to, Ok(receipt));
                     continue;
                 }
-                Verdict::Refused { code, retry_after_ms } => {
-                    self.settle(reply_to, Err((code, retry_after_ms)));
+                Verdict::Refused(refused) => {
+                    self.settle(reply_to, Err(refused));
                     continue;
                 }
             };
@@ -102,7 +107,8 @@ impl Handler<Settled> for DirectoryActor {
                 let readers = self.connections_of(&row.from, to, Some(reply_to.connection));
                 let frame = encoded(&row).frame().clone();
                 for (thread, fanout) in self.fanouts.iter().enumerate() {
-                    let here: Vec<_> = readers.iter().copied().filter(|reader| reader.thread.0 == thread).collect();
+                    let here: Vec<_> =
+                        readers.iter().copied().filter(|reader| reader.thread.0 == thread).collect();
                     if !here.is_empty() {
                         fanout.do_send(DeliverTo {
                             connections: here.into(),

@@ -53,7 +53,7 @@ impl Writer {
                     }
                     Job::Sync(waiting) => {
                         if let Err(why) = history.sync() {
-                            error!("journal: the last messages could not be forced to the disk: {why}");
+                            error!("the last messages could not be forced to the disk: {why}");
                         }
                         for done in waiting {
                             // Who asked may have given up waiting.
@@ -78,7 +78,7 @@ impl Writer {
 
     fn send(&self, job: Job) {
         if self.jobs.send(job).is_err() {
-            error!("journal: the writer thread is gone; restart the server, nothing can be stored");
+            error!("the writer thread is gone; restart the server, nothing can be stored");
         }
     }
 }

@@ -258,12 +258,24 @@ pub enum Verdict {
     /// It was stored before, under the same key: a receipt is all that is due.
     Known(Receipt),
     /// It is not stored, or nobody can tell.
-    Refused {
-        /// Why.
-        code: ErrorCode,
-        /// When to try again, in milliseconds, when waiting helps.
-        retry_after_ms: Option<u64>,
-    },
+    Refused(Refused),
+}
+
+/// Why a message is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The code.
+    pub code: ErrorCode,
+    /// A sentence for a person.
+    pub text: &'static str,
+    /// When to try again, in milliseconds, when waiting helps.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Refused { code, text: code.sentence(), retry_after_ms: None }
+    }
 }
 
 /// ChatRoomActor or SessionActor → JournalActor: a page of the past.
@@ -315,7 +327,7 @@ pub struct AuthorReceipt {
     /// The request.
     pub reply_to: ReplyTo,
     /// The receipt, or why there is none.
-    pub outcome: Result<Receipt, (ErrorCode, Option<u64>)>,
+    pub outcome: Result<Receipt, Refused>,
     /// Which frame of the batch is the author's own; `None` when there is none.
     pub own_frame: Option<usize>,
 }

@@ -147,7 +147,13 @@ impl SessionActor {
         }
     }
 
-    pub(super) fn rooms(&self, after: Option<RoomName>, limit: usize, ticket: Ticket, ctx: &mut Context<Self>) {
+    pub(super) fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: usize,
+        ticket: Ticket,
+        ctx: &mut Context<Self>,
+    ) {
         let list = self.around.directory.send(ListRooms { after, limit });
         self.ask(list, ticket, ctx, move |act, (rooms, more), _| {
             let (rooms, more) = encode::list_that_fits(rooms, more, act.around.limits.max_frame_bytes);

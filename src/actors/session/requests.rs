@@ -10,9 +10,10 @@ use log::{info, warn};
 use super::{OpenSession, Phase, SessionActor, Taken};
 use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::{
-    AuthRefusal, ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open, OpenedSession,
+    AuthRefusal, ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open,
+    OpenedSession,
 };
-use crate::actors::messages::chat::{Join, Leave, Offline, Online, Say, Tell};
+use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
 use crate::chat::deadlines::Deadlines;
 use crate::chat::gate;
 use crate::chat::rate::retry_after_ms;
@@ -60,7 +61,9 @@ impl SessionActor {
                 }
                 Taken::Done
             }
-            Err((refusal, None)) if refusal.code == ErrorCode::BadRequest => self.bad_frame(&refusal, reference),
+            Err((refusal, None)) if refusal.code == ErrorCode::BadRequest => {
+                self.bad_frame(&refusal, reference)
+            }
             Err((refusal, retry_after_ms)) => {
                 let ticket = self.connection.begin(reference, Company::Instant);
                 self.refuse(ticket, &refusal, retry_after_ms);
@@ -76,9 +79,9 @@ impl SessionActor {
             _ => self.around.request_pace,
         };
         if let Some(pace) = pace {
-            self.request_rate.take(pace, self.now()).map_err(|wait| {
-                (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait)))
-            })?;
+            self.request_rate
+                .take(pace, self.now())
+                .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))?;
         }
         let stopping = self.around.stopping.get();
         let token = raw.token().map(str::to_owned);
@@ -181,7 +184,7 @@ impl SessionActor {
                 Ok(answer) => then(act, answer, ctx),
                 Err(_) if act.around.stopping.get() => act.refuse_code(ticket, ErrorCode::ShuttingDown),
                 Err(gone) => {
-                    warn!("session {}: an actor did not answer: {gone}", act.label());
+                    warn!("{}: an actor did not answer: {gone}", act.label());
                     act.refuse_code(ticket, ErrorCode::Internal);
                 }
             }
@@ -229,7 +232,7 @@ impl SessionActor {
             previous: opened.previous.map(|token| (token, std::time::Instant::now())),
         }));
         self.connection.with_deadlines(Deadlines::session_opened);
-        info!("session {} open", self.label());
+        info!("{} open", self.label());
         if let Some(member) = self.member() {
             let reply_to = self.connection.reply_to(ticket);
             self.around.directory.do_send(Online { member, reply_to, frame });
@@ -247,13 +250,7 @@ impl SessionActor {
             return self.exited(ticket);
         };
         let close = self.around.auth.send(CloseSession { session });
-        self.ask(close, ticket, ctx, move |act, (), _| {
-            if let Some(member) = act.member() {
-                act.around.directory.do_send(Offline { member });
-            }
-            act.session = None;
-            act.exited(ticket);
-        });
+        self.ask(close, ticket, ctx, move |act, (), _| act.exited(ticket));
     }
 
     /// The `bye` is the reply; nothing follows it.
@@ -261,7 +258,7 @@ impl SessionActor {
         if self.phase != Phase::Talking {
             return;
         }
-        info!("session {} exited", self.label());
+        info!("{} exited", self.label());
         let reason = ByeReason::Exit;
         let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };
         self.reply(ticket, &bye);
