@@ -29,6 +29,7 @@ use crate::actors::listener::ListenerActor;
 use crate::actors::messages::IoThread;
 use crate::actors::messages::auth::Shutdown;
 use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
+use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
 use crate::config::Config;
 use crate::config::load::ConfigSource;
@@ -46,7 +47,7 @@ const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the parts that no client waits for may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why the server did not start. Each is one sentence that says what to do.
+/// Why the server did not start, or could not go on. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory.
@@ -64,6 +65,9 @@ pub enum StartError {
     /// Accounts, sessions and their key.
     #[error(transparent)]
     Accounts(#[from] crate::actors::auth::AuthStartError),
+    /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
+    #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
+    Died(&'static str),
     /// Threads, signals, sockets.
     #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
     System {
@@ -90,7 +94,7 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     logging::log_panics();
     let result = run_locked(config, source, &log);
     if let Err(why) = &result {
-        error!("not started: {why}");
+        error!("ended: {why}");
     }
     log.flush(LOG_PATIENCE);
     result
@@ -136,16 +140,20 @@ pub async fn serve(
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id()), Ordering::Relaxed);
 
-    let journal = JournalActor::new(Arc::clone(&config), history, newest_id);
-    let house = House::build(&config, listeners, auth, journal)?;
+    let (vital, mut deaths) = VitalSigns::new();
+    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
+    let house = House::build(&config, listeners, auth, journal, vital)?;
     let _at_the_console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
 
-    shutdown.await;
+    let died = tokio::select! {
+        () = shutdown => None,
+        died = deaths.recv() => died,
+    };
     info!("stopping");
     house.stop().await;
     info!("stopped");
-    Ok(())
+    died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
 }
 
 fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
@@ -184,6 +192,7 @@ impl House {
         listeners: Vec<TcpListener>,
         auth: AuthActor,
         journal: JournalActor,
+        vital: VitalSigns,
     ) -> Result<Self, StartError> {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
         let listeners: Vec<_> =
@@ -197,6 +206,7 @@ impl House {
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),
+            vital,
             hasher,
             auth: auth.start(),
             directory: directory.address(),
@@ -212,7 +222,12 @@ impl House {
         };
         let fanouts: Fanouts = arbiters.iter().enumerate().map(start).collect();
         directory.run(DirectoryActor::new(wiring.clone(), Arc::clone(&fanouts)));
-        listener.run(ListenerActor::new(listeners, Arc::clone(&fanouts), Arc::clone(config)));
+        listener.run(ListenerActor::new(
+            listeners,
+            Arc::clone(&fanouts),
+            Arc::clone(config),
+            wiring.vital.of("the listener"),
+        ));
         Ok(House { config: Arc::clone(config), wiring, fanouts, arbiters, addresses })
     }
 
