@@ -22,5 +22,9 @@
 mod support;
 
 mod framing;
+mod journal;
+mod keys;
 mod one_message;
+mod pages;
+mod requests;
 mod talking;
