@@ -2,8 +2,10 @@
 //!
 //! - [`budget`]: how much of something may be done in a time;
 //! - [`login`]: who may try a password, and what a person is told;
+//! - [`people`]: which accounts there are, and which names are free;
 //! - [`tokens`]: which sessions there are, whose token is good, and until when.
 
 pub mod budget;
 pub mod login;
+pub mod people;
 pub mod tokens;

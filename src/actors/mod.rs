@@ -1,2 +1,3 @@
 //! The cast.
+pub mod auth;
 pub mod messages;

@@ -152,7 +152,7 @@ impl AccountChange {
     }
 
     /// Whether it can wait to be written, for a minute or the next change that cannot.
-    fn can_wait(&self) -> bool {
+    pub fn can_wait(&self) -> bool {
         matches!(self, AccountChange::Seen { .. } | AccountChange::Rehash { .. })
     }
 }
