@@ -26,7 +26,7 @@ use actix::{
 };
 use tokio::sync::oneshot;
 
-use self::disk::{Disk, Order, WriteFault, Written};
+use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Work};
 use super::messages::auth::{
     AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
@@ -345,7 +345,7 @@ struct HashDone {
 /// The disk thread is done with a batch.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct DiskDone(Vec<(Step<Written>, Written)>);
+struct DiskDone(Batch<Step<Written>>);
 
 fn send_home<M>(home: &Home, message: M)
 where
@@ -383,8 +383,11 @@ impl Handler<DiskDone> for AuthActor {
     type Result = ();
 
     fn handle(&mut self, done: DiskDone, _: &mut Self::Context) {
-        for (step, written) in done.0 {
+        for (step, written) in done.0.errands {
             step(self, written);
+        }
+        for account in &done.0.accounts {
+            self.people.share(account);
         }
     }
 }

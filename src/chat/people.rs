@@ -1,6 +1,7 @@
 //! Which accounts there are, and which names are free.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::names::UserName;
@@ -13,8 +14,10 @@ pub struct People {
     rows: HashMap<UserName, u64>,
     /// Names whose account is on its way to the disk.
     pending: HashSet<UserName>,
-    /// How many names, taken or pending, look like this (UTS 39 skeleton).
-    looks: HashMap<String, Looks>,
+    /// How many names, taken or pending, look like this: by a hash of the UTS 39 skeleton, which costs less
+    /// than the skeleton; two that collide (one pair in 2^64) refuse each other, no more.
+    looks: HashMap<u64, Looks>,
+    skeletons: RandomState,
     /// How often an account's password was changed since the start; none for 0.
     password_changes: HashMap<u64, u64>,
     next_row: u64,
@@ -23,8 +26,8 @@ pub struct People {
 /// Names that look alike.
 #[derive(Debug, Default)]
 struct Looks {
-    ascii: usize,
-    other: usize,
+    ascii: u32,
+    other: u32,
 }
 
 impl People {
@@ -75,7 +78,7 @@ impl People {
         if name.is_server() || self.rows.contains_key(name) || self.pending.contains(name) {
             return false;
         }
-        let alike = self.looks.get(&name.skeleton());
+        let alike = self.looks.get(&self.skeletons.hash_one(name.skeleton()));
         alike.is_none_or(|alike| name.as_str().is_ascii() && alike.other == 0)
     }
 
@@ -126,6 +129,16 @@ impl People {
         }
     }
 
+    /// Shares one account in memory with whoever else has it, if it says the same.
+    pub fn share(&mut self, account: &Arc<Account>) {
+        if let Some(own) = self.accounts.get_mut(&account.row)
+            && !Arc::ptr_eq(own, account)
+            && own == account
+        {
+            *own = Arc::clone(account);
+        }
+    }
+
     /// Forgets all accounts. Names that are on their way stay reserved, and rows are not used again.
     pub fn clear(&mut self) {
         for row in self.accounts.keys().copied().collect::<Vec<_>>() {
@@ -142,8 +155,8 @@ impl People {
 
     /// Counts a name among those that look like it, or takes it out.
     fn look(&mut self, name: &UserName, is_there: bool) {
-        let skeleton = name.skeleton();
-        let looks = self.looks.entry(skeleton.clone()).or_default();
+        let skeleton = self.skeletons.hash_one(name.skeleton());
+        let looks = self.looks.entry(skeleton).or_default();
         let count = if name.as_str().is_ascii() { &mut looks.ascii } else { &mut looks.other };
         *count = if is_there { *count + 1 } else { count.saturating_sub(1) };
         if looks.ascii + looks.other == 0 {

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::names::Timestamp;
-use crate::store::accounts::{AccountChange, AccountFile, StoreError};
+use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
 use crate::store::sessions::{SessionEvent, SessionFile};
 
 /// How long what can wait does wait.
@@ -69,6 +69,14 @@ enum What {
     Close,
 }
 
+/// What came of a batch.
+pub struct Batch<E> {
+    /// Who waited for something in it, and what came of that.
+    pub errands: Vec<(E, Written)>,
+    /// The accounts that it changed, as this thread has them: to share them in memory.
+    pub accounts: Vec<Arc<Account>>,
+}
+
 /// The thread and its queue.
 pub struct Disk<E> {
     tasks: Option<Sender<Task<E>>>,
@@ -77,14 +85,14 @@ pub struct Disk<E> {
 }
 
 impl<E: Send + 'static> Disk<E> {
-    /// Starts the thread. `deliver` takes the errands of a batch and what came of them, on that thread.
+    /// Starts the thread. `deliver` takes what came of a batch, on that thread.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(
         accounts: AccountFile,
         sessions: SessionFile,
-        deliver: impl Fn(Vec<(E, Written)>) + Send + 'static,
+        deliver: impl Fn(Batch<E>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, tasks) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -163,7 +171,7 @@ impl<D> Writer<D> {
     /// The life of the thread: until it is closed, or the other end of the queue is gone.
     fn run<E>(mut self, tasks: &Receiver<Task<E>>)
     where
-        D: Fn(Vec<(E, Written)>),
+        D: Fn(Batch<E>),
     {
         loop {
             let next = match self.flush_at {
@@ -177,7 +185,7 @@ impl<D> Writer<D> {
                     self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
                     if let Some(errand) = self.work_off(batch) {
                         // What came too late is dropped with the queue, and its senders notice.
-                        (self.deliver)(errand.into_iter().map(|errand| (errand, Ok(Done::Closed))).collect());
+                        self.answer(errand.into_iter().map(|errand| (errand, Ok(Done::Closed))).collect());
                         return;
                     }
                 }
@@ -193,7 +201,7 @@ impl<D> Writer<D> {
     /// Does a batch in its order. Returns who closes, if anyone does.
     fn work_off<E>(&mut self, batch: Vec<Task<E>>) -> Option<Option<E>>
     where
-        D: Fn(Vec<(E, Written)>),
+        D: Fn(Batch<E>),
     {
         let mut orders = Vec::new();
         for Task { what, errand } in batch {
@@ -202,7 +210,7 @@ impl<D> Writer<D> {
                 What::Clear => {
                     self.write(std::mem::take(&mut orders));
                     let cleared = self.clear();
-                    (self.deliver)(errand.into_iter().map(|errand| (errand, cleared.clone())).collect());
+                    self.answer(errand.into_iter().map(|errand| (errand, cleared.clone())).collect());
                 }
                 What::Close => {
                     self.write(std::mem::take(&mut orders));
@@ -218,7 +226,7 @@ impl<D> Writer<D> {
     /// Writes orders together, and answers those who wait.
     fn write<E>(&mut self, orders: Vec<(Order, Option<E>)>)
     where
-        D: Fn(Vec<(E, Written)>),
+        D: Fn(Batch<E>),
     {
         if orders.is_empty() {
             return;
@@ -244,10 +252,19 @@ impl<D> Writer<D> {
             let fault = |sentence| WriteFault { sentence, accounts_stored };
             Some((errand?, accounts.and(sessions).map(|()| Done::Stored).map_err(fault)))
         });
-        let answers: Vec<_> = answers.collect();
-        if !answers.is_empty() {
-            (self.deliver)(answers);
+        let errands: Vec<_> = answers.collect();
+        let accounts: Vec<_> =
+            changes.iter().filter_map(|change| self.accounts.account(change.row()).cloned()).collect();
+        if !errands.is_empty() || !accounts.is_empty() {
+            (self.deliver)(Batch { errands, accounts });
         }
+    }
+
+    fn answer<E>(&self, errands: Vec<(E, Written)>)
+    where
+        D: Fn(Batch<E>),
+    {
+        (self.deliver)(Batch { errands, accounts: Vec::new() });
     }
 
     fn clear(&mut self) -> Written {
