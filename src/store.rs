@@ -1,5 +1,7 @@
 //! The files: everything in the data directory is read and written here, and nowhere else.
 
 pub mod append;
+pub mod cells;
+pub mod history;
 pub mod lock;
 pub mod sessions;

@@ -150,6 +150,14 @@ impl AppendFile {
         Ok((named.dev(), named.ino(), named.len()) == (ours.dev(), ours.ino(), self.len))
     }
 
+    /// An `AppendFile` over a device, which [`AppendFile::open`] would refuse: `/dev/full` takes nothing and
+    /// cannot be cut, `/dev/null` takes everything and cannot be synced.
+    #[cfg(test)]
+    pub(crate) fn over_device(path: &str) -> Self {
+        let file = OpenOptions::new().read(true).write(true).open(path).expect("a device");
+        AppendFile { path: path.into(), file: Arc::new(file), len: 0, poisoned: None }
+    }
+
     fn check(&self) -> Result<(), AppendError> {
         self.poisoned.clone().map_or(Ok(()), |why| Err(AppendError::Poisoned(why)))
     }
@@ -235,6 +243,15 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Opens the regular file at `path` for reading.
+///
+/// # Errors
+/// What the system says; also when `path` is a link or no regular file.
+pub fn open_for_reading(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_regular_file(path)) }
 }
 
 /// Forces a folder's list of names to the disk: files made, renamed or removed in it.

@@ -14,12 +14,6 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o777
 }
 
-/// An `AppendFile` over a device, which [`AppendFile::open`] would refuse.
-fn over_device(path: &str) -> AppendFile {
-    let file = OpenOptions::new().read(true).write(true).open(path).expect("a device");
-    AppendFile { path: path.into(), file: Arc::new(file), len: 0, poisoned: None }
-}
-
 #[test]
 fn a_new_or_empty_file_gets_its_header_once() {
     let dir = dir();
@@ -82,10 +76,10 @@ fn a_cut_is_a_cut_and_never_grows() {
 #[test]
 fn a_failed_undo_or_fsync_poisons_for_good() {
     // A device cannot be cut, so the undo of the failed write fails too.
-    let mut full = over_device("/dev/full");
+    let mut full = AppendFile::over_device("/dev/full");
     assert!(matches!(full.append(b"x"), Err(AppendError::Poisoned(_))));
     // A character device has nothing to sync.
-    let mut null = over_device("/dev/null");
+    let mut null = AppendFile::over_device("/dev/null");
     null.append(b"x").expect("it takes everything");
     assert!(matches!(null.sync(), Err(AppendError::Poisoned(_))));
     assert!(matches!(null.append(b"x"), Err(AppendError::Poisoned(_))), "no second try");

@@ -1,0 +1,169 @@
+//! Paging, against a model that is too simple to be wrong.
+
+use proptest::prelude::*;
+
+use super::tests::{dir, reopen, room, row, store, user};
+use super::*;
+use crate::protocol::{Page, Target};
+
+const NAMES: [&str; 3] = ["ann", "bob", "eve"];
+
+/// Who says what to whom; `0..3` are rooms, the rest accounts.
+fn messages() -> impl Strategy<Value = Vec<Row>> {
+    let message = (1_u64..4, 0_usize..3, prop_oneof![3 => 0_usize..1, 2 => 0_usize..6]);
+    prop::collection::vec(message, 0..700).prop_map(|messages| {
+        let mut id = 0;
+        let said = messages.into_iter().map(|(gap, from, target)| {
+            id += gap;
+            let target = match target.checked_sub(3) {
+                None => Target::Room(room(NAMES[target])),
+                Some(to) => Target::Account(user(NAMES[to])),
+            };
+            Row { from: user(NAMES[from]), ..row(id, target, "x") }
+        });
+        said.collect()
+    })
+}
+
+fn lists() -> Vec<List> {
+    let mut lists = vec![List::Room(room("nobody")), List::Inbox(user("nobody"))];
+    for (at, one) in NAMES.iter().enumerate() {
+        lists.push(List::Room(room(one)));
+        lists.push(List::Inbox(user(one)));
+        lists.extend(NAMES[..=at].iter().map(|other| List::Pair(user(one), user(other))));
+    }
+    lists
+}
+
+fn is_in(row: &Row, list: &List) -> bool {
+    match (list, &row.target) {
+        (List::Room(room), Target::Room(to)) => room == to,
+        (List::Pair(one, other), Target::Account(to)) => {
+            (&row.from, to) == (one, other) || (&row.from, to) == (other, one)
+        }
+        (List::Inbox(account), Target::Account(to)) => &row.from == account || to == account,
+        _ => false,
+    }
+}
+
+/// What a reader asks for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    page: Page,
+    newer_than: Option<MessageId>,
+    limit: usize,
+    up_to: Option<MessageId>,
+}
+
+/// What a page has to be, from all rows.
+fn naive(rows: &[Row], list: &List, asked: Asked) -> (Vec<u64>, bool) {
+    let mut ids: Vec<u64> = rows
+        .iter()
+        .filter(|row| is_in(row, list))
+        .filter(|row| asked.newer_than.is_none_or(|bound| row.id > bound))
+        .filter(|row| asked.up_to.is_none_or(|bound| row.id <= bound))
+        .map(|row| row.id.get())
+        .collect();
+    match asked.page {
+        Page::Newest => {}
+        Page::Before(id) => ids.retain(|other| *other < MessageId::or_zero(id)),
+        Page::After(id) => ids.retain(|other| *other > MessageId::or_zero(id)),
+    }
+    let beyond = ids.len().saturating_sub(asked.limit);
+    if matches!(asked.page, Page::After(_)) {
+        ids.truncate(asked.limit);
+    } else {
+        ids.drain(..beyond);
+    }
+    (ids, beyond > 0)
+}
+
+fn read(index: &HistoryIndex, list: &List, asked: Asked) -> (Vec<u64>, bool) {
+    let plan = index.plan(list, asked.page, asked.newer_than, asked.limit, asked.up_to);
+    let page = plan.read().expect("it reads");
+    assert_eq!(page.damage, []);
+    (page.rows.iter().map(|row| row.id.get()).collect(), page.more)
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let id = || (0_u64..1_500).prop_map(MessageId::new);
+    let page = prop_oneof![Just(Page::Newest), id().prop_map(Page::Before), id().prop_map(Page::After)];
+    let bound = || prop_oneof![2 => Just(None), 1 => id()];
+    (page, bound(), 0_usize..300, bound()).prop_map(|(page, newer_than, limit, up_to)| Asked {
+        page,
+        newer_than,
+        limit,
+        up_to,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn every_page_is_that_of_the_model(
+        rows in messages(),
+        batch in 1_usize..100,
+        asked in prop::collection::vec(asked(), 20),
+    ) {
+        let dir = dir();
+        let mut history = reopen(dir.path());
+        for batch in rows.chunks(batch) {
+            store(&mut history, batch);
+        }
+        let reopened = reopen(dir.path());
+        for list in lists() {
+            let newest = rows.iter().rfind(|row| is_in(row, &list)).map(|row| row.id);
+            for index in [&history.index, &reopened.index] {
+                prop_assert_eq!(index.newest(&list), newest);
+                for asked in &asked {
+                    prop_assert_eq!(read(index, &list, *asked), naive(&rows, &list, *asked), "{:?} {:?}", list, asked);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn walking_by_pages_meets_every_row_once(
+        rows in messages(),
+        limit in 1_usize..200,
+        newer_than in (0_u64..1_500).prop_map(MessageId::new),
+    ) {
+        let dir = dir();
+        let mut history = reopen(dir.path());
+        store(&mut history, &rows);
+        for list in lists() {
+            let all = Asked { page: Page::After(None), newer_than, limit: usize::MAX, up_to: None };
+            let (expected, _) = naive(&rows, &list, all);
+            let (mut forwards, mut more) = (Vec::new(), true);
+            while more {
+                let last = forwards.last().copied().and_then(MessageId::new);
+                let (ids, others) = read(&history.index, &list, Asked { page: Page::After(last), limit, ..all });
+                forwards.extend(ids);
+                more = others;
+            }
+            prop_assert_eq!(&forwards, &expected);
+            let (mut backwards, mut page, mut more) = (Vec::new(), Page::Newest, true);
+            while more {
+                let (mut ids, others) = read(&history.index, &list, Asked { page, limit, ..all });
+                page = Page::Before(ids.first().copied().and_then(MessageId::new));
+                ids.append(&mut backwards);
+                (backwards, more) = (ids, others);
+            }
+            prop_assert_eq!(&backwards, &expected);
+        }
+    }
+}
+
+#[test]
+fn a_plan_holds_whatever_happens_afterwards() {
+    let dir = dir();
+    let mut history = reopen(dir.path());
+    let said = |id| row(id, Target::Room(room("ann")), "x");
+    store(&mut history, &[said(1), said(2)]);
+    let plan = history.index.plan(&List::Room(room("ann")), Page::Newest, None, 10, None);
+    store(&mut history, &[said(3)]);
+    std::fs::remove_dir_all(dir.path()).expect("removed");
+    drop(history);
+    let page = std::thread::spawn(|| plan.read().expect("it reads")).join().expect("no panic");
+    assert_eq!(page.rows.iter().map(|row| row.id.get()).collect::<Vec<_>>(), [1, 2]);
+}

@@ -1,0 +1,233 @@
+//! Opening: every row of every file is read once, checked, and put into the index.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::page::RowReader;
+use super::postings::Posting;
+use super::row::{Fields, HEADER, Line, LineReader, RowFault};
+use super::segment::{Damage, DamageList, Lines, Place, Position, Segment};
+use super::tail::BOM;
+use super::{HistoryError, HistoryIndex, HistoryOptions, HistoryWriter, Month, Opened};
+use crate::names::{MAX_MESSAGE_ID, MessageId, Timestamp};
+use crate::store::append;
+
+/// How far above the newest whole row the id of a damaged line is believed.
+const BELIEVED_ID_GAP: u64 = 1_000_000;
+
+/// What has been read so far.
+pub(super) struct Scan {
+    index: HistoryIndex,
+    recent: Recent,
+    damage: DamageList,
+    ids: Ids,
+}
+
+impl Scan {
+    pub(super) fn new(options: HistoryOptions) -> Self {
+        Scan {
+            index: HistoryIndex::default(),
+            recent: Recent::new(options),
+            damage: DamageList::default(),
+            ids: Ids::default(),
+        }
+    }
+
+    /// Takes note of a torn last line. What it might have been is counted when the rest has been read.
+    pub(super) fn torn(&mut self, torn: Damage) {
+        self.ids.torn = true;
+        self.damage.push(torn);
+    }
+
+    /// Reads one file.
+    pub(super) fn read(&mut self, path: &Path) -> Result<(), HistoryError> {
+        let failed = |error| HistoryError::io("read", path, error);
+        let file = append::open_for_reading(path).map_err(failed)?;
+        let segment = Segment::new(path, Arc::new(file));
+        let (mut lines, mut reader) = (Lines::new(&segment), LineReader::new());
+        let mut position = Position { segment: Arc::clone(&segment), offset: 0, len: 0 };
+        while let Some(line) = lines.next().map_err(failed)? {
+            position.offset = line.offset;
+            let faults = match line.bytes {
+                None => {
+                    self.ids.lost(b"");
+                    vec![RowFault::TooLong]
+                }
+                Some(bytes) => self.line(&mut reader, bytes, &mut position),
+            };
+            for why in faults {
+                self.damage.push(segment.damage(Place::Line(line.number), why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the row of one line, or, when the newline between rows was damaged, the rows of it. Returns
+    /// what is wrong with it.
+    fn line(&mut self, reader: &mut LineReader, line: &[u8], position: &mut Position) -> Vec<RowFault> {
+        let mut faults = Vec::new();
+        let mut rest = line;
+        if position.offset == 0 {
+            rest = skip(rest, BOM.len() * usize::from(rest.starts_with(BOM)), position);
+        }
+        loop {
+            rest = rest.strip_suffix(b"\r").unwrap_or(rest);
+            if rest.is_empty() {
+                return faults;
+            }
+            let why = match reader.read(rest) {
+                Ok(Line::Header) => return faults,
+                Ok(Line::Row(fields)) => {
+                    position.len = rest.len() as u32;
+                    faults.extend(self.row(&fields, position).err());
+                    return faults;
+                }
+                Err(why) => why,
+            };
+            let header = HEADER.trim_end();
+            let end = if rest.starts_with(header.as_bytes()) { Some(header.len()) } else { None };
+            let Some(end) = end.or_else(|| reader.whole_row_end(rest)) else {
+                self.ids.lost(rest);
+                faults.push(why);
+                return faults;
+            };
+            faults.push(RowFault::LineEnd);
+            if let Ok(Line::Row(fields)) = reader.read(&rest[..end]) {
+                position.len = end as u32;
+                faults.extend(self.row(&fields, position).err());
+            }
+            rest = skip(rest, (end + 1).min(rest.len()), position);
+        }
+    }
+
+    fn row(&mut self, fields: &Fields<'_>, position: &Position) -> Result<(), RowFault> {
+        let id = fields.id()?;
+        if self.ids.newest.is_some_and(|newest| id <= newest) {
+            return Err(RowFault::NotAscending);
+        }
+        // Whatever is in the other fields, this id is used up.
+        self.ids.found(id);
+        let (room, from, to) = (fields.room()?, fields.from()?, fields.to()?);
+        self.index.record_names(id, &room, &from, &to, position)?;
+        if fields.has_key() && self.recent.is_recent(fields.raw_at()) {
+            self.recent.push(&from, id, position);
+        }
+        Ok(())
+    }
+
+    /// Puts together what was read.
+    pub(super) fn finish(mut self, writer: HistoryWriter) -> Opened {
+        let mut recent_keyed = Vec::new();
+        let mut reader = RowReader::new();
+        for (segment, posting) in self.recent.into_sorted() {
+            match reader.read(&segment, posting) {
+                Ok(row) => recent_keyed.push(row),
+                Err(why) => self.damage.push(segment.damage(Place::Byte(posting.offset), why)),
+            }
+        }
+        Opened { index: self.index, writer, last_id: self.ids.last(), recent_keyed, damage: self.damage }
+    }
+}
+
+/// Goes `count` bytes on in a line, of which `position` is the start.
+fn skip<'a>(line: &'a [u8], count: usize, position: &mut Position) -> &'a [u8] {
+    position.offset += count as u64;
+    &line[count..]
+}
+
+/// The files of the history in the order of their names. What has such a name but is no regular file is
+/// reported, and neither followed nor read.
+pub(super) fn month_files(dir: &Path, scan: &mut Scan) -> Result<Vec<(Month, PathBuf)>, HistoryError> {
+    let failed = |error| HistoryError::io("read the folder", dir, error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Some(month) = entry.file_name().to_str().and_then(Month::of_file) else { continue };
+        if entry.file_type().map_err(failed)?.is_file() {
+            files.push((month, entry.path()));
+        } else {
+            let file = month.to_string().into();
+            scan.damage.push(Damage { file, place: Place::File, why: RowFault::NotAFile });
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Which ids were used, or may have been.
+#[derive(Default)]
+struct Ids {
+    newest: Option<MessageId>,
+    /// Damaged lines since the newest whole row; each may have been a row with an id of its own.
+    lost: u64,
+    /// The largest believable id of those lines.
+    lost_id: u64,
+    torn: bool,
+}
+
+impl Ids {
+    fn found(&mut self, id: MessageId) {
+        (self.newest, self.lost, self.lost_id) = (Some(id), 0, 0);
+    }
+
+    fn lost(&mut self, line: &[u8]) {
+        self.lost += 1;
+        let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).take(16);
+        let id = digits.fold(0, |id, digit| id * 10 + u64::from(digit - b'0'));
+        if id <= MessageId::or_zero(self.newest) + BELIEVED_ID_GAP {
+            self.lost_id = self.lost_id.max(id);
+        }
+    }
+
+    /// The largest id that may have been used.
+    fn last(&self) -> Option<MessageId> {
+        let counted = MessageId::or_zero(self.newest) + self.lost + u64::from(self.torn);
+        MessageId::new(counted.max(self.lost_id).min(MAX_MESSAGE_ID))
+    }
+}
+
+/// The rows whose keys are still to be remembered.
+struct Recent {
+    /// The earliest time that counts, as rows write it.
+    since: String,
+    keys_per_account: usize,
+    by_account: HashMap<Box<str>, VecDeque<(Arc<Segment>, Posting)>>,
+}
+
+impl Recent {
+    fn new(options: HistoryOptions) -> Self {
+        let window_ms = i64::try_from(options.key_seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let since = Timestamp::from_millis(options.now.as_millis().saturating_sub(window_ms));
+        Recent {
+            since: since.to_string(),
+            keys_per_account: options.keys_per_account,
+            by_account: HashMap::new(),
+        }
+    }
+
+    /// Times of one length sort as they are written. Those in the future count, since the clock may have
+    /// been set back.
+    fn is_recent(&self, at: &[u8]) -> bool {
+        at >= self.since.as_bytes()
+    }
+
+    fn push(&mut self, from: &str, id: MessageId, position: &Position) {
+        if !self.by_account.contains_key(from) {
+            self.by_account.insert(from.into(), VecDeque::new());
+        }
+        let Some(rows) = self.by_account.get_mut(from) else { return };
+        let posting = Posting { id: id.get(), offset: position.offset, len: position.len };
+        rows.push_back((Arc::clone(&position.segment), posting));
+        if rows.len() > self.keys_per_account {
+            rows.pop_front();
+        }
+    }
+
+    fn into_sorted(self) -> Vec<(Arc<Segment>, Posting)> {
+        let mut rows: Vec<_> = self.by_account.into_values().flatten().collect();
+        rows.sort_by_key(|(_, posting)| posting.id);
+        rows
+    }
+}

@@ -1,0 +1,204 @@
+//! The one writer of the history: a batch of rows becomes one write to the month's file and one fsync.
+//!
+//! A batch goes into one file as a whole, that of its newest row's month, so that all of it is stored or
+//! nothing. The file is never an earlier month's than the one before, however the clock jumps.
+
+use std::io;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Month;
+use super::row::{self, Row, RowFault};
+use super::segment::{Damage, Place, Position, Segment};
+use super::tail;
+use crate::config::Durability;
+use crate::store::append::{self, AppendError, AppendFile};
+
+/// Notices that are kept for the caller; more are dropped.
+const MAX_NOTICES: usize = 16;
+
+/// Why a batch was not committed. Nobody may be told that any row of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The disk did not take it (full, say), and nothing of it stays. A later commit may succeed.
+    #[error("the history could not be written: {0}")]
+    Refused(#[source] io::Error),
+    /// What the file holds can no longer be known. Every later commit is refused; only a restart helps.
+    #[error("the history can no longer be written: {0}; restart the server when the disk is sound")]
+    Poisoned(Arc<str>),
+}
+
+/// Appends rows to the files of the history.
+#[derive(Debug)]
+pub struct HistoryWriter {
+    dir: PathBuf,
+    current: Option<Current>,
+    poisoned: Option<Arc<str>>,
+    notices: Vec<String>,
+}
+
+/// The file that is written.
+#[derive(Debug)]
+struct Current {
+    month: Month,
+    file: AppendFile,
+    segment: Arc<Segment>,
+    /// Whether something was appended since the last fsync.
+    unsynced: bool,
+    /// Whether it was found out of its place, and that was told.
+    lost: bool,
+}
+
+impl HistoryWriter {
+    pub(super) fn new(dir: &Path) -> Self {
+        HistoryWriter { dir: dir.to_owned(), current: None, poisoned: None, notices: Vec::new() }
+    }
+
+    /// Goes on with the newest file there is. Returns the torn line that was set aside.
+    pub(super) fn resume(&mut self, month: Month) -> io::Result<Option<Damage>> {
+        let path = self.dir.join(month.to_string());
+        let (file, torn) = tail::open_mended(&path)?;
+        let segment = Segment::new(&path, Arc::clone(file.file()));
+        let torn = torn.map(|byte| segment.damage(Place::Byte(byte), RowFault::Torn));
+        self.current = Some(Current { month, file, segment, unsynced: false, lost: false });
+        Ok(torn)
+    }
+
+    /// Stores a batch, all of it or nothing, and tells where each row lies. With [`Durability::Fsync`] it is
+    /// on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError`]; the batch is not stored then, or (`Poisoned`) nobody knows.
+    pub fn commit(&mut self, rows: &[Row], durability: Durability) -> Result<Vec<Position>, CommitError> {
+        self.check()?;
+        let Some(month) = rows.iter().map(|row| Month::of(row.at)).max() else { return Ok(Vec::new()) };
+        let (bytes, lengths) = encode(rows).map_err(CommitError::Refused)?;
+        self.prepare(month)?;
+        let Some(current) = &mut self.current else {
+            return Err(CommitError::Refused(io::ErrorKind::NotFound.into()));
+        };
+        let appended = current.file.append(&bytes);
+        current.unsynced |= appended.is_ok();
+        let segment = Arc::clone(&current.segment);
+        let start = appended.map_err(|error| self.fail(error))?;
+        if durability == Durability::Fsync {
+            self.sync()?;
+        }
+        let ends = lengths.iter().scan(start, |offset, length| {
+            let position = (*offset, *length);
+            *offset += u64::from(*length) + 1;
+            Some(position)
+        });
+        Ok(ends.map(|(offset, len)| Position { segment: Arc::clone(&segment), offset, len }).collect())
+    }
+
+    /// Forces what was committed to the disk.
+    ///
+    /// # Errors
+    /// [`CommitError::Poisoned`].
+    pub fn sync(&mut self) -> Result<(), CommitError> {
+        self.check()?;
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if current.unsynced {
+            if let Err(error) = current.file.sync() {
+                return Err(self.fail(error));
+            }
+            current.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// What happened to the files behind the server's back, in sentences for the log at level error. Ask
+    /// after each commit, whether it succeeded or not.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        mem::take(&mut self.notices)
+    }
+
+    /// Sees to it that the current file is one that rows of `month` may go to, and is in its place.
+    fn prepare(&mut self, month: Month) -> Result<(), CommitError> {
+        let Some(current) = &mut self.current else { return self.turn_to(month) };
+        if !current.file.in_place().map_err(CommitError::Refused)? {
+            if !mem::replace(&mut current.lost, true) {
+                let notice = format!(
+                    "{} was deleted, moved, replaced or changed by someone else while the server runs; \
+                     a file is opened anew there, and what was in the old one is readable until a restart",
+                    current.file.path().display()
+                );
+                self.notice(notice);
+            }
+        } else if current.month >= month {
+            return Ok(());
+        }
+        let month = self.current.as_ref().map_or(month, |current| current.month.max(month));
+        // Also with `Durability::Os` a file is on the disk before the next one is begun.
+        self.sync()?;
+        self.turn_to(month)
+    }
+
+    fn turn_to(&mut self, month: Month) -> Result<(), CommitError> {
+        append::create_private_dir(&self.dir).map_err(CommitError::Refused)?;
+        if let Some(torn) = self.resume(month).map_err(CommitError::Refused)? {
+            self.notice(torn.to_string());
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: String) {
+        if self.notices.len() < MAX_NOTICES {
+            self.notices.push(notice);
+        }
+    }
+
+    fn check(&self) -> Result<(), CommitError> {
+        self.poisoned.clone().map_or(Ok(()), |why| Err(CommitError::Poisoned(why)))
+    }
+
+    /// Remembers across files what may not be forgotten.
+    fn fail(&mut self, error: AppendError) -> CommitError {
+        match error {
+            AppendError::Refused(error) => CommitError::Refused(error),
+            AppendError::Poisoned(why) => {
+                self.poisoned = Some(Arc::clone(&why));
+                CommitError::Poisoned(why)
+            }
+        }
+    }
+}
+
+/// The lines of a batch, and the length of each without its newline.
+fn encode(rows: &[Row]) -> io::Result<(Vec<u8>, Vec<u32>)> {
+    let mut lines = csv::Writer::from_writer(Vec::with_capacity(rows.len() * 160));
+    let mut lengths = Vec::with_capacity(rows.len());
+    let mut start = 0;
+    for row in rows {
+        row::write(row, &mut lines)?;
+        lines.flush()?;
+        let end = lines.get_ref().len();
+        lengths.push(u32::try_from(end - start - 1).map_err(io::Error::other)?);
+        start = end;
+    }
+    let bytes = lines.into_inner().map_err(|error| error.into_error())?;
+    Ok((bytes, lengths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{dir, lobby_ids, lobby_row, reopen, store};
+    use super::*;
+
+    #[test]
+    fn a_failed_fsync_ends_all_writing() {
+        let dir = dir();
+        let mut history = reopen(dir.path());
+        store(&mut history, &[lobby_row(1, "one")]);
+        // It takes the rows, and cannot be synced.
+        history.writer.current.as_mut().expect("a file is open").file = AppendFile::over_device("/dev/null");
+        for _ in 0..2 {
+            let refused = history.writer.commit(&[lobby_row(2, "two")], Durability::Fsync);
+            assert!(matches!(refused, Err(CommitError::Poisoned(_))), "{refused:?}");
+        }
+        assert!(matches!(history.writer.sync(), Err(CommitError::Poisoned(_))));
+        assert_eq!(lobby_ids(&reopen(dir.path())), [1]);
+    }
+}
