@@ -2,6 +2,8 @@
 #[cfg(feature = "server")]
 pub mod actors;
 #[cfg(feature = "server")]
+pub mod chat;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod codec;
 #[cfg(feature = "server")]

@@ -1,5 +1,6 @@
 //! The files: everything in the data directory is read and written here, and nowhere else.
 
+pub mod accounts;
 pub mod append;
 pub mod cells;
 pub mod history;

@@ -1,6 +1,7 @@
 //! Tokens: 256 random bits that a client shows with each request. The server keeps nothing but a keyed hash.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -18,7 +19,7 @@ const TOKEN_BYTES: usize = 32;
 const MAX_TOKEN_TEXT_BYTES: usize = 64;
 
 /// The keyed hash (HMAC-SHA256) of a token. Comparing two takes the same time wherever they differ.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
@@ -40,6 +41,12 @@ impl PartialEq for TokenHash {
 }
 
 impl Eq for TokenHash {}
+
+impl Hash for TokenHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,353 @@
+//! Who may try a password, and what a person is told when they are in.
+//!
+//! The [`Gate`] stands before the hash. It knows three budgets: of attempts from an address, of new accounts
+//! from an address, and of wrong guesses at an account. The last is one for all addresses that the account
+//! does not know, and one for each that it was opened from before: so whoever guesses from elsewhere cannot
+//! lock the owner out. Every attempt that is let through is settled, and one that was right costs nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::budget::{AddressKey, Buckets, Rate, Window, wait_ms};
+use crate::config::Limits;
+use crate::names::{Timestamp, UserName};
+use crate::protocol::ErrorCode;
+
+/// Addresses with a budget, at most; more share one.
+const MAX_ADDRESSES: usize = 100_000;
+/// Names of no account that someone guesses at, at most; more share one budget.
+const MAX_STRANGERS: usize = 100_000;
+
+/// Whose wrong guesses are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Guessed {
+    /// Those at an account (its row), from all addresses that it does not know.
+    Account(u64),
+    /// Those at an account from an address that it was opened from before.
+    FromKnown(u64, AddressKey),
+    /// Those at a name that is no account.
+    Nobody(UserName),
+    /// Those at such names when there are too many of them.
+    Crowd,
+}
+
+/// Why an attempt is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied {
+    /// The code for the wire.
+    pub code: ErrorCode,
+    /// When another attempt makes sense, in milliseconds.
+    pub retry_after_ms: u64,
+}
+
+impl Denied {
+    fn new(code: ErrorCode, wait: Duration) -> Self {
+        Denied { code, retry_after_ms: wait_ms(wait) }
+    }
+}
+
+/// An attempt that was let through, and has to be settled.
+#[derive(Debug)]
+#[must_use = "an attempt that is not settled keeps its budget for ever"]
+pub struct Attempt {
+    address: Option<AddressKey>,
+    guessed: Guessed,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The password was right.
+    Right,
+    /// It was wrong.
+    Wrong,
+    /// It was never compared.
+    NotCompared,
+}
+
+/// The budgets of those who are not in yet.
+#[derive(Debug)]
+pub struct Gate {
+    logins: Buckets<AddressKey>,
+    registrations: Buckets<AddressKey>,
+    wrong: Option<Rate>,
+    guesses: HashMap<Guessed, Window>,
+    strangers: usize,
+}
+
+impl Gate {
+    /// A gate with these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Gate {
+            logins: Buckets::new(Rate::per_minute(limits.logins_per_minute), MAX_ADDRESSES),
+            registrations: Buckets::new(Rate::per_minute(limits.registrations_per_minute), MAX_ADDRESSES),
+            wrong: Rate::per_hour(limits.wrong_passwords_per_hour),
+            guesses: HashMap::new(),
+            strangers: 0,
+        }
+    }
+
+    /// Someone at `from` wants to try a password of an account (its row and the addresses it knows), or of a
+    /// name that is none.
+    ///
+    /// # Errors
+    /// `too_many_attempts`, when the address or the account has no budget left.
+    pub fn login(
+        &mut self,
+        from: IpAddr,
+        account: Option<(u64, &[IpAddr])>,
+        name: &UserName,
+        now: Instant,
+    ) -> Result<Attempt, Denied> {
+        let address = AddressKey::of(from);
+        let too_many = |wait| Denied::new(ErrorCode::TooManyAttempts, wait);
+        self.logins.take(address, now).map_err(too_many)?;
+        match self.guess(address, account, name, now) {
+            Ok(guessed) => Ok(Attempt { address: Some(address), guessed }),
+            Err(wait) => {
+                // It never reached the hash; the refusal itself is what bounds whoever goes on.
+                self.logins.give_back(&address);
+                Err(too_many(wait))
+            }
+        }
+    }
+
+    /// Someone who is in, at `from`, shows the old password to change it: a guess like any other, but not an
+    /// attempt to log in.
+    ///
+    /// # Errors
+    /// `too_many_attempts`.
+    pub fn change(
+        &mut self,
+        from: IpAddr,
+        account: (u64, &[IpAddr]),
+        name: &UserName,
+        now: Instant,
+    ) -> Result<Attempt, Denied> {
+        self.guess(AddressKey::of(from), Some(account), name, now)
+            .map(|guessed| Attempt { address: None, guessed })
+            .map_err(|wait| Denied::new(ErrorCode::TooManyAttempts, wait))
+    }
+
+    /// Says what became of an attempt.
+    pub fn settle(&mut self, attempt: Attempt, verdict: Verdict, now: Instant) {
+        if let (Some(address), true) = (attempt.address, verdict != Verdict::Wrong) {
+            self.logins.give_back(&address);
+        }
+        if let (Some(rate), Some(window)) = (self.wrong, self.guesses.get_mut(&attempt.guessed)) {
+            match verdict {
+                Verdict::Wrong => window.counts(rate, now),
+                Verdict::Right | Verdict::NotCompared => window.does_not_count(),
+            }
+            if window.is_empty() {
+                self.drop_window(&attempt.guessed);
+            }
+        }
+    }
+
+    /// Someone at `from` showed a token that is none: this counts as an attempt to log in.
+    ///
+    /// # Errors
+    /// `too_many_attempts`, when the address has no budget left.
+    pub fn wrong_token(&mut self, from: IpAddr, now: Instant) -> Result<(), Denied> {
+        self.logins
+            .take(AddressKey::of(from), now)
+            .map_err(|wait| Denied::new(ErrorCode::TooManyAttempts, wait))
+    }
+
+    /// Someone at `from` wants to make an account.
+    ///
+    /// # Errors
+    /// `rate_limited`, when the address has no budget left.
+    pub fn register(&mut self, from: IpAddr, now: Instant) -> Result<(), Denied> {
+        self.registrations
+            .take(AddressKey::of(from), now)
+            .map_err(|wait| Denied::new(ErrorCode::RateLimited, wait))
+    }
+
+    /// No account came of it.
+    pub fn not_registered(&mut self, from: IpAddr) {
+        self.registrations.give_back(&AddressKey::of(from));
+    }
+
+    /// Forgets what is over. To be called about once a minute.
+    pub fn sweep(&mut self, now: Instant) {
+        self.logins.sweep(now);
+        self.registrations.sweep(now);
+        let Some(rate) = self.wrong else { return };
+        self.guesses.retain(|_, window| {
+            window.forget(rate, now);
+            !window.is_empty()
+        });
+        self.strangers = self.guesses.keys().filter(|guessed| matches!(guessed, Guessed::Nobody(_))).count();
+    }
+
+    fn guess(
+        &mut self,
+        address: AddressKey,
+        account: Option<(u64, &[IpAddr])>,
+        name: &UserName,
+        now: Instant,
+    ) -> Result<Guessed, Duration> {
+        let guessed = match account {
+            Some((row, known)) if known.iter().any(|ip| AddressKey::of(*ip) == address) => {
+                Guessed::FromKnown(row, address)
+            }
+            Some((row, _)) => Guessed::Account(row),
+            None => self.stranger(name),
+        };
+        let Some(rate) = self.wrong else { return Ok(guessed) };
+        let is_new = !self.guesses.contains_key(&guessed);
+        self.guesses.entry(guessed.clone()).or_default().reserve(rate, now)?;
+        if is_new && matches!(guessed, Guessed::Nobody(_)) {
+            self.strangers += 1;
+        }
+        Ok(guessed)
+    }
+
+    fn stranger(&self, name: &UserName) -> Guessed {
+        let own = Guessed::Nobody(name.clone());
+        let has_place = self.strangers < MAX_STRANGERS || self.guesses.contains_key(&own);
+        if has_place { own } else { Guessed::Crowd }
+    }
+
+    fn drop_window(&mut self, guessed: &Guessed) {
+        self.guesses.remove(guessed);
+        if matches!(guessed, Guessed::Nobody(_)) {
+            self.strangers = self.strangers.saturating_sub(1);
+        }
+    }
+}
+
+/// The sentence that the `session` reply greets a person with.
+pub fn greeting(name: &UserName, new: bool, last_seen: Option<(Timestamp, IpAddr)>) -> String {
+    match last_seen {
+        Some((at, from)) => {
+            let text = at.to_string();
+            let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+            let minute = time.get(..5).unwrap_or(time);
+            format!("Welcome back, {name}: last seen {date} {minute} UTC from {}.", from.to_canonical())
+        }
+        None if new => format!("Welcome, {name}: this is your first visit."),
+        None => format!("Welcome, {name}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(wrong: u32, logins: u32) -> Gate {
+        let limits = Limits {
+            wrong_passwords_per_hour: wrong,
+            logins_per_minute: logins,
+            registrations_per_minute: 2,
+            ..Limits::default()
+        };
+        Gate::new(&limits)
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn alice() -> UserName {
+        UserName::parse("alice").expect("a name")
+    }
+
+    #[test]
+    fn guesses_from_many_addresses_share_one_budget_and_the_owner_has_another() {
+        let mut gate = gate(20, 0);
+        let now = Instant::now();
+        let home = [ip(200)];
+        for from in 0..20 {
+            let attempt = gate.login(ip(from), Some((1, &home)), &alice(), now).expect("within the budget");
+            gate.settle(attempt, Verdict::Wrong, now);
+        }
+        let denied = gate.login(ip(99), Some((1, &home)), &alice(), now).expect_err("the twenty-first");
+        assert_eq!(denied.code, ErrorCode::TooManyAttempts);
+        assert!(denied.retry_after_ms > 3_500_000, "{denied:?}");
+        let attempt = gate.login(home[0], Some((1, &home)), &alice(), now).expect("the owner gets in");
+        gate.settle(attempt, Verdict::Right, now);
+        let other = gate.login(ip(1), Some((2, &[])), &alice(), now).expect("another account is another");
+        gate.settle(other, Verdict::NotCompared, now);
+        gate.sweep(now + Duration::from_secs(4_000));
+        assert!(gate.guesses.is_empty());
+    }
+
+    #[test]
+    fn a_hundred_at_once_do_not_get_past_the_bound() {
+        let mut gate = gate(20, 0);
+        let now = Instant::now();
+        let let_through: Vec<_> =
+            (0..100).filter_map(|from| gate.login(ip(from), Some((1, &[])), &alice(), now).ok()).collect();
+        assert_eq!(let_through.len(), 20);
+        for attempt in let_through {
+            gate.settle(attempt, Verdict::Right, now);
+        }
+        assert!(
+            gate.login(ip(1), Some((1, &[])), &alice(), now).is_ok(),
+            "those that were right cost nothing"
+        );
+    }
+
+    #[test]
+    fn an_address_has_a_budget_that_right_passwords_give_back() {
+        let mut gate = gate(0, 3);
+        let now = Instant::now();
+        for _ in 0..10 {
+            let attempt = gate.login(ip(1), Some((1, &[])), &alice(), now).expect("right ones cost nothing");
+            gate.settle(attempt, Verdict::Right, now);
+        }
+        for _ in 0..2 {
+            let attempt = gate.login(ip(1), None, &alice(), now).expect("within the budget");
+            gate.settle(attempt, Verdict::Wrong, now);
+        }
+        gate.wrong_token(ip(1), now).expect("the third");
+        let denied = gate.login(ip(1), Some((1, &[])), &alice(), now).expect_err("the fourth");
+        assert_eq!((denied.code, denied.retry_after_ms), (ErrorCode::TooManyAttempts, 20_000));
+        assert!(gate.wrong_token(ip(1), now).is_err());
+        assert!(gate.wrong_token(ip(2), now).is_ok());
+        let later = now + Duration::from_millis(denied.retry_after_ms);
+        assert!(gate.wrong_token(ip(1), later).is_ok(), "the wait that was told is true");
+    }
+
+    #[test]
+    fn names_that_are_no_accounts_are_bounded_too() {
+        let mut gate = gate(2, 0);
+        let now = Instant::now();
+        for _ in 0..2 {
+            let attempt = gate.login(ip(1), None, &alice(), now).expect("within the budget");
+            gate.settle(attempt, Verdict::Wrong, now);
+        }
+        assert!(gate.login(ip(2), None, &alice(), now).is_err(), "as if there were such an account");
+        gate.strangers = MAX_STRANGERS;
+        let bob = UserName::parse("bob").expect("a name");
+        let attempt = gate.login(ip(2), None, &bob, now).expect("the crowd's");
+        assert_eq!(attempt.guessed, Guessed::Crowd);
+        gate.settle(attempt, Verdict::NotCompared, now);
+    }
+
+    #[test]
+    fn registrations_are_counted_when_an_account_comes_of_them() {
+        let mut gate = gate(0, 0);
+        let now = Instant::now();
+        gate.register(ip(1), now).expect("the first");
+        gate.not_registered(ip(1));
+        gate.register(ip(1), now).expect("the first again");
+        gate.register(ip(1), now).expect("the second");
+        assert_eq!(gate.register(ip(1), now).expect_err("the third").code, ErrorCode::RateLimited);
+    }
+
+    #[test]
+    fn people_are_greeted() {
+        let seen = Some((Timestamp::from_millis(1_795_284_321_311), ip(7)));
+        assert_eq!(greeting(&alice(), true, None), "Welcome, alice: this is your first visit.");
+        assert_eq!(
+            greeting(&alice(), false, seen),
+            "Welcome back, alice: last seen 2026-11-21 18:05 UTC from 192.0.2.7."
+        );
+        assert_eq!(greeting(&alice(), false, None), "Welcome, alice.");
+    }
+}

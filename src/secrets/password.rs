@@ -1,0 +1,293 @@
+//! Passwords: Argon2id in PHC strings, also over the MD5 hashes that an older server left.
+//!
+//! What is kept of a password is a [`StoredPassword`]. An imported one is Argon2id over the lower-case hex
+//! digits of the MD5, marked `md5:`; the first login turns it into Argon2id of the password itself.
+
+use argon2::password_hash::phc::{Output, ParamsString, Salt};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use md5::{Digest, Md5};
+use zeroize::Zeroizing;
+
+use crate::protocol::Password;
+
+/// What marks a hash whose input was the MD5 of the password.
+const MD5_MARK: &str = "md5:";
+/// The bounds of the memory of one hash, in KiB: of the setting, and of what a stored hash may ask for.
+pub const MEMORY_KIB: std::ops::RangeInclusive<u32> = 8..=262_144;
+/// The bounds of the passes of one hash.
+pub const PASSES: std::ops::RangeInclusive<u32> = 1..=64;
+/// The most lanes that a stored hash may ask for; ours have one.
+const MAX_LANES: u32 = 4;
+
+/// Why a password could not be hashed or compared.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// The setting is out of bounds.
+    #[error(
+        "auth.argon2_memory_kib is {memory_kib} and auth.argon2_passes {passes}; choose 8 to 262144 and 1 to 64"
+    )]
+    Settings {
+        /// The memory asked for, in KiB.
+        memory_kib: u32,
+        /// The passes asked for.
+        passes: u32,
+    },
+    /// The text is no hash that this program makes, or one with parameters out of bounds.
+    #[error("this is no Argon2 hash within the bounds of this program")]
+    NotAHash,
+    /// Argon2 failed: no memory, in practice.
+    #[error("the password could not be hashed: {0}")]
+    Failed(argon2::password_hash::Error),
+    /// The system has no random numbers.
+    #[error("the system gave no random numbers: {0}")]
+    NoRandomness(getrandom::Error),
+}
+
+/// What is kept of a password. It does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPassword(Box<str>);
+
+impl StoredPassword {
+    /// Reads what [`StoredPassword::as_str`] gave.
+    ///
+    /// # Errors
+    /// [`PasswordError::NotAHash`].
+    pub fn parse(text: &str) -> Result<Self, PasswordError> {
+        let stored = StoredPassword(text.into());
+        stored.phc()?;
+        Ok(stored)
+    }
+
+    /// The text to keep, sealed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the hash of an MD5, from an import.
+    pub fn is_imported(&self) -> bool {
+        self.0.starts_with(MD5_MARK)
+    }
+
+    /// The PHC string, its parameters within bounds: what a row asks for cannot exhaust the memory.
+    fn phc(&self) -> Result<PasswordHash, PasswordError> {
+        let text = self.0.strip_prefix(MD5_MARK).unwrap_or(&self.0);
+        let hash = PasswordHash::new(text).map_err(|_| PasswordError::NotAHash)?;
+        let params = Params::try_from(&hash).map_err(|_| PasswordError::NotAHash)?;
+        let bounded = MEMORY_KIB.contains(&params.m_cost())
+            && PASSES.contains(&params.t_cost())
+            && params.p_cost() <= MAX_LANES;
+        let whole = hash.salt.is_some() && hash.hash.is_some();
+        if bounded && whole && hash.algorithm == argon2::ARGON2ID_IDENT {
+            Ok(hash)
+        } else {
+            Err(PasswordError::NotAHash)
+        }
+    }
+}
+
+impl std::fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoredPassword(…)")
+    }
+}
+
+/// An MD5 in lower-case hex digits, as secret as the password.
+#[derive(Clone)]
+pub struct Md5Hex(Zeroizing<String>);
+
+impl Md5Hex {
+    /// Reads 32 hex digits of either case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hex.then(|| Md5Hex(Zeroizing::new(text.to_ascii_lowercase())))
+    }
+
+    fn of(password: &Password) -> Self {
+        let digest = Md5::digest(password.expose().as_bytes());
+        let mut hex = Zeroizing::new(String::with_capacity(32));
+        for byte in digest {
+            for digit in [byte >> 4, byte & 15] {
+                hex.push(char::from_digit(digit.into(), 16).expect("four bits are a hex digit"));
+            }
+        }
+        Md5Hex(hex)
+    }
+}
+
+impl std::fmt::Debug for Md5Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Md5Hex(…)")
+    }
+}
+
+/// Hashes and compares, with the parameters of the configuration. Each call takes their time and memory:
+/// for hash threads alone.
+#[derive(Debug, Clone)]
+pub struct PasswordHashing {
+    params: Params,
+}
+
+impl PasswordHashing {
+    /// Argon2id with one lane.
+    ///
+    /// # Errors
+    /// [`PasswordError::Settings`].
+    pub fn new(memory_kib: u32, passes: u32) -> Result<Self, PasswordError> {
+        let settings = PasswordError::Settings { memory_kib, passes };
+        if !MEMORY_KIB.contains(&memory_kib) || !PASSES.contains(&passes) {
+            return Err(settings);
+        }
+        Params::new(memory_kib, passes, 1, None)
+            .map(|params| PasswordHashing { params })
+            .map_err(|_| settings)
+    }
+
+    /// Hashes a chosen password.
+    ///
+    /// # Errors
+    /// [`PasswordError::Failed`] or [`PasswordError::NoRandomness`].
+    pub fn hash(&self, password: &Password) -> Result<StoredPassword, PasswordError> {
+        self.hash_bytes(password.expose().as_bytes(), "")
+    }
+
+    /// Hashes the MD5 that an older server kept.
+    ///
+    /// # Errors
+    /// [`PasswordError::Failed`] or [`PasswordError::NoRandomness`].
+    pub fn hash_md5(&self, md5: &Md5Hex) -> Result<StoredPassword, PasswordError> {
+        self.hash_bytes(md5.0.as_bytes(), MD5_MARK)
+    }
+
+    /// Whether the password is the one that is stored. Works with the stored hash's own parameters.
+    ///
+    /// # Errors
+    /// [`PasswordError::NotAHash`] or [`PasswordError::Failed`].
+    pub fn verify(&self, password: &Password, stored: &StoredPassword) -> Result<bool, PasswordError> {
+        let hash = stored.phc()?;
+        let md5;
+        let input = if stored.is_imported() {
+            md5 = Md5Hex::of(password);
+            md5.0.as_bytes()
+        } else {
+            password.expose().as_bytes()
+        };
+        match self.argon2().verify_password(input, &hash) {
+            Ok(()) => Ok(true),
+            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+            Err(error) => Err(PasswordError::Failed(error)),
+        }
+    }
+
+    /// Whether a fresh hash would be made with the same parameters; if not, the next login makes one.
+    pub fn is_current(&self, stored: &StoredPassword) -> bool {
+        let current = |params: Params| {
+            params.m_cost() == self.params.m_cost()
+                && params.t_cost() == self.params.t_cost()
+                && params.p_cost() == self.params.p_cost()
+        };
+        !stored.is_imported()
+            && stored.phc().ok().and_then(|hash| Params::try_from(&hash).ok()).is_some_and(current)
+    }
+
+    /// A hash that no password has, to be compared when there is no account: the same work as a real one.
+    ///
+    /// # Errors
+    /// [`PasswordError::NoRandomness`].
+    pub fn dummy(&self) -> Result<StoredPassword, PasswordError> {
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        getrandom::fill(&mut output).map_err(PasswordError::NoRandomness)?;
+        let hash = PasswordHash {
+            algorithm: argon2::ARGON2ID_IDENT,
+            version: Some(Version::default().into()),
+            params: ParamsString::try_from(&self.params).map_err(PasswordError::Failed)?,
+            salt: Some(fresh_salt()?),
+            hash: Some(Output::new(&output).map_err(|_| PasswordError::NotAHash)?),
+        };
+        Ok(StoredPassword(hash.to_string().into()))
+    }
+
+    fn hash_bytes(&self, input: &[u8], mark: &str) -> Result<StoredPassword, PasswordError> {
+        let salt = fresh_salt()?;
+        let hash: PasswordHash =
+            self.argon2().hash_password_with_salt(input, &salt).map_err(PasswordError::Failed)?;
+        Ok(StoredPassword(format!("{mark}{hash}").into()))
+    }
+
+    fn argon2(&self) -> Argon2<'static> {
+        Argon2::new(Algorithm::Argon2id, Version::default(), self.params.clone())
+    }
+}
+
+fn fresh_salt() -> Result<Salt, PasswordError> {
+    let mut salt = [0; Salt::RECOMMENDED_LENGTH];
+    getrandom::fill(&mut salt).map_err(PasswordError::NoRandomness)?;
+    Salt::new(&salt).map_err(|_| PasswordError::NotAHash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cheap() -> PasswordHashing {
+        PasswordHashing::new(8, 1).expect("small parameters")
+    }
+
+    #[test]
+    fn a_password_is_known_again_and_no_other_is() {
+        let hashing = cheap();
+        let right = Password::given("correct horse");
+        let stored = hashing.hash(&right).expect("a hash");
+        assert!(stored.as_str().starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", stored.as_str());
+        assert!(hashing.verify(&right, &stored).expect("compared"));
+        assert!(!hashing.verify(&Password::given("correct hors"), &stored).expect("compared"));
+        assert!(!hashing.verify(&Password::given(""), &stored).expect("compared"));
+        let read = StoredPassword::parse(stored.as_str()).expect("what we wrote");
+        assert!(hashing.verify(&right, &read).expect("compared"));
+        assert!(hashing.is_current(&read) && !read.is_imported());
+        let other = PasswordHashing::new(16, 2).expect("other parameters");
+        assert!(other.verify(&right, &read).expect("by its own parameters"));
+        assert!(!other.is_current(&read));
+        assert_ne!(hashing.hash(&right).expect("a hash"), stored, "salted");
+    }
+
+    #[test]
+    fn an_imported_md5_takes_the_password_it_was_made_of() {
+        let hashing = cheap();
+        // echo -n "secret99" | md5sum
+        let md5 = Md5Hex::of(&Password::given("secret99"));
+        let upper = Md5Hex::parse(&md5.0.to_uppercase()).expect("hex digits");
+        assert_eq!(*upper.0, *md5.0);
+        assert_eq!(*Md5Hex::of(&Password::given("")).0, "d41d8cd98f00b204e9800998ecf8427e");
+        let stored = hashing.hash_md5(&upper).expect("a hash");
+        assert!(stored.is_imported() && !hashing.is_current(&stored));
+        assert!(!stored.as_str().contains(md5.0.as_str()));
+        assert!(hashing.verify(&Password::given("secret99"), &stored).expect("compared"));
+        assert!(!hashing.verify(&Password::given(md5.0.as_str()), &stored).expect("compared"));
+        for bad in ["", "d41d8cd98f00b204e9800998ecf8427", "d41d8cd98f00b204e9800998ecf8427ez", "é"] {
+            assert!(Md5Hex::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_dummy_fits_nothing_and_costs_the_same() {
+        let hashing = cheap();
+        let dummy = hashing.dummy().expect("random numbers");
+        assert!(hashing.is_current(&dummy));
+        assert!(!hashing.verify(&Password::given("anything"), &dummy).expect("compared"));
+    }
+
+    #[test]
+    fn what_asks_for_too_much_is_no_hash() {
+        let tail = "c2FsdHNhbHRzYWx0$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        assert!(StoredPassword::parse(&format!("$argon2id$v=19$m=64,t=1,p=1${tail}")).is_ok());
+        for params in ["m=4294967295,t=1,p=1", "m=64,t=4294967295,p=1", "m=64,t=1,p=8", "m=262145,t=1,p=1"] {
+            assert!(StoredPassword::parse(&format!("$argon2id$v=19${params}${tail}")).is_err(), "{params}");
+        }
+        for text in ["", "md5:", "$argon2id$v=19$m=64,t=1,p=1", "d41d8cd98f00b204e9800998ecf8427e", "$1$a$b"]
+        {
+            assert!(StoredPassword::parse(text).is_err(), "{text}");
+        }
+        assert!(PasswordHashing::new(7, 1).is_err() && PasswordHashing::new(u32::MAX, 1).is_err());
+        assert!(PasswordHashing::new(8, 0).is_err());
+    }
+}
