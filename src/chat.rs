@@ -1,9 +1,22 @@
-//! Pure decisions: no actix, no files, no sockets, no clocks. Time is passed in.
+//! Pure decisions. Nothing here knows actix, a file, a socket or a clock: time comes in as a parameter, so
+//! every rule can be read, and tested, on its own.
 //!
-//! - [`budget`]: how much of something may be done in a time;
+//! - [`gate`]: may this request go on, given what the connection has?
+//! - [`replies`]: the replies of a connection leave in the order of its requests;
+//! - [`deadlines`]: what takes too long;
+//! - [`outbox`]: what waits to be written to one socket, and when that is too much;
+//! - [`rate`]: how fast is too fast; [`budget`]: how much of something may be done in a time;
 //! - [`login`]: who may try a password, and what a person is told;
-//! - [`tokens`]: which sessions there are, whose token is good, and until when.
+//! - [`roster`]: who is in a room; [`window`]: its newest messages, and the page that someone who joins gets;
+//! - [`keys`]: a message sent twice under one key is stored once.
 
 pub mod budget;
+pub mod deadlines;
+pub mod gate;
+pub mod keys;
 pub mod login;
-pub mod tokens;
+pub mod outbox;
+pub mod rate;
+pub mod replies;
+pub mod roster;
+pub mod window;

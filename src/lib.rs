@@ -19,4 +19,6 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod secrets;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
 pub mod store;

@@ -18,6 +18,8 @@ const MESSAGE_HEAD: &[u8] = br#"{"type":"message","#;
 pub struct EncodedMessage {
     /// The message's id.
     pub id: MessageId,
+    /// The id of the message before it there.
+    pub prev: Option<MessageId>,
     frame: Bytes,
 }
 
@@ -35,7 +37,7 @@ impl EncodedMessage {
         put_member(&mut frame, b",\"from\":", from.as_str());
         put_member(&mut frame, b",\"text\":", text);
         frame.put_u8(b'}');
-        EncodedMessage { id: receipt.id, frame: finish(frame) }
+        EncodedMessage { id: receipt.id, prev: receipt.prev, frame: finish(frame) }
     }
 
     /// The `message` event, header included.
@@ -64,7 +66,7 @@ pub enum Keep {
 }
 
 /// Encodes a reply that lists messages, with as many as fit into `max_frame_bytes`; what is left out turns
-/// `more` on.
+/// `more` on. Gives the frame, and `more` as it stands in there.
 ///
 /// `head` is the reply without its `messages` and `more`, a [`Serialize`] object with at least `type`.
 pub fn page(
@@ -74,7 +76,7 @@ pub fn page(
     keep: Keep,
     reference: Option<&Reference>,
     max_frame_bytes: usize,
-) -> Bytes {
+) -> (Bytes, bool) {
     let mut frame = open_frame();
     put_json(&mut frame, head);
     frame.truncate(frame.len() - 1);
@@ -88,10 +90,11 @@ pub fn page(
         frame.put_slice(if position == 0 { b"{" } else { b",{" });
         frame.put_slice(message.members());
     }
-    frame.put_slice(if more || !all { b"],\"more\":true" } else { b"],\"more\":false" });
+    let more = more || !all;
+    frame.put_slice(if more { b"],\"more\":true" } else { b"],\"more\":false" });
     put_reference(&mut frame, reference);
     frame.put_u8(b'}');
-    finish(frame)
+    (finish(frame), more)
 }
 
 /// The part of a page that fits, from the end that is kept, and whether that is all of it.
@@ -110,6 +113,26 @@ fn fitting(messages: &[EncodedMessage], keep: Keep, room_bytes: usize) -> (&[Enc
         Keep::Oldest => &messages[..count],
     };
     (kept, count == messages.len())
+}
+
+/// The part of a sorted list, names or rooms, that fits into a reply of `max_frame_bytes`, from the front, and
+/// whether others follow.
+pub fn list_that_fits<T: Serialize>(mut items: Vec<T>, more: bool, max_frame_bytes: usize) -> (Vec<T>, bool) {
+    // What a reply has beside its list: `type`, `more`, and a `ref` of 64 bytes, each escaped sixfold at most.
+    const BESIDE_BYTES: usize = 64 * 6 + 128;
+    let room_bytes = max_frame_bytes.saturating_sub(BESIDE_BYTES);
+    let mut used_bytes = 0;
+    let mut item = BytesMut::new();
+    let fits = |listed: &&T| {
+        item.clear();
+        put_json(&mut item, listed);
+        used_bytes += item.len() + 1;
+        used_bytes <= room_bytes
+    };
+    let count = items.iter().take_while(fits).count();
+    let more = more || count < items.len();
+    items.truncate(count);
+    (items, more)
 }
 
 /// The `ok` that carries a receipt.
@@ -226,12 +249,12 @@ mod tests {
             for max_frame_bytes in [300, 1000, 5_000, 65_536] {
                 let reference = Reference::parse("r1").expect("short");
                 let head = serde_json::json!({"type": "inbox"});
-                let frame = page(&head, &messages, false, keep, Some(&reference), max_frame_bytes);
+                let (frame, cut) = page(&head, &messages, false, keep, Some(&reference), max_frame_bytes);
                 assert!(frame.len() <= max_frame_bytes + 4);
                 let (body, answered) = ServerFrame::parse(payload(&frame)).expect("a frame");
                 let ServerFrame::Inbox { messages: listed, more } = body else { panic!("{body:?}") };
                 assert_eq!(answered.as_deref(), Some("r1"));
-                assert_eq!(more, listed.len() < 100);
+                assert_eq!((more, cut), (listed.len() < 100, more));
                 let ids: Vec<_> = listed.iter().map(|message| message.id).collect();
                 assert!(ids.is_sorted());
                 let end = if keep == Keep::Newest { ids.last() } else { ids.first() };

@@ -29,6 +29,7 @@ type AccountNumber = u32;
 /// Where the rows of every list lie.
 #[derive(Debug, Default)]
 pub struct HistoryIndex {
+    rows: u64,
     rooms: HashMap<RoomName, Postings>,
     accounts: HashMap<UserName, AccountNumber>,
     /// By account number.
@@ -40,6 +41,7 @@ impl HistoryIndex {
     /// Takes in a row that was committed. Rows come in the order of their ids.
     pub fn record(&mut self, row: &Row, position: Position) {
         let id = row.id.get();
+        self.rows += 1;
         match &row.target {
             Target::Room(room) => match self.rooms.get_mut(room) {
                 Some(postings) => postings.push(id, &position),
@@ -83,6 +85,7 @@ impl HistoryIndex {
             },
             _ => return Err(RowFault::Field("to")),
         }
+        self.rows += 1;
         Ok(())
     }
 
@@ -103,6 +106,11 @@ impl HistoryIndex {
         self.accounts.insert(name()?, number);
         self.inboxes.push(Postings::default());
         Some(number)
+    }
+
+    /// How many rows the index knows of.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// The id of the newest row of a list: the `prev` of the next one.

@@ -1,0 +1,311 @@
+//! One connection's socket, outbox and unanswered requests.
+//!
+//! A [`Connection`] is shared by two actors of one thread, without a lock: its `SessionActor` reads from it
+//! and decides, the thread's `FanoutActor` puts into it what comes from rooms and writes at once, so that a
+//! delivery passes no mailbox of its own. What the fan-out finds out (the peer does not read, its time has
+//! run out) it leaves in `verdict` and wakes the session.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use actix::Addr;
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::messages::{ConnectionId, ReplyTo, RoomId, Ticket};
+use super::room::ChatRoomActor;
+use crate::chat::deadlines::{Deadlines, Due, Patience};
+use crate::chat::outbox::Outbox;
+use crate::chat::rate::SharedRate;
+use crate::chat::replies::{Company, Replies};
+use crate::names::{MessageId, RoomName};
+use crate::protocol::{ByeReason, ErrorCode, Reference};
+
+/// Pieces of one vectored write; more than this many entries are written in several.
+const SLICES_PER_WRITE: usize = 64;
+
+/// What has to become of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Say this, then goodbye.
+    Dismiss {
+        /// Why.
+        reason: ByeReason,
+        /// A sentence, where there is a better one than the reason's own.
+        text: Option<String>,
+    },
+    /// The socket is broken, or its time to go is over.
+    Drop,
+}
+
+/// A room that a connection is in.
+#[derive(Debug)]
+pub struct JoinedRoom {
+    /// The room.
+    pub id: RoomId,
+    /// Its name.
+    pub name: RoomName,
+    /// Where to say things.
+    pub address: Addr<ChatRoomActor>,
+    /// While the client fetches the pages between its last message and its first event: where they end.
+    pub pages_up_to: Option<MessageId>,
+}
+
+/// A socket with all that waits at it.
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// The rooms that it is in.
+    pub rooms: RefCell<Vec<JoinedRoom>>,
+    /// How fast its account may send; there from the moment that a session is open.
+    pub rate: RefCell<Option<Arc<SharedRate>>>,
+    /// Whether the session reads from it at the moment.
+    pub reading: Cell<bool>,
+    stream: TcpStream,
+    outbox: RefCell<Outbox>,
+    outbox_bytes: usize,
+    /// Whether the socket took no more at the last write, and the session waits until it does.
+    blocked: Cell<bool>,
+    replies: RefCell<Replies>,
+    deadlines: Cell<Deadlines>,
+    /// Whether it still takes frames; not since goodbye was said.
+    open: Cell<bool>,
+    verdict: RefCell<Option<Verdict>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    /// A connection over this socket, whose outbox holds up to `outbox_bytes` bytes.
+    pub fn new(id: ConnectionId, peer: SocketAddr, stream: TcpStream, outbox_bytes: usize) -> Self {
+        Connection {
+            id,
+            peer,
+            rooms: RefCell::default(),
+            rate: RefCell::default(),
+            reading: Cell::new(true),
+            stream,
+            outbox: RefCell::default(),
+            outbox_bytes,
+            blocked: Cell::new(false),
+            replies: RefCell::default(),
+            deadlines: Cell::new(Deadlines::connected()),
+            open: Cell::new(true),
+            verdict: RefCell::default(),
+            waker: RefCell::default(),
+        }
+    }
+
+    // ------------------------------------------------------------ requests and replies
+
+    /// Whether a request may begin beside those that are unanswered.
+    pub fn may_begin(&self, company: Company) -> bool {
+        self.replies.borrow().may_begin(company)
+    }
+
+    /// Begins a request.
+    pub fn begin(&self, reference: Option<Reference>, company: Company) -> Ticket {
+        Ticket(self.replies.borrow_mut().begin(reference, company))
+    }
+
+    /// How many requests are unanswered.
+    pub fn unanswered(&self) -> usize {
+        self.replies.borrow().len()
+    }
+
+    /// Where the reply to a request goes.
+    pub fn reply_to(&self, ticket: Ticket) -> ReplyTo {
+        ReplyTo { connection: self.id, ticket }
+    }
+
+    /// Takes the reply to a request, which leaves when those before it have left.
+    pub fn answer(&self, ticket: Ticket, frame: Bytes) {
+        self.replies.borrow_mut().answer(ticket.0, frame, |frame| self.push(frame));
+        if !self.reading.get() {
+            self.wake();
+        }
+    }
+
+    /// Takes a reply that still needs the request's `ref`.
+    pub fn answer_with(&self, ticket: Ticket, encode: impl FnOnce(Option<&Reference>) -> Bytes) {
+        let frame = encode(self.replies.borrow().reference(ticket.0));
+        self.answer(ticket, frame);
+    }
+
+    // ------------------------------------------------------------ writing
+
+    /// Puts frames into the outbox; [`Connection::flush`] writes them. A consumer whose outbox is full is let
+    /// go.
+    pub fn push(&self, frames: Bytes) {
+        if !self.open.get() {
+            return;
+        }
+        if self.outbox.borrow_mut().push(frames, self.outbox_bytes).is_err() {
+            self.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::SlowConsumer), text: None });
+        }
+    }
+
+    /// Takes the last words in and refuses all that comes behind them. A slow consumer's words stand before
+    /// everything that it was too slow for.
+    pub fn push_last_words(&self, words: impl IntoIterator<Item = Bytes>, drop_unsent: bool) {
+        if !self.open.replace(false) {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        if drop_unsent {
+            outbox.keep_started_frame();
+        }
+        for word in words {
+            // The bound was kept until here; two last words may go over it.
+            let _ = outbox.push(word, usize::MAX);
+        }
+        self.with_deadlines(Deadlines::closing);
+    }
+
+    /// Writes what waits, as far as the socket takes it. This is the fan-out's way; where the socket takes no
+    /// more, the session is woken to wait for it.
+    pub fn flush(&self) {
+        if !self.blocked.get() && !self.write_out() {
+            self.wake();
+        }
+    }
+
+    /// Writes what waits, the session's way: `Pending` while the socket takes no more, with the task woken
+    /// when it does.
+    pub fn poll_flush(&self, task: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.blocked.get() {
+                match self.stream.poll_write_ready(task) {
+                    Poll::Ready(Ok(())) => self.blocked.set(false),
+                    Poll::Ready(Err(_)) => {
+                        self.judge(Verdict::Drop);
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            if self.write_out() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Writes until nothing waits (`true`, also when the socket is broken) or the socket is full (`false`).
+    fn write_out(&self) -> bool {
+        let mut outbox = self.outbox.borrow_mut();
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let count = outbox.slices(&mut slices);
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(written) => {
+                    outbox.advance(written);
+                    self.with_deadlines(Deadlines::write_moved);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.with_deadlines(Deadlines::write_blocked);
+                    self.blocked.set(true);
+                    return false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    outbox.clear();
+                    self.judge(Verdict::Drop);
+                }
+            }
+        }
+        true
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub fn shut_down_writing(&self) {
+        // A peer that is gone already needs no telling.
+        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+    }
+
+    /// What waits to be written, in bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.borrow().cost_bytes()
+    }
+
+    // ------------------------------------------------------------ reading
+
+    /// Reads into `buffer` what has come; `Ready(Ok(0))` at the end of the stream.
+    pub fn poll_read(&self, task: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.stream.poll_read_ready(task) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.stream.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    self.with_deadlines(Deadlines::heard);
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    // ------------------------------------------------------------ time and verdicts
+
+    /// Changes the running times.
+    pub fn with_deadlines(&self, change: impl FnOnce(&mut Deadlines)) {
+        let mut deadlines = self.deadlines.get();
+        change(&mut deadlines);
+        self.deadlines.set(deadlines);
+    }
+
+    /// One tick has passed. Whether a ping was put into the outbox.
+    pub fn tick(&self, patience: &Patience, ping: &Bytes) -> bool {
+        let mut due = Due::Nothing;
+        self.with_deadlines(|deadlines| due = deadlines.tick(patience, self.reading.get()));
+        match due {
+            Due::Nothing => {}
+            Due::Ping => self.push(ping.clone()),
+            Due::End(code) => self.judge(Verdict::Dismiss { reason: ByeReason::Fault(code), text: None }),
+            Due::Drop => self.judge(Verdict::Drop),
+        }
+        due == Due::Ping
+    }
+
+    /// Leaves a verdict for the session and wakes it. The first one stands, unless the socket breaks.
+    pub fn judge(&self, verdict: Verdict) {
+        let mut place = self.verdict.borrow_mut();
+        if place.is_none() || verdict == Verdict::Drop {
+            *place = Some(verdict);
+        }
+        drop(place);
+        self.wake();
+    }
+
+    /// Takes the verdict away.
+    pub fn take_verdict(&self) -> Option<Verdict> {
+        self.verdict.borrow_mut().take()
+    }
+
+    /// Whether it still takes frames.
+    pub fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Keeps the task that [`Connection::judge`] and others wake.
+    pub fn watch(&self, waker: &Waker) {
+        let mut place = self.waker.borrow_mut();
+        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *place = Some(waker.clone());
+        }
+    }
+
+    /// Wakes the session's task.
+    pub fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The DirectoryActor knows which rooms there are and who is online.
+//!
+//! It makes a room when somebody joins one that is not there, and ends one that has been empty for a while;
+//! joins pass through it, so that none reaches a room that has just ended. Direct messages take its way as a
+//! room's messages take the room's: to the journal, back stored, and on to the sessions of both accounts.
+
+mod letters;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::fut::ActorFutureExt;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
+use log::{error, info};
+use tokio::sync::oneshot;
+
+use super::messages::auth::AccountInfo;
+use super::messages::chat::{
+    Admit, Answer, Collapse, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid,
+    Proclaim, Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
+};
+use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer};
+use super::messages::{ConnectionId, RoomId, Ticket};
+use super::room::ChatRoomActor;
+use super::vital::Vital;
+use super::{Fanouts, Wiring};
+use crate::chat::rate::{Pace, SharedRate, retry_after_ms};
+use crate::chat::roster::name_page;
+use crate::names::{RoomName, Timestamp, UserName};
+use crate::protocol::reply::RoomEntry;
+use crate::protocol::{ErrorCode, Receipt, ServerFrame, encode};
+
+/// How often empty rooms and idle rates are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How long a room stays when nobody is in it.
+const EMPTY_ROOM_STAYS: Duration = Duration::from_secs(30);
+/// How long an account's rates are remembered when it is offline; longer than any burst takes to refill.
+const RATES_STAY: Duration = Duration::from_secs(120);
+
+/// A room that is there.
+struct Room {
+    address: Addr<ChatRoomActor>,
+    accounts: usize,
+    empty_since: Instant,
+    /// Joins that wait for the room's word whether it has ended; `None` when it was not asked.
+    retiring: Option<Vec<Join>>,
+}
+
+/// How fast an account may do things, over all of its sessions and for a while after the last one.
+struct Rates {
+    messages: Arc<SharedRate>,
+    new_rooms: SharedRate,
+    used: Instant,
+}
+
+/// Rooms, and who is online.
+pub struct DirectoryActor {
+    _vital: Vital,
+    wiring: Wiring,
+    fanouts: Fanouts,
+    rooms: HashMap<RoomName, Room>,
+    /// Rooms with someone in them, and `lobby`, with their number of accounts.
+    occupied: BTreeMap<RoomName, usize>,
+    next_room: u64,
+    online: BTreeMap<UserName, Vec<ConnectionId>>,
+    rates: HashMap<UserName, Rates>,
+    new_room_pace: Option<Pace>,
+    /// Direct messages whose recipient is being looked up, in the order in which they came.
+    letters: VecDeque<(Tell, Option<Option<AccountInfo>>)>,
+    /// The number of the first of `letters`.
+    first_letter: u64,
+    /// Who waits until no letter is being looked up.
+    flushed: Vec<oneshot::Sender<()>>,
+    /// Operators who wait for a receipt.
+    operators: HashMap<Ticket, oneshot::Sender<Result<Receipt, ErrorCode>>>,
+    next_ticket: u64,
+}
+
+impl DirectoryActor {
+    /// A directory of a server that nobody is in yet.
+    pub fn new(wiring: Wiring, fanouts: Fanouts) -> Self {
+        let per_minute = wiring.config.limits.new_rooms_per_minute;
+        DirectoryActor {
+            _vital: wiring.vital.of("the directory"),
+            wiring,
+            fanouts,
+            rooms: HashMap::new(),
+            occupied: BTreeMap::from([(RoomName::lobby(), 0)]),
+            next_room: 1,
+            online: BTreeMap::new(),
+            rates: HashMap::new(),
+            new_room_pace: Pace::every(Duration::from_secs(60), per_minute, per_minute),
+            letters: VecDeque::new(),
+            first_letter: 0,
+            flushed: Vec::new(),
+            operators: HashMap::new(),
+            next_ticket: 1,
+        }
+    }
+
+    /// The room of this name, made if it is not there.
+    fn open_room(&mut self, name: &RoomName) -> &mut Room {
+        self.rooms.entry(name.clone()).or_insert_with(|| {
+            let id = RoomId(self.next_room);
+            self.next_room += 1;
+            let room = ChatRoomActor::new(id, name.clone(), self.wiring.clone(), Arc::clone(&self.fanouts));
+            Room { address: room.start(), accounts: 0, empty_since: Instant::now(), retiring: None }
+        })
+    }
+
+    /// Whether an account may bring one more room into being, or why not.
+    fn may_open_room(&mut self, account: &UserName) -> Result<(), (ErrorCode, Option<u64>)> {
+        let most = self.wiring.config.limits.rooms;
+        if most != 0 && self.rooms.len() >= most {
+            return Err((ErrorCode::RateLimited, Some(retry_after_ms(EMPTY_ROOM_STAYS))));
+        }
+        let (pace, now) = (self.new_room_pace, self.wiring.started.elapsed());
+        match pace {
+            Some(pace) => self
+                .rates_of(account)
+                .new_rooms
+                .take(pace, now)
+                .map_err(|wait| (ErrorCode::RateLimited, Some(retry_after_ms(wait)))),
+            None => Ok(()),
+        }
+    }
+
+    fn rates_of(&mut self, account: &UserName) -> &mut Rates {
+        let rates = self.rates.entry(account.clone()).or_insert_with(|| Rates {
+            messages: Arc::default(),
+            new_rooms: SharedRate::default(),
+            used: Instant::now(),
+        });
+        rates.used = Instant::now();
+        rates
+    }
+
+    fn join(&mut self, join: Join) {
+        let is_new = !self.rooms.contains_key(&join.room);
+        if is_new && let Err((code, retry_after_ms)) = self.may_open_room(&join.member.account) {
+            let frame = encode::error(code, code.sentence(), retry_after_ms, join.reference.as_ref());
+            self.answer(Answer { reply_to: join.reply_to, frame });
+            return;
+        }
+        let room = self.open_room(&join.room);
+        match &mut room.retiring {
+            Some(waiting) => waiting.push(join),
+            None => room.address.do_send(join),
+        }
+    }
+
+    fn answer(&self, answer: Answer) {
+        self.fanouts[answer.reply_to.connection.thread.0].do_send(answer);
+    }
+
+    // ------------------------------------------------------------ sweeping
+
+    /// Asks rooms that have been empty for a while whether they have ended, and forgets idle rates.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        for (name, room) in &mut self.rooms {
+            let idle = room.accounts == 0 && now.duration_since(room.empty_since) > EMPTY_ROOM_STAYS;
+            if !idle || room.retiring.is_some() {
+                continue;
+            }
+            room.retiring = Some(Vec::new());
+            let (name, question) = (name.clone(), room.address.send(Retire));
+            let question = actix::fut::wrap_future::<_, Self>(question);
+            ctx.spawn(question.map(move |ended, act, _| act.retired(&name, ended.unwrap_or(true))));
+        }
+        let online = &self.online;
+        self.rates.retain(|account, rates| {
+            online.contains_key(account) || now.duration_since(rates.used) < RATES_STAY
+        });
+    }
+
+    /// A room has said whether it has ended; joins that waited for that go on.
+    fn retired(&mut self, name: &RoomName, ended: bool) {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        let waiting = room.retiring.take().unwrap_or_default();
+        if ended {
+            self.rooms.remove(name);
+        } else {
+            room.empty_since = Instant::now();
+        }
+        for join in waiting {
+            self.join(join);
+        }
+    }
+}
+
+impl Actor for DirectoryActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let to = Some(ctx.address().recipient());
+        self.wiring.journal.do_send(SetRoute { route: Route::Direct, to });
+        ctx.run_interval(SWEEP, Self::sweep);
+    }
+}
+
+// ---------------------------------------------------------------- who is online
+
+impl Handler<Online> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, Online { member, reply_to, frame }: Online, _: &mut Context<Self>) {
+        let rate = Arc::clone(&self.rates_of(&member.account).messages);
+        self.online.entry(member.account).or_default().push(member.connection);
+        self.fanouts[reply_to.connection.thread.0].do_send(Admit { reply_to, frame, rate });
+    }
+}
+
+impl Handler<Offline> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, Offline { member }: Offline, _: &mut Context<Self>) {
+        if let Some(connections) = self.online.get_mut(&member.account) {
+            connections.retain(|connection| *connection != member.connection);
+            if connections.is_empty() {
+                self.online.remove(&member.account);
+                self.rates_of(&member.account);
+            }
+        }
+    }
+}
+
+impl Handler<ListOnline> for DirectoryActor {
+    type Result = MessageResult<ListOnline>;
+
+    fn handle(&mut self, list: ListOnline, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(name_page(&self.online, list.after.as_ref(), list.limit))
+    }
+}
+
+impl Handler<AskOnline> for DirectoryActor {
+    type Result = Vec<OnlineAccount>;
+
+    fn handle(&mut self, _: AskOnline, _: &mut Context<Self>) -> Vec<OnlineAccount> {
+        let online = self.online.iter();
+        online.map(|(name, on)| OnlineAccount { name: name.clone(), sessions: on.len() }).collect()
+    }
+}
+
+impl Handler<Announce> for DirectoryActor {
+    type Result = usize;
+
+    fn handle(&mut self, announce: Announce, _: &mut Context<Self>) -> usize {
+        let notice = ServerFrame::Notice { text: announce.text.as_str().to_owned(), at: Timestamp::now() };
+        let frame = encode::frame(&notice, None);
+        for fanout in self.fanouts.iter() {
+            fanout.do_send(Proclaim { frame: frame.clone() });
+        }
+        self.online.values().map(Vec::len).sum()
+    }
+}
+
+// ---------------------------------------------------------------- rooms
+
+impl Handler<Join> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, join: Join, _: &mut Context<Self>) {
+        self.join(join);
+    }
+}
+
+impl Handler<RoomCount> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, RoomCount { room: name, accounts }: RoomCount, _: &mut Context<Self>) {
+        if let Some(room) = self.rooms.get_mut(&name) {
+            room.accounts = accounts;
+            room.empty_since = Instant::now();
+        }
+        if accounts > 0 || name == RoomName::lobby() {
+            self.occupied.insert(name, accounts);
+        } else {
+            self.occupied.remove(&name);
+        }
+    }
+}
+
+impl Handler<Collapse> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, Collapse { name, .. }: Collapse, _: &mut Context<Self>) {
+        error!("the room {name} collapsed; its members are let go and can join it anew");
+        self.rooms.remove(&name);
+        self.occupied.remove(&name);
+        self.occupied.entry(RoomName::lobby()).or_insert(0);
+    }
+}
+
+impl Handler<ListRooms> for DirectoryActor {
+    type Result = MessageResult<ListRooms>;
+
+    fn handle(&mut self, list: ListRooms, _: &mut Context<Self>) -> Self::Result {
+        let behind = (list.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let mut rest = self.occupied.range::<RoomName, _>(behind);
+        let entry = |(room, accounts): (&RoomName, &usize)| RoomEntry {
+            room: room.to_string(),
+            members: *accounts as u64,
+        };
+        let rooms = rest.by_ref().take(list.limit).map(entry).collect();
+        MessageResult((rooms, rest.next().is_some()))
+    }
+}
+
+impl Handler<AskRooms> for DirectoryActor {
+    type Result = Vec<(RoomName, usize)>;
+
+    fn handle(&mut self, _: AskRooms, _: &mut Context<Self>) -> Vec<(RoomName, usize)> {
+        self.occupied.iter().map(|(room, accounts)| (room.clone(), *accounts)).collect()
+    }
+}
+
+impl Handler<FindRoom> for DirectoryActor {
+    type Result = Option<Addr<ChatRoomActor>>;
+
+    fn handle(&mut self, FindRoom { room }: FindRoom, _: &mut Context<Self>) -> Self::Result {
+        self.rooms.get(&room).map(|room| room.address.clone())
+    }
+}
+
+impl Handler<SayAsServer> for DirectoryActor {
+    type Result = ResponseFuture<Result<Receipt, ErrorCode>>;
+
+    fn handle(&mut self, say: SayAsServer, _: &mut Context<Self>) -> Self::Result {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.operators.insert(ticket, sender);
+        info!("operator says something in {}", say.room);
+        self.open_room(&say.room).address.do_send(SayByOperator { text: say.text, ticket });
+        Box::pin(async move { receiver.await.unwrap_or(Err(ErrorCode::Internal)) })
+    }
+}
+
+impl Handler<OperatorSaid> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, said: OperatorSaid, _: &mut Context<Self>) {
+        if let Some(operator) = self.operators.remove(&said.ticket) {
+            // An operator who has gone away does not need the answer.
+            let _ = operator.send(said.outcome);
+        }
+    }
+}
+
+impl Handler<Flush> for DirectoryActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Flush, _: &mut Context<Self>) -> ResponseFuture<()> {
+        let rooms: Vec<_> = self.rooms.values().map(|room| room.address.send(Flush)).collect();
+        let (sender, letters) = oneshot::channel();
+        self.flushed.push(sender);
+        self.send_letters();
+        Box::pin(async move {
+            // A directory that is gone sends no more letters.
+            let _ = letters.await;
+            for room in rooms {
+                // A room that has ended has passed everything on.
+                let _ = room.await;
+            }
+        })
+    }
+}

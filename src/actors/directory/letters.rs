@@ -1,0 +1,124 @@
+//! Direct messages: is there such an account, store it, hand it to whoever of the two is online.
+
+use std::collections::BTreeSet;
+
+use actix::fut::ActorFutureExt;
+use actix::{AsyncContext, Context, Handler, WrapFuture};
+
+use super::DirectoryActor;
+use crate::actors::messages::auth::{AccountInfo, LookUp};
+use crate::actors::messages::chat::{
+    Append, Author, AuthorReceipt, DeliverTo, Refused, Route, Settled, Tell, Verdict,
+};
+use crate::actors::messages::{ConnectionId, ReplyTo};
+use crate::actors::room::{encoded, receipt_of};
+use crate::names::UserName;
+use crate::protocol::{ErrorCode, Receipt, Target};
+
+impl Handler<Tell> for DirectoryActor {
+    type Result = ();
+
+    /// Looks the recipient up. The answers may come back in any order, the letters go on in theirs.
+    fn handle(&mut self, tell: Tell, ctx: &mut Context<Self>) {
+        let number = self.first_letter + self.letters.len() as u64;
+        let look_up = self.wiring.auth.send(LookUp { name: tell.to.clone() });
+        self.letters.push_back((tell, None));
+        ctx.spawn(look_up.into_actor(self).map(move |account, act, _| {
+            let position = usize::try_from(number - act.first_letter).ok();
+            if let Some((_, found)) = position.and_then(|position| act.letters.get_mut(position)) {
+                *found = Some(account.ok().flatten());
+            }
+            act.send_letters();
+        }));
+    }
+}
+
+impl DirectoryActor {
+    /// Sends on every letter whose turn it is.
+    pub(super) fn send_letters(&mut self) {
+        while let Some((_, Some(_))) = self.letters.front() {
+            if let Some((tell, Some(recipient))) = self.letters.pop_front() {
+                self.first_letter += 1;
+                match recipient {
+                    Some(recipient) => self.store_letter(tell, &recipient),
+                    None => self.settle(tell.reply_to, Err(ErrorCode::NoSuchAccount.into())),
+                }
+            }
+        }
+        if self.letters.is_empty() {
+            for flushed in self.flushed.drain(..) {
+                // Who asked may have given up waiting.
+                let _ = flushed.send(());
+            }
+        }
+    }
+
+    fn store_letter(&self, tell: Tell, recipient: &AccountInfo) {
+        self.wiring.journal.do_send(Append {
+            route: Route::Direct,
+            target: Target::Account(tell.to),
+            from: tell.member.account,
+            text: tell.text,
+            key: tell.key,
+            author: Author::Session(tell.reply_to),
+            floor: tell.sender_floor.max(recipient.first_id),
+        });
+    }
+
+    /// Gives the author of a letter its receipt, or the reason why there is none.
+    fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refused>) {
+        self.fanouts[reply_to.connection.thread.0].do_send(DeliverTo {
+            connections: [].into(),
+            frame: None,
+            receipt: Some(AuthorReceipt { reply_to, outcome, own_frame: None }),
+        });
+    }
+
+    /// The connections of two accounts but for one of them.
+    fn connections_of(
+        &self,
+        one: &UserName,
+        other: &UserName,
+        but: Option<ConnectionId>,
+    ) -> BTreeSet<ConnectionId> {
+        let both = [one, other].into_iter().filter_map(|account| self.online.get(account));
+        both.flatten().copied().filter(|connection| Some(*connection) != but).collect()
+    }
+}
+
+impl Handler<Settled> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, settled: Settled, _: &mut Context<Self>) {
+        for outcome in settled.outcomes {
+            let Author::Session(reply_to) = outcome.author else { continue };
+            let row = match outcome.verdict {
+                Verdict::Stored(row) => row,
+                Verdict::Known(receipt) => {
+                    self.settle(reply_to, Ok(receipt));
+                    continue;
+                }
+                Verdict::Refused(refused) => {
+                    self.settle(reply_to, Err(refused));
+                    continue;
+                }
+            };
+            if let Target::Account(to) = &row.target {
+                let readers = self.connections_of(&row.from, to, Some(reply_to.connection));
+                let frame = encoded(&row).frame().clone();
+                for (thread, fanout) in self.fanouts.iter().enumerate() {
+                    let here: Vec<_> =
+                        readers.iter().copied().filter(|reader| reader.thread.0 == thread).collect();
+                    if !here.is_empty() {
+                        fanout.do_send(DeliverTo {
+                            connections: here.into(),
+                            frame: Some(frame.clone()),
+                            receipt: None,
+                        });
+                    }
+                }
+            }
+            self.settle(reply_to, Ok(receipt_of(&row)));
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! One FanoutActor for each I/O thread: a room sends it one batch, already encoded, once; it hands it to the
+//! members that live on its thread and writes to their sockets itself.
+//!
+//! That is where Veche's speed comes from: a delivery is a reference to shared bytes and a share of one
+//! vectored write, and passes no mailbox. The actor also keeps the thread's time: one tick for all of its
+//! connections.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
+use bytes::Bytes;
+use log::{error, warn};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::connection::{Connection, JoinedRoom, Verdict};
+use super::messages::chat::{
+    Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
+    Proclaim, StopRequests, Tidings,
+};
+use super::messages::{ConnectionId, IoThread, RoomId};
+use super::session::{READ_BUFFER_BYTES, SessionActor, Surroundings};
+use super::vital::Vital;
+use super::{Wiring, session};
+use crate::chat::deadlines::{Patience, TICK};
+use crate::chat::rate::Pace;
+use crate::codec::FrameCodec;
+use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encode};
+
+/// The members of one room on this thread.
+type LocalMembers = HashMap<ConnectionId, Rc<Connection>>;
+
+/// All connections of one I/O thread.
+pub struct FanoutActor {
+    _vital: Vital,
+    thread: IoThread,
+    wiring: Wiring,
+    /// There from the moment that the actor runs on its thread.
+    around: Option<Rc<Surroundings>>,
+    patience: Patience,
+    ping: Bytes,
+    connections: HashMap<ConnectionId, Rc<Connection>>,
+    rooms: HashMap<RoomId, LocalMembers>,
+    /// Connections with something in their outbox that nobody has tried to write.
+    unwritten: Vec<Rc<Connection>>,
+    dismissed: Option<oneshot::Sender<()>>,
+}
+
+impl FanoutActor {
+    /// The fan-out of a thread.
+    pub fn new(thread: IoThread, wiring: Wiring) -> Self {
+        FanoutActor {
+            _vital: wiring.vital.of("a fan-out"),
+            thread,
+            patience: Patience::new(&wiring.config.limits),
+            wiring,
+            around: None,
+            ping: encode::frame(&ServerFrame::Ping, None),
+            connections: HashMap::new(),
+            rooms: HashMap::new(),
+            unwritten: Vec::new(),
+            dismissed: None,
+        }
+    }
+
+    fn surroundings(&self, ctx: &Context<Self>) -> Surroundings {
+        let config = &self.wiring.config;
+        let limits = &config.limits;
+        let welcome = ServerFrame::Welcome {
+            protocol: PROTOCOL_VERSION,
+            server: concat!("veche/", env!("CARGO_PKG_VERSION")).into(),
+            max_frame: limits.max_frame_bytes,
+            motd: config.server.motd.clone(),
+        };
+        Surroundings {
+            limits: std::sync::Arc::new(limits.clone()),
+            codec: FrameCodec::new(limits.max_frame_bytes),
+            welcome: encode::frame(&welcome, None),
+            hasher: self.wiring.hasher.clone(),
+            auth: self.wiring.auth.clone(),
+            directory: self.wiring.directory.clone(),
+            journal: self.wiring.journal.clone(),
+            listener: self.wiring.listener.clone(),
+            fanout: actix::AsyncContext::address(ctx),
+            message_pace: burst_of_seconds(limits.messages_per_second, session::MESSAGE_BURST_SECONDS),
+            request_pace: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
+            started: self.wiring.started,
+            stopping: std::cell::Cell::new(false),
+            read_buffer: std::cell::RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
+        }
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<&Rc<Connection>> {
+        self.connections.get(&id).filter(|connection| connection.is_open())
+    }
+
+    /// Gives an author on this thread what became of its message.
+    fn settle(&mut self, receipt: &AuthorReceipt) {
+        let reply_to = receipt.reply_to;
+        if reply_to.connection.thread != self.thread {
+            return;
+        }
+        let Some(connection) = self.connections.get(&reply_to.connection) else { return };
+        connection.answer_with(reply_to.ticket, |reference| match receipt.outcome {
+            Ok(receipt) => encode::receipt(receipt, reference),
+            Err(refused) => encode::error(refused.code, refused.text, refused.retry_after_ms, reference),
+        });
+        self.unwritten.push(Rc::clone(connection));
+    }
+
+    /// Writes to every connection that something was put out for.
+    fn write_out(&mut self) {
+        for connection in self.unwritten.drain(..) {
+            connection.flush();
+        }
+    }
+}
+
+fn burst_of_seconds(per_second: u32, seconds: u32) -> Option<Pace> {
+    Pace::per_second(per_second, per_second.saturating_mul(seconds))
+}
+
+impl Actor for FanoutActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.around = Some(Rc::new(self.surroundings(ctx)));
+        ctx.spawn(WriteOut);
+        ctx.run_interval(TICK, |act, _| {
+            for connection in act.connections.values() {
+                if connection.tick(&act.patience, &act.ping) {
+                    connection.flush();
+                }
+            }
+        });
+    }
+}
+
+/// Polled after the mailbox is empty, so that what several messages put into one outbox goes out in one
+/// write.
+struct WriteOut;
+
+impl ActorFuture<FanoutActor> for WriteOut {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        fanout: &mut FanoutActor,
+        _: &mut Context<FanoutActor>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        fanout.write_out();
+        Poll::Pending
+    }
+}
+
+// ---------------------------------------------------------------- deliveries
+
+impl Handler<Deliver> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, batch: Deliver, _: &mut Context<Self>) {
+        let members = self.rooms.get(&batch.room).filter(|_| !batch.frames.is_empty());
+        if let Some(members) = members {
+            let own_frames = own_frames(&batch.receipts, self.thread);
+            for (id, connection) in members {
+                match own_frames.get(id) {
+                    None => connection.push(batch.frames.clone()),
+                    Some(own) => push_without(connection, &batch, own),
+                }
+                self.unwritten.push(Rc::clone(connection));
+            }
+        }
+        for receipt in &*batch.receipts {
+            self.settle(receipt);
+        }
+    }
+}
+
+/// Which frames of a batch are whose, of the authors on this thread, in ascending order.
+fn own_frames(receipts: &[AuthorReceipt], thread: IoThread) -> HashMap<ConnectionId, Vec<usize>> {
+    let mut own: HashMap<_, Vec<_>> = HashMap::new();
+    for receipt in receipts {
+        let author = receipt.reply_to.connection;
+        if let Some(frame) = receipt.own_frame.filter(|_| author.thread == thread) {
+            own.entry(author).or_default().push(frame);
+        }
+    }
+    own
+}
+
+/// Puts a batch out for one of its authors: all but its own frames, as slices of the same bytes.
+fn push_without(connection: &Connection, batch: &Deliver, own: &[usize]) {
+    let mut from = 0;
+    for &frame in own {
+        let start = if frame == 0 { 0 } else { batch.ends[frame - 1] };
+        if start > from {
+            connection.push(batch.frames.slice(from..start));
+        }
+        from = batch.ends[frame];
+    }
+    if from < batch.frames.len() {
+        connection.push(batch.frames.slice(from..));
+    }
+}
+
+impl Handler<DeliverTo> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, letter: DeliverTo, _: &mut Context<Self>) {
+        if let Some(frame) = &letter.frame {
+            for id in &*letter.connections {
+                if let Some(connection) = self.connections.get(id) {
+                    connection.push(frame.clone());
+                    self.unwritten.push(Rc::clone(connection));
+                }
+            }
+        }
+        if let Some(receipt) = &letter.receipt {
+            self.settle(receipt);
+        }
+    }
+}
+
+impl Handler<Tidings> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, tidings: Tidings, _: &mut Context<Self>) {
+        for connection in self.rooms.get(&tidings.room).into_iter().flat_map(HashMap::values) {
+            connection.push(tidings.frame.clone());
+            self.unwritten.push(Rc::clone(connection));
+        }
+    }
+}
+
+impl Handler<Collapse> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, Collapse { room, .. }: Collapse, _: &mut Context<Self>) {
+        for connection in self.rooms.remove(&room).into_iter().flat_map(HashMap::into_values) {
+            connection.rooms.borrow_mut().retain(|joined| joined.id != room);
+            connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
+        }
+    }
+}
+
+impl Handler<Proclaim> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, notice: Proclaim, _: &mut Context<Self>) {
+        for connection in self.connections.values().filter(|connection| connection.rate.borrow().is_some()) {
+            connection.push(notice.frame.clone());
+            self.unwritten.push(Rc::clone(connection));
+        }
+    }
+}
+
+// ---------------------------------------------------------------- replies
+
+impl Handler<Answer> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, answer: Answer, _: &mut Context<Self>) {
+        if let Some(connection) = self.connection(answer.reply_to.connection).cloned() {
+            connection.answer(answer.reply_to.ticket, answer.frame);
+            self.unwritten.push(connection);
+        }
+    }
+}
+
+impl Handler<Admit> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, admit: Admit, _: &mut Context<Self>) {
+        if let Some(connection) = self.connection(admit.reply_to.connection).cloned() {
+            *connection.rate.borrow_mut() = Some(admit.rate);
+            connection.answer(admit.reply_to.ticket, admit.frame);
+            self.unwritten.push(connection);
+        }
+    }
+}
+
+impl Handler<Enter> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, enter: Enter, _: &mut Context<Self>) {
+        let id = enter.reply_to.connection;
+        let Some(connection) = self.connection(id).cloned() else {
+            // It went while the room was reading its page; the room thinks that it is in.
+            enter.address.do_send(Leave { connection: id, request: None });
+            return;
+        };
+        {
+            let mut rooms = connection.rooms.borrow_mut();
+            rooms.retain(|joined| joined.id != enter.room);
+            rooms.push(JoinedRoom {
+                id: enter.room,
+                name: enter.name,
+                address: enter.address,
+                pages_up_to: enter.pages_up_to,
+            });
+        }
+        self.rooms.entry(enter.room).or_default().insert(id, Rc::clone(&connection));
+        connection.answer(enter.reply_to.ticket, enter.frame);
+        self.unwritten.push(connection);
+    }
+}
+
+impl Handler<Depart> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, depart: Depart, _: &mut Context<Self>) {
+        if let Some(members) = self.rooms.get_mut(&depart.room) {
+            members.remove(&depart.connection);
+            if members.is_empty() {
+                self.rooms.remove(&depart.room);
+            }
+        }
+        let Some(connection) = self.connection(depart.connection).cloned() else { return };
+        connection.rooms.borrow_mut().retain(|joined| joined.id != depart.room);
+        if let Some((ticket, frame)) = depart.reply {
+            connection.answer(ticket, frame);
+            self.unwritten.push(connection);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- coming and going
+
+impl Handler<Adopt> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, adopt: Adopt, _: &mut Context<Self>) {
+        let Some(around) = &self.around else {
+            error!("a connection came before the thread was ready; it is dropped");
+            return;
+        };
+        let stream = match TcpStream::from_std(adopt.stream) {
+            Ok(stream) => stream,
+            Err(why) => {
+                warn!("the connection from {} could not be taken over: {why}", adopt.peer);
+                around.listener.do_send(super::messages::chat::Closed {
+                    peer: adopt.peer,
+                    refused: adopt.refused.is_some(),
+                });
+                return;
+            }
+        };
+        let id = ConnectionId::fresh(self.thread);
+        let outbox_bytes = around.limits.outbox_bytes;
+        let connection = Rc::new(Connection::new(id, adopt.peer, stream, outbox_bytes));
+        self.connections.insert(id, Rc::clone(&connection));
+        SessionActor::new(connection, Rc::clone(around), adopt.refused).start();
+    }
+}
+
+impl Handler<Forget> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, Forget { connection }: Forget, _: &mut Context<Self>) {
+        self.connections.remove(&connection);
+        if self.connections.is_empty()
+            && let Some(dismissed) = self.dismissed.take()
+        {
+            // Who asked may have given up waiting.
+            let _ = dismissed.send(());
+        }
+    }
+}
+
+impl Handler<StopRequests> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopRequests, _: &mut Context<Self>) {
+        if let Some(around) = &self.around {
+            around.stopping.set(true);
+        }
+    }
+}
+
+impl Handler<Dismiss> for FanoutActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Dismiss, _: &mut Context<Self>) -> ResponseFuture<()> {
+        for connection in self.connections.values() {
+            connection.judge(Verdict::Dismiss { reason: ByeReason::ShuttingDown, text: None });
+        }
+        let (sender, receiver) = oneshot::channel();
+        if self.connections.is_empty() {
+            return Box::pin(async {});
+        }
+        self.dismissed = Some(sender);
+        Box::pin(async move {
+            // An end without a word is an end, too.
+            let _ = receiver.await;
+        })
+    }
+}

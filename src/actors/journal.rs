@@ -1,0 +1,412 @@
+//! The JournalActor is the order of the server: a message exists when the journal has it, and is delivered
+//! because the journal has it.
+//!
+//! What arrives while one batch is being written gathers into the next (group commit): one write and one
+//! fsync carry them all, and it is only then that they get their ids, go back to their rooms, and are
+//! acknowledged. A batch that cannot be stored is refused to its senders, and nobody has seen it. The writing
+//! itself is done by [`writer`] on a thread of its own.
+
+mod writer;
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture};
+use log::{error, info, warn};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::messages::chat::{
+    Append, Author, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled, Verdict,
+};
+use super::messages::operator::{AskJournal, JournalStatus};
+use super::room::{encoded, receipt_of};
+use super::vital::Vital;
+use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
+use crate::config::{Config, Durability};
+use crate::names::{MessageId, Timestamp, UserName};
+use crate::protocol::{ErrorCode, Target};
+use crate::store::history::{CommitError, HistoryIndex, List, Opened, Position, Row};
+use writer::{Committed, Writer};
+
+/// Ids that are passed over at a start without fsync: a crash of the machine may have taken messages back
+/// that clients have seen, and no id is used twice.
+const IDS_SKIPPED_WITHOUT_FSYNC: u64 = 1 << 20;
+/// When to try again after the disk has refused.
+const RETRY_STORAGE_MS: u64 = 1_000;
+/// When to try again after the queue was full.
+const RETRY_QUEUE_MS: u64 = 250;
+
+/// Someone who waits for a message to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    route: Route,
+    author: Author,
+}
+
+/// The one who orders and stores.
+pub struct JournalActor {
+    _vital: Vital,
+    config: Arc<Config>,
+    index: HistoryIndex,
+    /// There from the moment that the actor runs.
+    writer: Option<Writer>,
+    opened_writer: Option<crate::store::history::HistoryWriter>,
+    keys: KeyLedger<Waiting>,
+    started: Instant,
+    queue: VecDeque<Append>,
+    /// Who waits for the rows of the batch that is being written, in their order.
+    batch: Vec<Waiting>,
+    routes: HashMap<Route, Recipient<Settled>>,
+    next_id: u64,
+    newest_id: Arc<AtomicU64>,
+    fault: Option<String>,
+    page_reads: Arc<Semaphore>,
+    drained: Vec<oneshot::Sender<()>>,
+    closed: bool,
+}
+
+impl JournalActor {
+    /// The journal over an opened history. `newest_id` is where everyone can read the newest id; new ids lie
+    /// above what it holds already.
+    pub fn new(config: Arc<Config>, opened: Opened, newest_id: Arc<AtomicU64>, vital: Vital) -> Self {
+        let limits = &config.limits;
+        let remembered_for = Duration::from_secs(limits.key_seconds);
+        let mut keys = KeyLedger::new(limits.keys_per_account, remembered_for);
+        let now = Timestamp::now();
+        for row in opened.recent_keyed {
+            let Some(key) = row.key.clone() else { continue };
+            let age_ms = u64::try_from(now.as_millis() - row.at.as_millis()).unwrap_or(0);
+            let stored = remembered_for.saturating_sub(Duration::from_millis(age_ms));
+            let print = Fingerprint::of(&row.target, row.text.as_str());
+            keys.restore(&row.from, key, print, receipt_of(&row), stored);
+        }
+        let used = MessageId::or_zero(opened.last_id).max(newest_id.load(Ordering::Relaxed));
+        newest_id.store(used, Ordering::Relaxed);
+        let skipped = match config.journal.durability {
+            Durability::Os if used > 0 => IDS_SKIPPED_WITHOUT_FSYNC,
+            _ => 0,
+        };
+        JournalActor {
+            _vital: vital,
+            index: opened.index,
+            writer: None,
+            opened_writer: Some(opened.writer),
+            keys,
+            started: Instant::now(),
+            queue: VecDeque::new(),
+            batch: Vec::new(),
+            routes: HashMap::new(),
+            next_id: used + 1 + skipped,
+            newest_id,
+            fault: None,
+            page_reads: Arc::new(Semaphore::new(limits.page_reads.max(1))),
+            drained: Vec::new(),
+            closed: false,
+            config,
+        }
+    }
+
+    /// The time for keys. It begins late enough for those of before the start to have their place.
+    fn now(&self) -> Duration {
+        self.started.elapsed() + Duration::from_secs(self.config.limits.key_seconds)
+    }
+
+    // ------------------------------------------------------------ taking in
+
+    fn take(&mut self, append: Append) {
+        let waiting = Waiting { route: append.route, author: append.author };
+        if self.closed {
+            return self.tell(waiting, Verdict::Refused(ErrorCode::ShuttingDown.into()));
+        }
+        if self.queue.len() >= self.config.limits.journal_queue_messages {
+            return self.tell(waiting, refused_for(ErrorCode::RateLimited, RETRY_QUEUE_MS));
+        }
+        let Some(key) = &append.key else {
+            self.queue.push_back(append);
+            return;
+        };
+        let print = Fingerprint::of(&append.target, append.text.as_str());
+        match self.keys.offer(&append.from, key, print, waiting, self.now()) {
+            Offer::First(_) => self.queue.push_back(append),
+            Offer::Stored(waiting, receipt) => self.tell(waiting, Verdict::Known(receipt)),
+            Offer::Waits => {}
+            Offer::Conflict(waiting) => {
+                let text = "This key stands for another message of yours.";
+                self.tell(waiting, Verdict::Refused(Refused { text, ..ErrorCode::BadRequest.into() }));
+            }
+        }
+    }
+
+    fn tell(&self, waiting: Waiting, verdict: Verdict) {
+        self.settle(waiting.route, vec![Outcome { author: waiting.author, verdict }]);
+    }
+
+    fn settle(&self, route: Route, outcomes: Vec<Outcome>) {
+        if let Some(to) = self.routes.get(&route) {
+            to.do_send(Settled { outcomes });
+        }
+    }
+
+    // ------------------------------------------------------------ writing
+
+    /// Makes a batch of what waits and hands it to the writer, unless one is being written.
+    fn write_next(&mut self) {
+        if !self.batch.is_empty() {
+            return;
+        }
+        if self.queue.is_empty() {
+            return self.finish_draining();
+        }
+        let Some(writer) = &self.writer else { return };
+        let count = self.queue.len().min(self.config.limits.journal_batch_messages.max(1));
+        let at = Timestamp::now();
+        let mut newest_in_batch: HashMap<List, MessageId> = HashMap::new();
+        let mut rows = Vec::with_capacity(count);
+        for append in self.queue.drain(..count) {
+            let Some(id) = MessageId::new(self.next_id) else {
+                error!("all ids up to 2^53 - 1 are used; nothing more can be stored");
+                continue;
+            };
+            self.next_id += 1;
+            let list = list_of(&append.target, &append.from);
+            let prev = newest_in_batch.get(&list).copied().or_else(|| self.index.newest(&list));
+            newest_in_batch.insert(list, id);
+            self.batch.push(Waiting { route: append.route, author: append.author });
+            rows.push(Row {
+                id,
+                prev: prev.filter(|prev| Some(*prev) > append.floor),
+                at,
+                target: append.target,
+                from: append.from,
+                text: append.text,
+                key: append.key,
+            });
+        }
+        writer.commit(rows);
+    }
+
+    /// A batch is stored, or is not.
+    fn committed(&mut self, committed: Committed) {
+        for notice in committed.notices {
+            error!("{notice}");
+        }
+        let waiting = std::mem::take(&mut self.batch);
+        match committed.result {
+            Ok(positions) => self.stored(waiting, committed.rows, positions),
+            Err(why) => self.not_stored(waiting, &committed.rows, &why),
+        }
+    }
+
+    fn stored(&mut self, waiting: Vec<Waiting>, rows: Vec<Row>, positions: Vec<Position>) {
+        if let Some(fault) = self.fault.take() {
+            info!("storing works again, after: {fault}");
+        }
+        let now = self.now();
+        let mut settled = Batch::default();
+        for ((waiting, row), position) in waiting.into_iter().zip(rows).zip(positions) {
+            self.index.record(&row, position);
+            self.newest_id.store(row.id.get(), Ordering::Relaxed);
+            if let Some(key) = &row.key {
+                let receipt = receipt_of(&row);
+                for twin in self.keys.settle(&row.from, key, Some(receipt), now) {
+                    settled.push(twin, Verdict::Known(receipt));
+                }
+            }
+            settled.push(waiting, Verdict::Stored(row));
+        }
+        settled.send(self);
+    }
+
+    fn not_stored(&mut self, waiting: Vec<Waiting>, rows: &[Row], why: &CommitError) {
+        if self.fault.is_none() {
+            error!("{} messages were refused: {why}", rows.len());
+        }
+        self.fault = Some(why.to_string());
+        let now = self.now();
+        let mut settled = Batch::default();
+        let verdict = || refused_for(ErrorCode::StorageUnavailable, RETRY_STORAGE_MS);
+        for (waiting, row) in waiting.into_iter().zip(rows) {
+            if let Some(key) = &row.key {
+                for twin in self.keys.settle(&row.from, key, None, now) {
+                    settled.push(twin, verdict());
+                }
+            }
+            settled.push(waiting, verdict());
+        }
+        settled.send(self);
+    }
+
+    // ------------------------------------------------------------ stopping
+
+    fn finish_draining(&mut self) {
+        if self.drained.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.drained);
+        match &self.writer {
+            Some(writer) => writer.sync_for(waiting),
+            None => drop(waiting),
+        }
+    }
+}
+
+/// The outcomes of a batch, by where they go.
+#[derive(Default)]
+struct Batch {
+    routes: Vec<Route>,
+    outcomes: HashMap<Route, Vec<Outcome>>,
+}
+
+impl Batch {
+    fn push(&mut self, waiting: Waiting, verdict: Verdict) {
+        let outcomes = self.outcomes.entry(waiting.route).or_default();
+        if outcomes.is_empty() {
+            self.routes.push(waiting.route);
+        }
+        outcomes.push(Outcome { author: waiting.author, verdict });
+    }
+
+    fn send(mut self, journal: &JournalActor) {
+        for route in self.routes {
+            if let Some(outcomes) = self.outcomes.remove(&route) {
+                journal.settle(route, outcomes);
+            }
+        }
+    }
+}
+
+fn refused_for(code: ErrorCode, retry_after_ms: u64) -> Verdict {
+    Verdict::Refused(Refused { retry_after_ms: Some(retry_after_ms), ..code.into() })
+}
+
+/// The list that a message's `prev` looks back in.
+fn list_of(target: &Target, from: &UserName) -> List {
+    match target {
+        Target::Room(room) => List::Room(room.clone()),
+        Target::Account(to) => List::Pair(from.clone(), to.clone()),
+    }
+}
+
+impl Actor for JournalActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Some(history) = self.opened_writer.take() {
+            let durability = self.config.journal.durability;
+            match Writer::start(history, durability, ctx.address().recipient()) {
+                Ok(writer) => self.writer = Some(writer),
+                Err(why) => {
+                    error!("the writer thread could not be started: {why}");
+                    self.fault = Some(why.to_string());
+                    self.closed = true;
+                }
+            }
+        }
+        ctx.spawn(WriteNext);
+    }
+}
+
+/// Polled after the mailbox is empty, so that all that has arrived goes into one batch.
+struct WriteNext;
+
+impl ActorFuture<JournalActor> for WriteNext {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        journal: &mut JournalActor,
+        _: &mut Context<JournalActor>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        journal.write_next();
+        Poll::Pending
+    }
+}
+
+impl Handler<SetRoute> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, SetRoute { route, to }: SetRoute, _: &mut Context<Self>) {
+        match to {
+            Some(to) => drop(self.routes.insert(route, to)),
+            None => drop(self.routes.remove(&route)),
+        }
+    }
+}
+
+impl Handler<Append> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, append: Append, _: &mut Context<Self>) {
+        self.take(append);
+    }
+}
+
+impl Handler<Committed> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, committed: Committed, _: &mut Context<Self>) {
+        self.committed(committed);
+    }
+}
+
+impl Handler<ReadPage> for JournalActor {
+    type Result = ResponseFuture<Result<PageOfMessages, ErrorCode>>;
+
+    /// Plans the page now, so that it stands in order with what is stored, and reads it off the arbiter.
+    fn handle(&mut self, read: ReadPage, _: &mut Context<Self>) -> Self::Result {
+        let newest = self.index.newest(&read.list).filter(|newest| Some(*newest) > read.newer_than);
+        let plan = self.index.plan(&read.list, read.page, read.newer_than, read.limit, read.up_to);
+        let permits = Arc::clone(&self.page_reads);
+        Box::pin(async move {
+            let _permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
+            let read = tokio::task::spawn_blocking(move || {
+                let page = plan.read()?;
+                let messages = page.rows.iter().map(encoded).collect();
+                Ok((PageOfMessages { messages, more: page.more, newest }, page.damage))
+            });
+            let result: Result<_, crate::store::history::HistoryError> =
+                read.await.map_err(|_| ErrorCode::Internal)?;
+            let (page, damage) = result.map_err(|why| {
+                error!("a page could not be read: {why}");
+                ErrorCode::StorageUnavailable
+            })?;
+            for damage in damage {
+                warn!("{damage}");
+            }
+            Ok(page)
+        })
+    }
+}
+
+impl Handler<AskJournal> for JournalActor {
+    type Result = actix::MessageResult<AskJournal>;
+
+    fn handle(&mut self, _: AskJournal, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(JournalStatus {
+            messages: self.index.rows(),
+            newest_id: self.newest_id.load(Ordering::Relaxed),
+            waiting: self.queue.len() + self.batch.len(),
+            fault: self.fault.clone(),
+        })
+    }
+}
+
+impl Handler<Drain> for JournalActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> ResponseFuture<()> {
+        self.closed = true;
+        let (sender, receiver) = oneshot::channel();
+        self.drained.push(sender);
+        Box::pin(async move {
+            // A writer that is gone has nothing left to do.
+            let _ = receiver.await;
+        })
+    }
+}

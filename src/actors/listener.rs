@@ -1,0 +1,272 @@
+//! The ListenerActor takes connections and gives each to an I/O thread.
+//!
+//! It counts them, in all and by address, and marks those that may not stay. While it pauses, the port stays
+//! bound and the accept loop asks for nothing: who connects meanwhile waits in the kernel's backlog and gets
+//! in at once when it goes on. When descriptors run out it waits a moment before it tries again, rather than
+//! spin.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::fut::ActorFuture;
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
+use log::{info, warn};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use super::Fanouts;
+use super::messages::chat::{Adopt, Closed, StopListening};
+use super::messages::operator::{AskListener, ListenerStatus, SetListening};
+use super::vital::Vital;
+use crate::config::Config;
+use crate::protocol::ErrorCode;
+
+/// How long the loop waits when the system has no descriptor or memory left.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Connections that are taken before other actors have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Connections that are told that they may not stay, at once; further ones are closed without a word.
+const REFUSALS_AT_ONCE: usize = 64;
+
+/// The listeners of a server.
+pub struct ListenerActor {
+    _vital: Vital,
+    listeners: Vec<TcpListener>,
+    fanouts: Fanouts,
+    config: Arc<Config>,
+    listening: bool,
+    next_thread: usize,
+    open: usize,
+    by_address: HashMap<IpAddr, usize>,
+    refusing: usize,
+    back_off: Option<Pin<Box<Sleep>>>,
+    /// Who waits until nobody waits at the door any more.
+    closing: Option<oneshot::Sender<()>>,
+}
+
+impl ListenerActor {
+    /// A listener over bound sockets, whose connections live on `fanouts`.
+    pub fn new(listeners: Vec<TcpListener>, fanouts: Fanouts, config: Arc<Config>, vital: Vital) -> Self {
+        ListenerActor {
+            _vital: vital,
+            listeners,
+            fanouts,
+            config,
+            listening: true,
+            next_thread: 0,
+            open: 0,
+            by_address: HashMap::new(),
+            refusing: 0,
+            back_off: None,
+            closing: None,
+        }
+    }
+
+    fn poll(&mut self, task: &mut TaskContext<'_>) {
+        if let Some(back_off) = &mut self.back_off {
+            if back_off.as_mut().poll(task).is_pending() {
+                return;
+            }
+            self.back_off = None;
+        }
+        if !self.listening && self.closing.is_none() {
+            return;
+        }
+        let mut turns = ACCEPTS_PER_TURN;
+        for listener in std::mem::take(&mut self.listeners) {
+            self.accept_from(&listener, &mut turns, task);
+            self.listeners.push(listener);
+        }
+        if turns == 0 {
+            task.waker().wake_by_ref();
+        } else if let Some(closed) = self.closing.take() {
+            self.listeners.clear();
+            // Who asked may have given up waiting.
+            let _ = closed.send(());
+        }
+    }
+
+    /// Takes what waits at one door, until nothing does or it is others' turn.
+    fn accept_from(&mut self, listener: &TcpListener, turns: &mut usize, task: &mut TaskContext<'_>) {
+        while *turns > 0 && self.back_off.is_none() {
+            match listener.poll_accept(task) {
+                Poll::Pending => return,
+                Poll::Ready(Ok((stream, peer))) => {
+                    *turns -= 1;
+                    self.place(stream, peer);
+                }
+                // The connection was gone before it was taken.
+                Poll::Ready(Err(why)) if is_about_one_connection(&why) => *turns -= 1,
+                Poll::Ready(Err(why)) => {
+                    warn!("cannot take connections ({why}); trying again in {BACK_OFF:?}");
+                    let mut back_off = Box::pin(sleep(BACK_OFF));
+                    // Polled once, so that it wakes this loop.
+                    if back_off.as_mut().poll(task).is_pending() {
+                        self.back_off = Some(back_off);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a connection to a thread, with the verdict whether it may stay.
+    fn place(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let refused = self.refusal(peer);
+        match refused {
+            None => {
+                self.open += 1;
+                *self.by_address.entry(address_group(peer.ip())).or_default() += 1;
+            }
+            Some(code) => {
+                info!("{peer} may not stay: {code}");
+                if self.refusing >= REFUSALS_AT_ONCE {
+                    return;
+                }
+                self.refusing += 1;
+            }
+        }
+        match self.prepared(stream) {
+            Ok(stream) => {
+                let thread = self.next_thread % self.fanouts.len();
+                self.next_thread = thread + 1;
+                self.fanouts[thread].do_send(Adopt { stream, peer, refused });
+            }
+            Err(why) => {
+                warn!("the connection from {peer} failed at once: {why}");
+                self.closed(peer, refused.is_some());
+            }
+        }
+    }
+
+    fn refusal(&self, peer: SocketAddr) -> Option<ErrorCode> {
+        let limits = &self.config.limits;
+        let from_there = self.by_address.get(&address_group(peer.ip())).copied().unwrap_or(0);
+        let too_many = |count: usize, limit: usize| limit != 0 && count >= limit;
+        if self.closing.is_some() {
+            Some(ErrorCode::ShuttingDown)
+        } else if too_many(self.open, limits.connections)
+            || too_many(from_there, limits.connections_per_address)
+        {
+            Some(ErrorCode::ServerFull)
+        } else {
+            None
+        }
+    }
+
+    /// The socket as the sessions want it, free of this thread's runtime.
+    fn prepared(&self, stream: TcpStream) -> io::Result<std::net::TcpStream> {
+        stream.set_nodelay(true)?;
+        let send_buffer = self.config.limits.socket_send_buffer_bytes;
+        if send_buffer != 0 {
+            socket2::SockRef::from(&stream).set_send_buffer_size(send_buffer)?;
+        }
+        stream.into_std()
+    }
+
+    fn closed(&mut self, peer: SocketAddr, refused: bool) {
+        if refused {
+            self.refusing = self.refusing.saturating_sub(1);
+            return;
+        }
+        self.open = self.open.saturating_sub(1);
+        let group = address_group(peer.ip());
+        if let Some(count) = self.by_address.get_mut(&group) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&group);
+            }
+        }
+    }
+}
+
+/// What counts as one address: all of IPv4, and the /64 of IPv6 that one customer commonly has (RFC 6177).
+pub fn address_group(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip => ip,
+    }
+}
+
+/// Whether an error of `accept` concerns only the connection that would have come (accept(2)).
+fn is_about_one_connection(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+impl Actor for ListenerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Accept);
+    }
+}
+
+/// The accept loop. It is polled after every message, so `start listen` needs no waker of its own.
+struct Accept;
+
+impl ActorFuture<ListenerActor> for Accept {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        listener: &mut ListenerActor,
+        _: &mut Context<ListenerActor>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        listener.poll(task);
+        Poll::Pending
+    }
+}
+
+impl Handler<SetListening> for ListenerActor {
+    type Result = bool;
+
+    fn handle(&mut self, SetListening(listening): SetListening, _: &mut Context<Self>) -> bool {
+        let changed = self.listening != listening;
+        self.listening = listening;
+        changed
+    }
+}
+
+impl Handler<AskListener> for ListenerActor {
+    type Result = MessageResult<AskListener>;
+
+    fn handle(&mut self, _: AskListener, _: &mut Context<Self>) -> Self::Result {
+        let addresses = self.listeners.iter().filter_map(|listener| listener.local_addr().ok());
+        MessageResult(ListenerStatus {
+            addresses: addresses.map(|address| address.to_string()).collect(),
+            listening: self.listening,
+            connections: self.open,
+        })
+    }
+}
+
+impl Handler<Closed> for ListenerActor {
+    type Result = ();
+
+    fn handle(&mut self, Closed { peer, refused }: Closed, _: &mut Context<Self>) {
+        self.closed(peer, refused);
+    }
+}
+
+impl Handler<StopListening> for ListenerActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: StopListening, _: &mut Context<Self>) -> ResponseFuture<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.closing = Some(sender);
+        Box::pin(async move {
+            // A listener that is gone listens no more.
+            let _ = receiver.await;
+        })
+    }
+}

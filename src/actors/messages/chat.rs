@@ -1,0 +1,488 @@
+//! What travels when people talk: session → directory → room → journal → room → fan-out.
+
+use std::sync::Arc;
+
+use actix::{Addr, Message, Recipient};
+use bytes::Bytes;
+
+use super::{ConnectionId, Member, ReplyTo, RoomId, Ticket};
+use crate::actors::room::ChatRoomActor;
+use crate::chat::rate::SharedRate;
+use crate::names::{MessageId, RoomName, UserName};
+use crate::protocol::encode::EncodedMessage;
+use crate::protocol::reply::RoomEntry;
+use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, Receipt, Reference, Target};
+use crate::store::history::{List, Row};
+
+// ---------------------------------------------------------------- session → directory
+
+/// SessionActor → DirectoryActor: this session is open. The reply goes to the connection with [`Admit`], so
+/// that it stands before every direct message.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Online {
+    /// Who, and where.
+    pub member: Member,
+    /// The request that opened the session.
+    pub reply_to: ReplyTo,
+    /// The `session` reply.
+    pub frame: Bytes,
+}
+
+/// SessionActor → DirectoryActor: this session's connection is gone, or its session is.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Offline {
+    /// Who it was.
+    pub member: Member,
+}
+
+/// SessionActor → DirectoryActor → ChatRoomActor: enter a room. The directory makes the room when it is not
+/// there, or refuses; the room answers through the fan-out, so that the reply and the room's events stand in
+/// one order.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    /// Who enters.
+    pub member: Member,
+    /// Which room.
+    pub room: RoomName,
+    /// Where the page of messages lies: `Newest` or `After`.
+    pub page: Page,
+    /// How many messages.
+    pub limit: usize,
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// Its `ref`.
+    pub reference: Option<Reference>,
+}
+
+/// SessionActor → DirectoryActor: which rooms have someone in them, sorted, after a name; and whether there
+/// are more.
+#[derive(Debug, Message)]
+#[rtype(result = "(Vec<RoomEntry>, bool)")]
+pub struct ListRooms {
+    /// The name that the list begins behind.
+    pub after: Option<RoomName>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// SessionActor → DirectoryActor: who is online, sorted, after a name; and whether there are more.
+#[derive(Debug, Message)]
+#[rtype(result = "(Vec<String>, bool)")]
+pub struct ListOnline {
+    /// The name that the list begins behind.
+    pub after: Option<UserName>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// SessionActor → DirectoryActor: the room of this name, if someone is in it.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Addr<ChatRoomActor>>")]
+pub struct FindRoom {
+    /// The room.
+    pub room: RoomName,
+}
+
+/// SessionActor → DirectoryActor: a direct message. Answered with a receipt when it is stored.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Tell {
+    /// The sender.
+    pub member: Member,
+    /// The newest message when the sender's account was made.
+    pub sender_floor: Option<MessageId>,
+    /// The account that it goes to.
+    pub to: UserName,
+    /// What is said.
+    pub text: MessageText,
+    /// The sender's key for it.
+    pub key: Option<MessageKey>,
+    /// The request.
+    pub reply_to: ReplyTo,
+}
+
+// ---------------------------------------------------------------- session → room
+
+/// SessionActor → ChatRoomActor: leave. With `reply_to` when it was asked for, without when the connection is
+/// gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Who leaves.
+    pub connection: ConnectionId,
+    /// The request, and its `ref`.
+    pub request: Option<(Ticket, Option<Reference>)>,
+}
+
+/// SessionActor → ChatRoomActor: say something. Answered with a receipt when it is stored.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Say {
+    /// Who says it.
+    pub member: Member,
+    /// What is said.
+    pub text: MessageText,
+    /// The sender's key for it.
+    pub key: Option<MessageKey>,
+    /// The request.
+    pub reply_to: ReplyTo,
+}
+
+/// SessionActor → ChatRoomActor: which accounts are in the room, sorted, after a name; and whether there are
+/// more.
+#[derive(Debug, Message)]
+#[rtype(result = "(Vec<String>, bool)")]
+pub struct ListMembers {
+    /// The name that the list begins behind.
+    pub after: Option<UserName>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+// ---------------------------------------------------------------- directory ↔ room
+
+/// ChatRoomActor → DirectoryActor: how many accounts are in the room now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RoomCount {
+    /// The room.
+    pub room: RoomName,
+    /// The accounts in it.
+    pub accounts: usize,
+}
+
+/// DirectoryActor → ChatRoomActor: nobody has been in the room for a while. Answers whether the room is
+/// empty still and has ended; if not it lives on.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Retire;
+
+/// DirectoryActor → ChatRoomActor: a message of the operator's. Answered through [`Settled`] to the directory.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SayByOperator {
+    /// What is said.
+    pub text: MessageText,
+    /// The operator's request at the directory.
+    pub ticket: Ticket,
+}
+
+/// ChatRoomActor → DirectoryActor: what became of a message of the operator's.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct OperatorSaid {
+    /// The operator's request at the directory.
+    pub ticket: Ticket,
+    /// The receipt, or why it was refused.
+    pub outcome: Result<Receipt, ErrorCode>,
+}
+
+// ---------------------------------------------------------------- room, directory ↔ journal
+
+/// Who waits for a message to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// A session.
+    Session(ReplyTo),
+    /// The operator, by the ticket at the directory.
+    Operator(Ticket),
+}
+
+/// Where a stored message goes on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// To the room.
+    Room(RoomId),
+    /// To the directory, which knows who is online.
+    Direct,
+}
+
+/// ChatRoomActor or DirectoryActor → JournalActor: this way for what is stored for that route; `None` when
+/// the room ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetRoute {
+    /// The route.
+    pub route: Route,
+    /// Who takes it.
+    pub to: Option<Recipient<Settled>>,
+}
+
+/// ChatRoomActor or DirectoryActor → JournalActor: store this message. What becomes of it comes back in
+/// [`Settled`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Append {
+    /// Where the outcome goes.
+    pub route: Route,
+    /// Where the message is said.
+    pub target: Target,
+    /// Who said it.
+    pub from: UserName,
+    /// What was said.
+    pub text: MessageText,
+    /// The sender's key for it.
+    pub key: Option<MessageKey>,
+    /// Who waits for it.
+    pub author: Author,
+    /// An earlier message up to this id does not count as the one before (direct messages: the larger of the
+    /// ids at which the two accounts began).
+    pub floor: Option<MessageId>,
+}
+
+/// JournalActor → ChatRoomActor or DirectoryActor: what became of messages, in the order of their ids.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Settled {
+    /// One for each message.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of one message.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Who waits for it.
+    pub author: Author,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// Stored, known already, or refused.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is stored: deliver it.
+    Stored(Row),
+    /// It was stored before, under the same key: a receipt is all that is due.
+    Known(Receipt),
+    /// It is not stored, or nobody can tell.
+    Refused(Refused),
+}
+
+/// Why a message is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The code.
+    pub code: ErrorCode,
+    /// A sentence for a person.
+    pub text: &'static str,
+    /// When to try again, in milliseconds, when waiting helps.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Refused { code, text: code.sentence(), retry_after_ms: None }
+    }
+}
+
+/// ChatRoomActor or SessionActor → JournalActor: a page of the past.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<PageOfMessages, ErrorCode>")]
+pub struct ReadPage {
+    /// Whose past.
+    pub list: List,
+    /// Where the page lies.
+    pub page: Page,
+    /// How many messages at most.
+    pub limit: usize,
+    /// Messages up to this id do not exist for the reader.
+    pub newer_than: Option<MessageId>,
+    /// Messages beyond this id are left for later.
+    pub up_to: Option<MessageId>,
+}
+
+/// A page of the past, oldest first.
+#[derive(Debug)]
+pub struct PageOfMessages {
+    /// The messages.
+    pub messages: Vec<EncodedMessage>,
+    /// Whether others lie beyond the page, on the side that it is turned to.
+    pub more: bool,
+    /// The newest message of the list when the page was planned.
+    pub newest: Option<MessageId>,
+}
+
+// ---------------------------------------------------------------- anyone → fan-out
+
+/// ChatRoomActor → FanoutActor: what was stored for a room, encoded once, for all its members on this thread.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Deliver {
+    /// The room.
+    pub room: RoomId,
+    /// The frames of the batch, one behind the other.
+    pub frames: Bytes,
+    /// Where each frame ends in `frames`.
+    pub ends: Arc<[usize]>,
+    /// What the authors on any thread get instead of their own frames.
+    pub receipts: Arc<[AuthorReceipt]>,
+}
+
+/// The answer to a `say` or `tell`.
+#[derive(Debug, Clone)]
+pub struct AuthorReceipt {
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// The receipt, or why there is none.
+    pub outcome: Result<Receipt, Refused>,
+    /// Which frame of the batch is the author's own; `None` when there is none.
+    pub own_frame: Option<usize>,
+}
+
+/// DirectoryActor → FanoutActor: a direct message for these connections, and the receipts that go with it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct DeliverTo {
+    /// Who gets it, on any thread.
+    pub connections: Arc<[ConnectionId]>,
+    /// The frame; `None` when only receipts are due.
+    pub frame: Option<Bytes>,
+    /// The author's receipt.
+    pub receipt: Option<AuthorReceipt>,
+}
+
+/// DirectoryActor → FanoutActor: the session is known to the directory; its reply may go out.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    /// The request that opened the session.
+    pub reply_to: ReplyTo,
+    /// The `session` reply.
+    pub frame: Bytes,
+    /// How fast the account may send, shared by all its sessions.
+    pub rate: Arc<SharedRate>,
+}
+
+/// ChatRoomActor → FanoutActor: the connection is in the room from here on; its reply stands before the
+/// room's next event.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Enter {
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// The room.
+    pub room: RoomId,
+    /// Its name.
+    pub name: RoomName,
+    /// Where to say things.
+    pub address: Addr<ChatRoomActor>,
+    /// The `joined` reply.
+    pub frame: Bytes,
+    /// The newest message that the connection will not get as an event, when there are pages left to fetch
+    /// before it.
+    pub pages_up_to: Option<MessageId>,
+}
+
+/// ChatRoomActor → FanoutActor: the connection gets no more events of the room, from here on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Depart {
+    /// Who leaves.
+    pub connection: ConnectionId,
+    /// The room.
+    pub room: RoomId,
+    /// The request and the reply, when it was asked for.
+    pub reply: Option<(Ticket, Bytes)>,
+}
+
+/// ChatRoomActor → FanoutActor: someone came or went; all members on this thread but those of that account
+/// are told.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Tidings {
+    /// The room.
+    pub room: RoomId,
+    /// The `presence` event.
+    pub frame: Bytes,
+}
+
+/// DirectoryActor → FanoutActor: a frame for every session on this thread.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Proclaim {
+    /// The `notice` event.
+    pub frame: Bytes,
+}
+
+/// ChatRoomActor → FanoutActor and DirectoryActor, when it panics: the room is no more. Its members are let go
+/// with `internal`, come back and join anew.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Collapse {
+    /// The room.
+    pub room: RoomId,
+    /// Its name.
+    pub name: RoomName,
+}
+
+/// Anyone → FanoutActor: the reply to one request.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Answer {
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// The reply.
+    pub frame: Bytes,
+}
+
+// ---------------------------------------------------------------- starting and stopping
+
+/// SessionActor → FanoutActor of its thread: the connection has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Forget {
+    /// Which.
+    pub connection: ConnectionId,
+}
+
+/// ListenerActor → FanoutActor: a connection that lives on this thread from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Adopt {
+    /// The socket, not yet registered with any runtime.
+    pub stream: std::net::TcpStream,
+    /// The peer.
+    pub peer: std::net::SocketAddr,
+    /// Why it may not stay, if so.
+    pub refused: Option<ErrorCode>,
+}
+
+/// SessionActor → ListenerActor: a connection has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Closed {
+    /// The peer.
+    pub peer: std::net::SocketAddr,
+    /// Whether it was one that might not stay.
+    pub refused: bool,
+}
+
+/// Server → FanoutActor: answer every further request with `shutting_down`.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopRequests;
+
+/// Server → DirectoryActor → every ChatRoomActor: everything that was said before this has been passed on.
+/// Answers when that is so for every room.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
+/// Server → JournalActor: store what is accepted, force it to the disk, and take nothing more. Answers when
+/// it is done and the outcomes are on their way.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// Server → FanoutActor: say goodbye to everyone. Answers when all connections on this thread have ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Dismiss;
+
+/// Server → ListenerActor: take no more connections; those that wait are told that the server stops.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopListening;

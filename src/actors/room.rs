@@ -1,0 +1,377 @@
+//! One ChatRoomActor for each room that someone is in: it knows who, and what was said last.
+//!
+//! Whatever must stand in order with the room's messages takes the room's way: what is said goes to the
+//! journal and comes back stored, in the order of its ids; who comes and goes, goes through here to the same
+//! fan-outs. So a member's events begin right behind its `joined` and end right before the reply to its
+//! `leave`.
+
+use std::sync::Arc;
+
+use actix::fut::ActorFutureExt;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
+use bytes::BytesMut;
+use log::{debug, error};
+use serde::Serialize;
+
+use super::fanout::FanoutActor;
+use super::messages::chat::{
+    Answer, Append, Author, AuthorReceipt, Collapse, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
+    OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
+    Tidings, Verdict,
+};
+use super::messages::{ConnectionId, ReplyTo, RoomId};
+use super::{Fanouts, Wiring};
+use crate::chat::roster::{Entered, Left, Roster};
+use crate::chat::window::{JoinPage, Window};
+use crate::names::{MessageId, RoomName, Timestamp, UserName};
+use crate::protocol::encode::{self, EncodedMessage, Keep};
+use crate::protocol::reply::PresenceStatus;
+use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, Receipt, ServerFrame, Target};
+use crate::store::history::{List, Row};
+
+/// How often a page for a join is read again because more was said meanwhile than the window holds.
+const PAGE_ATTEMPTS: usize = 8;
+
+/// A room.
+pub struct ChatRoomActor {
+    id: RoomId,
+    name: RoomName,
+    wiring: Wiring,
+    fanouts: Fanouts,
+    roster: Roster<ConnectionId>,
+    /// How many members live on each I/O thread.
+    on_thread: Vec<usize>,
+    window: Window,
+    /// Joins that wait for their page.
+    entering: usize,
+    /// Messages at the journal.
+    under_way: usize,
+}
+
+/// A `joined` reply without its messages.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "joined")]
+struct JoinedHead<'a> {
+    room: &'a RoomName,
+    members: usize,
+}
+
+impl ChatRoomActor {
+    /// An empty room.
+    pub fn new(id: RoomId, name: RoomName, wiring: Wiring, fanouts: Fanouts) -> Self {
+        let on_thread = vec![0; fanouts.len()];
+        let window = Window::new(wiring.config.limits.room_window_messages);
+        ChatRoomActor {
+            id,
+            name,
+            wiring,
+            fanouts,
+            roster: Roster::default(),
+            on_thread,
+            window,
+            entering: 0,
+            under_way: 0,
+        }
+    }
+
+    // ------------------------------------------------------------ entering
+
+    /// Reads the page for a join that the window does not have.
+    fn read_page(&mut self, join: Join, attempt: usize, ctx: &mut Context<Self>) {
+        // A newest page also fills the window, so that the next one who joins need not ask the disk.
+        let at_least =
+            if join.page == Page::Newest { self.wiring.config.limits.room_window_messages } else { 0 };
+        let read = ReadPage {
+            list: List::Room(self.name.clone()),
+            page: join.page,
+            limit: join.limit.max(at_least),
+            newer_than: None,
+            up_to: None,
+        };
+        self.entering += 1;
+        let read = self.wiring.journal.send(read).into_actor(self);
+        ctx.spawn(read.map(move |read, act, ctx| {
+            act.entering -= 1;
+            match read {
+                Ok(Ok(page)) => act.page_came(join, page, attempt, ctx),
+                Ok(Err(code)) => act.refuse_join(&join, code),
+                Err(_) => act.refuse_join(&join, ErrorCode::Internal),
+            }
+        }));
+    }
+
+    fn page_came(&mut self, join: Join, read: PageOfMessages, attempt: usize, ctx: &mut Context<Self>) {
+        let newest_read = read.newest;
+        let page = JoinPage { messages: read.messages, more: read.more };
+        if join.page == Page::Newest {
+            self.window.prefill(&page);
+        }
+        match self.window.complete(page, join.page, join.limit) {
+            Some(page) => self.enter(&join, &page, newest_read, ctx),
+            None if attempt < PAGE_ATTEMPTS => self.read_page(join, attempt + 1, ctx),
+            None => {
+                error!("room {}: a page could not catch up with the room in {attempt} attempts", self.name);
+                self.refuse_join(&join, ErrorCode::Internal);
+            }
+        }
+    }
+
+    fn refuse_join(&self, join: &Join, code: ErrorCode) {
+        let frame = encode::error(code, code.sentence(), None, join.reference.as_ref());
+        self.fanout(join.reply_to.connection).do_send(Answer { reply_to: join.reply_to, frame });
+    }
+
+    fn enter(
+        &mut self,
+        join: &Join,
+        page: &JoinPage,
+        newest_read: Option<MessageId>,
+        ctx: &mut Context<Self>,
+    ) {
+        let connection = join.member.connection;
+        let entered = self.roster.enter(&join.member.account, connection);
+        if entered == Entered::AccountCame {
+            self.count_changed();
+            self.tell_presence(&join.member.account, PresenceStatus::Joined);
+        }
+        if entered != Entered::WasIn {
+            self.on_thread[connection.thread.0] += 1;
+        }
+        let head = JoinedHead { room: &self.name, members: self.roster.accounts() };
+        let keep = if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest };
+        let max_frame_bytes = self.wiring.config.limits.max_frame_bytes;
+        let (frame, more) =
+            encode::page(&head, &page.messages, page.more, keep, join.reference.as_ref(), max_frame_bytes);
+        let events_begin_behind = self.window.newest().max(newest_read);
+        self.fanout(connection).do_send(Enter {
+            reply_to: join.reply_to,
+            room: self.id,
+            name: self.name.clone(),
+            address: ctx.address(),
+            frame,
+            pages_up_to: events_begin_behind.filter(|_| more && keep == Keep::Oldest),
+        });
+    }
+
+    // ------------------------------------------------------------ delivering
+
+    /// Sends a stored batch to every thread that has members in the room, or authors of it.
+    fn deliver(&mut self, settled: Settled) {
+        let mut frames = BytesMut::new();
+        let mut ends = Vec::with_capacity(settled.outcomes.len());
+        let mut receipts = Vec::with_capacity(settled.outcomes.len());
+        for outcome in settled.outcomes {
+            let (result, own_frame) = match outcome.verdict {
+                Verdict::Stored(row) => {
+                    let message = encoded(&row);
+                    frames.extend_from_slice(message.frame());
+                    ends.push(frames.len());
+                    self.window.push(message);
+                    (Ok(receipt_of(&row)), Some(ends.len() - 1))
+                }
+                Verdict::Known(receipt) => (Ok(receipt), None),
+                Verdict::Refused(refused) => (Err(refused), None),
+            };
+            match outcome.author {
+                Author::Session(reply_to) => {
+                    receipts.push(AuthorReceipt { reply_to, outcome: result, own_frame });
+                }
+                Author::Operator(ticket) => {
+                    let outcome = result.map_err(|refused| refused.code);
+                    self.wiring.directory.do_send(OperatorSaid { ticket, outcome });
+                }
+            }
+        }
+        let batch =
+            Deliver { room: self.id, frames: frames.freeze(), ends: ends.into(), receipts: receipts.into() };
+        for (thread, fanout) in self.fanouts.iter().enumerate() {
+            let has_author = |receipt: &AuthorReceipt| receipt.reply_to.connection.thread.0 == thread;
+            if self.on_thread[thread] > 0 || batch.receipts.iter().any(has_author) {
+                fanout.do_send(batch.clone());
+            }
+        }
+    }
+
+    fn tell_presence(&self, account: &UserName, status: PresenceStatus) {
+        let most = self.wiring.config.limits.presence_members;
+        if most != 0 && self.roster.accounts() > most {
+            return;
+        }
+        let event = ServerFrame::Presence {
+            room: self.name.to_string(),
+            name: account.to_string(),
+            status,
+            at: Timestamp::now(),
+        };
+        let tidings = Tidings { room: self.id, frame: encode::frame(&event, None) };
+        for (members, fanout) in self.on_thread.iter().zip(self.fanouts.iter()) {
+            if *members > 0 {
+                fanout.do_send(tidings.clone());
+            }
+        }
+    }
+
+    fn count_changed(&self) {
+        let count = RoomCount { room: self.name.clone(), accounts: self.roster.accounts() };
+        self.wiring.directory.do_send(count);
+    }
+
+    fn fanout(&self, connection: ConnectionId) -> &Addr<FanoutActor> {
+        &self.fanouts[connection.thread.0]
+    }
+
+    fn append(&mut self, from: UserName, text: MessageText, key: Option<MessageKey>, author: Author) {
+        self.under_way += 1;
+        let target = Target::Room(self.name.clone());
+        self.wiring.journal.do_send(Append {
+            route: Route::Room(self.id),
+            target,
+            from,
+            text,
+            key,
+            author,
+            floor: None,
+        });
+    }
+}
+
+/// A stored row as its receipt tells it.
+pub fn receipt_of(row: &Row) -> Receipt {
+    Receipt { id: row.id, prev: row.prev, at: row.at }
+}
+
+/// A stored row as everyone gets it.
+pub fn encoded(row: &Row) -> EncodedMessage {
+    EncodedMessage::new(receipt_of(row), &row.target, &row.from, row.text.as_str())
+}
+
+impl Actor for ChatRoomActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        debug!("{} opened", self.name);
+        let to = Some(ctx.address().recipient());
+        self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to });
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        debug!("{} closed", self.name);
+        self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
+    }
+}
+
+/// A room that panics takes its members with it: what it knew of them is gone, and they are told.
+impl Drop for ChatRoomActor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let collapse = Collapse { room: self.id, name: self.name.clone() };
+            self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
+            self.wiring.directory.do_send(collapse.clone());
+            for fanout in self.fanouts.iter() {
+                fanout.do_send(collapse.clone());
+            }
+        }
+    }
+}
+
+impl Handler<Join> for ChatRoomActor {
+    type Result = ();
+
+    fn handle(&mut self, join: Join, ctx: &mut Context<Self>) {
+        match self.window.page(join.page, join.limit) {
+            Some(page) => self.enter(&join, &page, None, ctx),
+            None => self.read_page(join, 1, ctx),
+        }
+    }
+}
+
+impl Handler<Leave> for ChatRoomActor {
+    type Result = ();
+
+    fn handle(&mut self, Leave { connection, request }: Leave, _: &mut Context<Self>) {
+        let account = self.roster.account_of(connection).cloned();
+        let left = self.roster.leave(connection);
+        if left != Left::WasNotIn {
+            self.on_thread[connection.thread.0] -= 1;
+        }
+        let reply = request.map(|(ticket, reference)| {
+            (ticket, encode::frame(&ServerFrame::Ok { receipt: None }, reference.as_ref()))
+        });
+        self.fanout(connection).do_send(Depart { connection, room: self.id, reply });
+        if let (Left::AccountLeft, Some(account)) = (left, account) {
+            self.count_changed();
+            self.tell_presence(&account, PresenceStatus::Left);
+        }
+    }
+}
+
+impl Handler<Say> for ChatRoomActor {
+    type Result = ();
+
+    fn handle(&mut self, say: Say, _: &mut Context<Self>) {
+        let Say { member, text, key, reply_to } = say;
+        if self.roster.contains(member.connection) {
+            self.append(member.account, text, key, Author::Session(reply_to));
+        } else {
+            let code = ErrorCode::NotInRoom;
+            self.answer_refused(reply_to, code);
+        }
+    }
+}
+
+impl ChatRoomActor {
+    /// Refuses a `say`; the fan-out adds the request's `ref`.
+    fn answer_refused(&self, reply_to: ReplyTo, code: ErrorCode) {
+        let receipt = AuthorReceipt { reply_to, outcome: Err(code.into()), own_frame: None };
+        self.fanout(reply_to.connection).do_send(Deliver {
+            room: self.id,
+            frames: bytes::Bytes::new(),
+            ends: Arc::default(),
+            receipts: [receipt].into(),
+        });
+    }
+}
+
+impl Handler<SayByOperator> for ChatRoomActor {
+    type Result = ();
+
+    fn handle(&mut self, say: SayByOperator, _: &mut Context<Self>) {
+        self.append(UserName::server(), say.text, None, Author::Operator(say.ticket));
+    }
+}
+
+impl Handler<Settled> for ChatRoomActor {
+    type Result = ();
+
+    fn handle(&mut self, settled: Settled, _: &mut Context<Self>) {
+        self.under_way = self.under_way.saturating_sub(settled.outcomes.len());
+        self.deliver(settled);
+    }
+}
+
+impl Handler<ListMembers> for ChatRoomActor {
+    type Result = actix::MessageResult<ListMembers>;
+
+    fn handle(&mut self, list: ListMembers, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(self.roster.page(list.after.as_ref(), list.limit))
+    }
+}
+
+impl Handler<Retire> for ChatRoomActor {
+    type Result = bool;
+
+    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) -> bool {
+        let idle = self.roster.accounts() == 0 && self.entering == 0 && self.under_way == 0;
+        if idle {
+            ctx.stop();
+        }
+        idle
+    }
+}
+
+impl Handler<Flush> for ChatRoomActor {
+    type Result = ();
+
+    /// Mailboxes keep their order: what was said before this has been passed on.
+    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {}
+}

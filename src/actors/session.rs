@@ -1,0 +1,412 @@
+//! One SessionActor for each connection: it knows who speaks.
+//!
+//! It reads frames, checks them in the contract's order, and passes on what is allowed; see
+//! [`crate::chat::gate`] and [`crate::protocol::request`] for the rules. What takes time is answered later,
+//! through the [`Connection`], which keeps the replies in order. A session stops reading while it has too
+//! many requests unanswered, or too much unread by its peer: that is the only back-pressure that a sender
+//! feels.
+//!
+//! - this file: the actor, its life, and the loop that reads and writes;
+//! - [`requests`]: what each request does;
+//! - [`pages`]: the requests that read the past or list names.
+
+mod pages;
+mod requests;
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
+use bytes::{Buf, Bytes, BytesMut};
+use log::info;
+
+use super::auth::AuthActor;
+use super::connection::{Connection, Verdict};
+use super::directory::DirectoryActor;
+use super::fanout::FanoutActor;
+use super::journal::JournalActor;
+use super::listener::ListenerActor;
+use super::messages::Member;
+use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
+use super::messages::chat::{Closed, Forget, Leave, Offline};
+use crate::chat::deadlines::Deadlines;
+use crate::chat::gate::{BadFrames, SessionState};
+use crate::chat::rate::{Pace, SharedRate};
+use crate::chat::replies::Company;
+use crate::codec::FrameCodec;
+use crate::config::Limits;
+use crate::names::{MessageId, UserName};
+use crate::protocol::{ByeReason, ErrorCode, ServerFrame, TokenText, encode};
+use crate::secrets::token::{TokenHash, TokenHasher};
+
+/// Frames that a session handles before it lets others of its thread go first.
+const FRAMES_PER_TURN: usize = 64;
+/// The buffer that all connections of a thread read into. A connection has bytes of its own only while a
+/// frame is incomplete or has to wait.
+pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How many seconds' worth of messages an account may send at once.
+pub const MESSAGE_BURST_SECONDS: u32 = 3;
+/// How many seconds' worth of other requests a connection may make at once.
+pub const REQUEST_BURST_SECONDS: u32 = 2;
+
+/// What all sessions of a thread share.
+pub struct Surroundings {
+    /// Every bound.
+    pub limits: Arc<Limits>,
+    /// Frames in and out.
+    pub codec: FrameCodec,
+    /// The first frame of every connection.
+    pub welcome: Bytes,
+    /// Checks tokens.
+    pub hasher: TokenHasher,
+    /// Who knows accounts.
+    pub auth: Addr<AuthActor>,
+    /// Who knows rooms and who is online.
+    pub directory: Addr<DirectoryActor>,
+    /// Who knows the past.
+    pub journal: Addr<JournalActor>,
+    /// Who counts connections.
+    pub listener: Addr<ListenerActor>,
+    /// The fan-out of this thread.
+    pub fanout: Addr<FanoutActor>,
+    /// How fast an account may send messages.
+    pub message_pace: Option<Pace>,
+    /// How fast a connection may ask for anything else.
+    pub request_pace: Option<Pace>,
+    /// When the thread started; rates count from here.
+    pub started: Instant,
+    /// Whether the server stops.
+    pub stopping: Cell<bool>,
+    /// See [`READ_BUFFER_BYTES`].
+    pub read_buffer: RefCell<Box<[u8]>>,
+}
+
+/// The session of a connection, from `register`, `login` or `resume` on.
+struct OpenSession {
+    session: SessionId,
+    account: UserName,
+    first_id: Option<MessageId>,
+    token: TokenHash,
+    /// The token before a `resume`, good until the fresh one is used or its time is over.
+    previous: Option<(TokenHash, Instant)>,
+}
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It talks.
+    Talking,
+    /// Goodbye is said and on its way.
+    Leaving,
+    /// Goodbye is written; the peer may still be writing. Closing a socket with unread input would reset it
+    /// and lose the goodbye, so it is read to its end.
+    Lingering,
+}
+
+/// What became of one frame.
+enum Taken {
+    /// It was handled.
+    Done,
+    /// It cannot begin yet.
+    Waits,
+}
+
+/// One connection and its session.
+pub struct SessionActor {
+    connection: Rc<Connection>,
+    around: Rc<Surroundings>,
+    phase: Phase,
+    session: Option<Box<OpenSession>>,
+    /// Bytes that no frame could be made of yet, or that had to wait.
+    unread: BytesMut,
+    /// Whether the peer has ended its side of the stream.
+    peer_is_done: bool,
+    bad_frames: BadFrames,
+    request_rate: SharedRate,
+    refused: Option<ErrorCode>,
+}
+
+impl SessionActor {
+    /// The session for a connection; with `refused`, one that is told so and goes.
+    pub fn new(connection: Rc<Connection>, around: Rc<Surroundings>, refused: Option<ErrorCode>) -> Self {
+        SessionActor {
+            connection,
+            around,
+            phase: Phase::Talking,
+            session: None,
+            unread: BytesMut::new(),
+            peer_is_done: false,
+            bad_frames: BadFrames::default(),
+            request_rate: SharedRate::default(),
+            refused,
+        }
+    }
+
+    fn session_state(&self) -> SessionState {
+        if self.session.is_some() { SessionState::Open } else { SessionState::None }
+    }
+
+    fn member(&self) -> Option<Member> {
+        let session = self.session.as_ref()?;
+        Some(Member { account: session.account.clone(), connection: self.connection.id })
+    }
+
+    /// The time since the thread started, for rates.
+    fn now(&self) -> Duration {
+        self.around.started.elapsed()
+    }
+
+    /// Who this is, for the log: never more than an account's canonical name and an address.
+    fn label(&self) -> String {
+        let (id, peer) = (self.connection.id, self.connection.peer);
+        match &self.session {
+            Some(session) => format!("{id} {} ({peer})", session.account),
+            None => format!("{id} ({peer})"),
+        }
+    }
+
+    /// Whether a token is this session's; the first use of a fresh one ends the one before it.
+    fn token_is_good(&mut self, shown: Option<&str>) -> bool {
+        let (Some(session), Some(shown)) = (&mut self.session, shown) else { return false };
+        let shown = self.around.hasher.hash(&TokenText::new(shown));
+        if shown == session.token {
+            if session.previous.take().is_some() {
+                self.around.auth.do_send(TokenUsed { session: session.session });
+            }
+            return true;
+        }
+        let lifetime = Duration::from_secs(PREVIOUS_TOKEN_SECONDS);
+        session.previous.as_ref().is_some_and(|(token, since)| shown == *token && since.elapsed() < lifetime)
+    }
+
+    // ------------------------------------------------------------ the loop
+
+    /// Does what can be done now; `Ready` when the connection is over.
+    fn drive(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        self.connection.watch(task.waker());
+        let all_handled = self.phase == Phase::Talking && self.read_frames(ctx, task);
+        // Writing comes after reading, so that what was just answered goes out, and the fan-out's verdict is
+        // looked at last, so that none waits for another wake.
+        let mut written = self.connection.poll_flush(task).is_ready();
+        match self.connection.take_verdict() {
+            Some(Verdict::Drop) => return Poll::Ready(()),
+            Some(Verdict::Dismiss { reason, text }) => {
+                self.say_goodbye(reason, text);
+                written = self.connection.poll_flush(task).is_ready();
+            }
+            None => {}
+        }
+        let nothing_left = all_handled && self.peer_is_done && self.connection.unanswered() == 0;
+        if self.phase == Phase::Talking && nothing_left {
+            self.leave_everything();
+            self.connection.push_last_words([], false);
+            self.phase = Phase::Leaving;
+        }
+        if self.phase == Phase::Leaving && written {
+            self.connection.shut_down_writing();
+            self.phase = Phase::Lingering;
+        }
+        if self.phase == Phase::Lingering { self.read_to_the_end(task) } else { Poll::Pending }
+    }
+
+    /// Reads and handles frames until nothing has come, something has to wait, or it is others' turn. Whether
+    /// every whole frame that has come is handled.
+    fn read_frames(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> bool {
+        let mut turns = FRAMES_PER_TURN;
+        self.connection.reading.set(true);
+        let around = Rc::clone(&self.around);
+        let mut buffer = around.read_buffer.borrow_mut();
+        loop {
+            let mut unread = std::mem::take(&mut self.unread);
+            let (used, waits) = self.handle_frames(&unread, &mut turns, ctx);
+            unread.advance(used);
+            self.keep(unread);
+            if self.phase != Phase::Talking {
+                return true;
+            }
+            if turns == 0 {
+                task.waker().wake_by_ref();
+                return false;
+            }
+            if waits || self.peer_is_done {
+                self.connection.reading.set(!waits);
+                return !waits;
+            }
+            match self.connection.poll_read(task, &mut buffer) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(0)) => self.peer_is_done = true,
+                Poll::Ready(Ok(count)) => {
+                    let came = &buffer[..count];
+                    if self.unread.is_empty() {
+                        let (used, _) = self.handle_frames(came, &mut turns, ctx);
+                        self.unread.extend_from_slice(&came[used..]);
+                    } else {
+                        self.unread.extend_from_slice(came);
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    self.connection.judge(Verdict::Drop);
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Keeps what is unread; nothing is kept of a buffer that is used up, so that an idle session has none.
+    fn keep(&mut self, unread: BytesMut) {
+        let open = !unread.is_empty();
+        self.connection.with_deadlines(|deadlines| deadlines.frame_is_open(open));
+        self.unread = if open { unread } else { BytesMut::new() };
+    }
+
+    /// Handles the frames that `bytes` begin with: how many bytes were used, and whether the rest has to wait
+    /// for an answer rather than for more bytes.
+    fn handle_frames(&mut self, bytes: &[u8], turns: &mut usize, ctx: &mut Context<Self>) -> (usize, bool) {
+        let mut used = 0;
+        while self.phase == Phase::Talking && *turns > 0 {
+            if !self.may_take_another() {
+                return (used, true);
+            }
+            let (payload, length) = match self.around.codec.peek(&bytes[used..]) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return (used, false),
+                Err(_) => {
+                    self.say_goodbye(ByeReason::Fault(ErrorCode::FrameTooLarge), None);
+                    return (bytes.len(), false);
+                }
+            };
+            match self.take(payload, ctx) {
+                Taken::Done => {
+                    used += length;
+                    *turns -= 1;
+                    self.connection.with_deadlines(Deadlines::frame_completed);
+                }
+                Taken::Waits => return (used, true),
+            }
+        }
+        (used, false)
+    }
+
+    /// Whether another request may be looked at: not while too many are unanswered, one must be alone, or the
+    /// peer does not read its replies.
+    fn may_take_another(&self) -> bool {
+        let limits = &self.around.limits;
+        self.connection.is_open()
+            && self.connection.may_begin(Company::Instant)
+            && self.connection.unanswered() < limits.requests_in_flight
+            && self.connection.waiting_bytes() <= limits.outbox_bytes / 2
+    }
+
+    fn read_to_the_end(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        let around = Rc::clone(&self.around);
+        let mut buffer = around.read_buffer.borrow_mut();
+        // A peer that pours without end is dropped by the deadline for closing; let others go first meanwhile.
+        for _ in 0..4 {
+            if self.peer_is_done {
+                return Poll::Ready(());
+            }
+            match self.connection.poll_read(task, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => self.peer_is_done = true,
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    // ------------------------------------------------------------ the end
+
+    /// Says why, says goodbye, and takes no more.
+    fn say_goodbye(&mut self, reason: ByeReason, text: Option<String>) {
+        if self.phase != Phase::Talking {
+            return;
+        }
+        info!("{} let go: {}", self.label(), reason.as_str());
+        let text = text.unwrap_or_else(|| reason.sentence().to_owned());
+        let error = reason.fault().map(|code| encode::error(code, &text, None, None));
+        let bye = ServerFrame::Bye { reason: reason.as_str().to_owned(), text };
+        let too_slow = reason == ByeReason::Fault(ErrorCode::SlowConsumer);
+        self.leave_everything();
+        let last_words = error.into_iter().chain([encode::frame(&bye, None)]);
+        self.connection.push_last_words(last_words, too_slow);
+        self.phase = Phase::Leaving;
+    }
+
+    /// Goes out of every room and offline, at once. The session itself waits for a `resume`.
+    fn leave_everything(&mut self) {
+        for room in self.connection.rooms.take() {
+            room.address.do_send(Leave { connection: self.connection.id, request: None });
+        }
+        if let Some(member) = self.member() {
+            self.around.directory.do_send(Offline { member });
+        }
+        if let Some(session) = self.session.take() {
+            self.around.auth.do_send(Detach { session: session.session });
+        }
+        self.unread = BytesMut::new();
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        match self.refused {
+            None => {
+                info!("{} connected", self.label());
+                self.connection.push(self.around.welcome.clone());
+            }
+            Some(code) => self.say_goodbye(ByeReason::Fault(code), None),
+        }
+        ctx.spawn(Drive);
+    }
+}
+
+/// What has to happen however a session ends, a panic included.
+impl Drop for SessionActor {
+    fn drop(&mut self) {
+        if self.phase == Phase::Talking {
+            info!("{} disconnected", self.label());
+        }
+        self.leave_everything();
+        self.connection.push_last_words([], true);
+        self.around.fanout.do_send(Forget { connection: self.connection.id });
+        self.around.listener.do_send(Closed { peer: self.connection.peer, refused: self.refused.is_some() });
+    }
+}
+
+/// The AuthActor has ended the session.
+impl Handler<EndSession> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, EndSession { reason, text }: EndSession, _: &mut Context<Self>) {
+        self.connection.judge(Verdict::Dismiss { reason, text });
+    }
+}
+
+/// The loop of a session, polled whenever its actor is woken, after its mailbox.
+struct Drive;
+
+impl ActorFuture<SessionActor> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut SessionActor,
+        ctx: &mut Context<SessionActor>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let over = session.drive(ctx, task);
+        if over.is_ready() {
+            ctx.stop();
+        }
+        over
+    }
+}

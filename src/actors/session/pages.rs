@@ -1,0 +1,193 @@
+//! The requests that read: pages of the past, and lists of names.
+
+use actix::Context;
+use serde::Serialize;
+
+use super::SessionActor;
+use crate::actors::messages::Ticket;
+use crate::actors::messages::auth::LookUp;
+use crate::actors::messages::chat::{FindRoom, ListMembers, ListOnline, ListRooms, PageOfMessages, ReadPage};
+use crate::names::{MessageId, RoomName, UserName};
+use crate::protocol::encode::{self, Keep};
+use crate::protocol::{ErrorCode, HistoryOf, Page, Reference, ServerFrame};
+use crate::store::history::List;
+
+/// A page's reply without its messages.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum PageHead {
+    History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<UserName>,
+    },
+    Inbox {},
+}
+
+impl SessionActor {
+    pub(super) fn history(
+        &self,
+        of: HistoryOf,
+        page: Page,
+        limit: usize,
+        ticket: Ticket,
+        reference: Option<Reference>,
+        ctx: &mut Context<Self>,
+    ) {
+        match of {
+            HistoryOf::Room(room) => self.room_history(room, page, limit, ticket, reference, ctx),
+            HistoryOf::With(with) => self.history_with(with, page, limit, ticket, reference, ctx),
+        }
+    }
+
+    fn room_history(
+        &self,
+        room: RoomName,
+        page: Page,
+        limit: usize,
+        ticket: Ticket,
+        reference: Option<Reference>,
+        ctx: &mut Context<Self>,
+    ) {
+        // Between a `join` with `after` and its last page, pages end where the room's events began.
+        let up_to = if matches!(page, Page::After(_)) { self.pages_up_to(&room) } else { None };
+        let read = ReadPage { list: List::Room(room.clone()), page, limit, newer_than: None, up_to };
+        self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
+            Ok(read) => {
+                let head = PageHead::History { room: Some(room.clone()), with: None };
+                let more = act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
+                if up_to.is_some() && !more {
+                    act.pages_are_fetched(&room);
+                }
+            }
+            Err(code) => act.refuse_code(ticket, code),
+        });
+    }
+
+    fn history_with(
+        &self,
+        with: UserName,
+        page: Page,
+        limit: usize,
+        ticket: Ticket,
+        reference: Option<Reference>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(session) = &self.session else { return };
+        let list = List::Pair(session.account.clone(), with.clone());
+        let read = ReadPage { list, page, limit, newer_than: session.first_id, up_to: None };
+        let (journal, auth) = (self.around.journal.clone(), self.around.auth.clone());
+        let asked = with.clone();
+        let question = async move {
+            // Letters from an account that is gone stay readable; only where there are none does it matter
+            // whether there is such an account.
+            let read = journal.send(read).await?;
+            let nobody = matches!(&read, Ok(page) if page.newest.is_none())
+                && auth.send(LookUp { name: asked }).await?.is_none();
+            Ok(if nobody { Err(ErrorCode::NoSuchAccount) } else { read })
+        };
+        self.ask(question, ticket, ctx, move |act, read, _| match read {
+            Ok(read) => {
+                let head = PageHead::History { room: None, with: Some(with) };
+                act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
+            }
+            Err(code) => act.refuse_code(ticket, code),
+        });
+    }
+
+    pub(super) fn inbox(
+        &self,
+        after: Option<MessageId>,
+        limit: usize,
+        ticket: Ticket,
+        reference: Option<Reference>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(session) = &self.session else { return };
+        let read = ReadPage {
+            list: List::Inbox(session.account.clone()),
+            page: Page::After(after),
+            limit,
+            newer_than: session.first_id,
+            up_to: None,
+        };
+        self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
+            Ok(read) => {
+                act.reply_page(&PageHead::Inbox {}, &read, Keep::Oldest, ticket, reference.as_ref());
+            }
+            Err(code) => act.refuse_code(ticket, code),
+        });
+    }
+
+    /// Replies with a page, or with as much of it as fits; whether there is more.
+    fn reply_page(
+        &self,
+        head: &PageHead,
+        read: &PageOfMessages,
+        keep: Keep,
+        ticket: Ticket,
+        reference: Option<&Reference>,
+    ) -> bool {
+        let max_frame_bytes = self.around.limits.max_frame_bytes;
+        let (frame, more) = encode::page(head, &read.messages, read.more, keep, reference, max_frame_bytes);
+        self.connection.answer(ticket, frame);
+        more
+    }
+
+    fn pages_up_to(&self, room: &RoomName) -> Option<MessageId> {
+        let rooms = self.connection.rooms.borrow();
+        rooms.iter().find(|joined| joined.name == *room)?.pages_up_to
+    }
+
+    fn pages_are_fetched(&self, room: &RoomName) {
+        let mut rooms = self.connection.rooms.borrow_mut();
+        if let Some(joined) = rooms.iter_mut().find(|joined| joined.name == *room) {
+            joined.pages_up_to = None;
+        }
+    }
+
+    pub(super) fn rooms(
+        &self,
+        after: Option<RoomName>,
+        limit: usize,
+        ticket: Ticket,
+        ctx: &mut Context<Self>,
+    ) {
+        let list = self.around.directory.send(ListRooms { after, limit });
+        self.ask(list, ticket, ctx, move |act, (rooms, more), _| {
+            let (rooms, more) = encode::list_that_fits(rooms, more, act.around.limits.max_frame_bytes);
+            act.reply(ticket, &ServerFrame::Rooms { rooms, more });
+        });
+    }
+
+    pub(super) fn who(
+        &self,
+        room: Option<RoomName>,
+        after: Option<UserName>,
+        limit: usize,
+        ticket: Ticket,
+        ctx: &mut Context<Self>,
+    ) {
+        let directory = self.around.directory.clone();
+        let question = async move {
+            let Some(room) = room else {
+                return directory.send(ListOnline { after, limit }).await;
+            };
+            match directory.send(FindRoom { room }).await? {
+                // A room that ends between the two questions is as empty as one that was not there.
+                Some(room) => Ok(room.send(ListMembers { after, limit }).await.unwrap_or_default()),
+                None => Ok((Vec::new(), false)),
+            }
+        };
+        self.ask(question, ticket, ctx, move |act, (names, more), _| {
+            let (names, more) = encode::list_that_fits(names, more, act.around.limits.max_frame_bytes);
+            act.reply(ticket, &ServerFrame::Who { names, more });
+        });
+    }
+}
+
+/// Which end of a page stays when not all of it fits.
+fn keep(page: Page) -> Keep {
+    if matches!(page, Page::After(_)) { Keep::Oldest } else { Keep::Newest }
+}

@@ -1,0 +1,315 @@
+//! What each request does: checks in the contract's order, then on to the actor that knows.
+
+use std::future::Future;
+
+use actix::fut::ActorFutureExt;
+use actix::{AsyncContext, Context, MailboxError, WrapFuture};
+use bytes::Bytes;
+use log::{info, warn};
+
+use super::{OpenSession, Phase, SessionActor, Taken};
+use crate::actors::messages::Ticket;
+use crate::actors::messages::auth::{
+    AuthRefusal, ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open,
+    OpenedSession,
+};
+use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
+use crate::chat::deadlines::Deadlines;
+use crate::chat::gate;
+use crate::chat::rate::retry_after_ms;
+use crate::chat::replies::Company;
+use crate::names::RoomName;
+use crate::protocol::reply::LastSeen;
+use crate::protocol::request::{RawRequest, Refusal};
+use crate::protocol::{
+    ByeReason, ErrorCode, Page, Reference, Request, RequestKind, ServerFrame, SessionOpened, encode,
+};
+
+/// How a request goes together with those under way.
+fn company(kind: RequestKind) -> Company {
+    match kind {
+        RequestKind::Ping | RequestKind::Pong => Company::Instant,
+        RequestKind::Say | RequestKind::Tell => Company::Pipelined,
+        _ => Company::Alone,
+    }
+}
+
+/// Why a request was refused, with when to try again.
+type Refused = (Refusal, Option<u64>);
+
+impl SessionActor {
+    /// Handles one frame, in the contract's order: JSON, type, session, token, members, state.
+    pub(super) fn take(&mut self, payload: &[u8], ctx: &mut Context<Self>) -> Taken {
+        let raw = match RawRequest::parse(payload) {
+            Ok(raw) => raw,
+            Err(refusal) => return self.bad_frame(&refusal, None),
+        };
+        let reference = raw.reference();
+        let kind = match raw.kind() {
+            Ok(kind) => kind,
+            Err(refusal) => return self.bad_frame(&refusal, reference),
+        };
+        if !self.connection.may_begin(company(kind)) {
+            return Taken::Waits;
+        }
+        match self.checked(raw, kind) {
+            Ok(Request::Pong) => Taken::Done,
+            Ok(request) => {
+                let ticket = self.connection.begin(reference.clone(), company(kind));
+                if let Err((refusal, retry_after_ms)) = self.carry_out(request, ticket, reference, ctx) {
+                    self.refuse(ticket, &refusal, retry_after_ms);
+                }
+                Taken::Done
+            }
+            Err((refusal, None)) if refusal.code == ErrorCode::BadRequest => {
+                self.bad_frame(&refusal, reference)
+            }
+            Err((refusal, retry_after_ms)) => {
+                let ticket = self.connection.begin(reference, Company::Instant);
+                self.refuse(ticket, &refusal, retry_after_ms);
+                Taken::Done
+            }
+        }
+    }
+
+    /// The steps between `type` and state.
+    fn checked(&mut self, raw: RawRequest<'_>, kind: RequestKind) -> Result<Request, Refused> {
+        let pace = match kind {
+            RequestKind::Say | RequestKind::Tell => None,
+            _ => self.around.request_pace,
+        };
+        if let Some(pace) = pace {
+            self.request_rate
+                .take(pace, self.now())
+                .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))?;
+        }
+        let stopping = self.around.stopping.get();
+        let token = raw.token().map(str::to_owned);
+        gate::check(kind, self.session_state(), stopping, || self.token_is_good(token.as_deref()))
+            .map_err(|code| (Refusal::from(code), None))?;
+        raw.into_request(kind).map_err(|refusal| (refusal, None))
+    }
+
+    /// Refuses a frame that was no request, and counts it.
+    fn bad_frame(&mut self, refusal: &Refusal, reference: Option<Reference>) -> Taken {
+        if self.bad_frames.is_one_too_many(self.around.limits.bad_frames) {
+            self.say_goodbye(ByeReason::Fault(ErrorCode::TooManyErrors), None);
+            return Taken::Done;
+        }
+        let ticket = self.connection.begin(reference, Company::Instant);
+        self.refuse(ticket, refusal, None);
+        Taken::Done
+    }
+
+    fn refuse(&self, ticket: Ticket, refusal: &Refusal, retry_after_ms: Option<u64>) {
+        self.connection.answer_with(ticket, |reference| {
+            encode::error(refusal.code, &refusal.text, retry_after_ms, reference)
+        });
+    }
+
+    pub(super) fn refuse_code(&self, ticket: Ticket, code: ErrorCode) {
+        self.refuse(ticket, &Refusal::from(code), None);
+    }
+
+    pub(super) fn reply(&self, ticket: Ticket, frame: &ServerFrame) {
+        self.connection.answer_with(ticket, |reference| encode::frame(frame, reference));
+    }
+
+    /// The last step, state, and the deed.
+    fn carry_out(
+        &mut self,
+        request: Request,
+        ticket: Ticket,
+        reference: Option<Reference>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Refused> {
+        match request {
+            Request::Identify { name } => self.identify(name, ticket, ctx),
+            Request::Register { name, password } => {
+                self.open(HowToOpen::Register { name, password }, ticket, reference, ctx);
+            }
+            Request::Login { name, password } => {
+                self.open(HowToOpen::Login { name, password }, ticket, reference, ctx);
+            }
+            Request::Resume { token } => self.open(HowToOpen::Resume { token }, ticket, reference, ctx),
+            Request::Join { room, page, limit } => self.join(room, page, limit, ticket, reference)?,
+            Request::Leave { room } => self.leave(&room, ticket, reference)?,
+            Request::Say { room, text, key } => {
+                self.take_message_rate()?;
+                let member = self.member().ok_or_else(unauthenticated)?;
+                let rooms = self.connection.rooms.borrow();
+                let joined = rooms.iter().find(|joined| joined.name == room);
+                let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
+                let reply_to = self.connection.reply_to(ticket);
+                joined.address.do_send(Say { member, text, key, reply_to });
+            }
+            Request::Tell { to, text, key } => {
+                self.take_message_rate()?;
+                let member = self.member().ok_or_else(unauthenticated)?;
+                let sender_floor = self.session.as_ref().and_then(|session| session.first_id);
+                let reply_to = self.connection.reply_to(ticket);
+                self.around.directory.do_send(Tell { member, sender_floor, to, text, key, reply_to });
+            }
+            Request::History { of, page, limit } => self.history(of, page, limit, ticket, reference, ctx),
+            Request::Inbox { after, limit } => self.inbox(after, limit, ticket, reference, ctx),
+            Request::Rooms { after, limit } => self.rooms(after, limit, ticket, ctx),
+            Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
+            Request::Passwd { old, new } => {
+                let session = self.session.as_ref().ok_or_else(unauthenticated)?;
+                let from = self.connection.peer.ip();
+                let change = ChangePassword { session: session.session, old, new, from };
+                self.ask(self.around.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
+                    Ok(()) => act.reply(ticket, &ServerFrame::Ok { receipt: None }),
+                    Err(refusal) => act.refuse_auth(ticket, refusal),
+                });
+            }
+            Request::Ping => self.reply(ticket, &ServerFrame::Pong),
+            Request::Pong => {}
+            Request::Exit => self.exit(ticket, ctx),
+        }
+        Ok(())
+    }
+
+    /// Asks another actor; `then` runs when it has answered. An actor that is gone answers for the client as
+    /// `internal`, or as `shutting_down` while the server stops.
+    pub(super) fn ask<T: 'static>(
+        &self,
+        question: impl Future<Output = Result<T, MailboxError>> + 'static,
+        ticket: Ticket,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
+    ) {
+        ctx.spawn(question.into_actor(self).map(move |answer, act, ctx| {
+            match answer {
+                Ok(answer) => then(act, answer, ctx),
+                Err(_) if act.around.stopping.get() => act.refuse_code(ticket, ErrorCode::ShuttingDown),
+                Err(gone) => {
+                    warn!("{}: an actor did not answer: {gone}", act.label());
+                    act.refuse_code(ticket, ErrorCode::Internal);
+                }
+            }
+            // What the answer changed is looked at by the loop, which this future does not wake.
+            act.connection.wake();
+        }));
+    }
+
+    fn take_message_rate(&self) -> Result<(), Refused> {
+        let rate = self.connection.rate.borrow();
+        let (Some(pace), Some(rate)) = (self.around.message_pace, &*rate) else { return Ok(()) };
+        rate.take(pace, self.now())
+            .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))
+    }
+
+    // ------------------------------------------------------------ who is who
+
+    fn identify(&self, name: crate::names::UserName, ticket: Ticket, ctx: &mut Context<Self>) {
+        let identified = name.to_string();
+        self.ask(self.around.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
+            act.reply(ticket, &ServerFrame::Identified { name: identified, known });
+        });
+    }
+
+    fn open(&self, how: HowToOpen, ticket: Ticket, reference: Option<Reference>, ctx: &mut Context<Self>) {
+        let open = Open { how, from: self.connection.peer.ip(), end: ctx.address().recipient() };
+        self.ask(self.around.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
+            Ok(opened) => act.opened(opened, ticket, reference.as_ref()),
+            Err(refusal) => act.refuse_auth(ticket, refusal),
+        });
+    }
+
+    /// A session is open: the reply goes by the directory, so that it stands before every direct message.
+    fn opened(&mut self, opened: OpenedSession, ticket: Ticket, reference: Option<&Reference>) {
+        if self.phase != Phase::Talking {
+            self.around.auth.do_send(Detach { session: opened.session });
+            return;
+        }
+        let frame = session_frame(&opened, reference);
+        self.session = Some(Box::new(OpenSession {
+            session: opened.session,
+            account: opened.account,
+            first_id: opened.first_id,
+            token: opened.token_hash,
+            previous: opened.previous.map(|token| (token, std::time::Instant::now())),
+        }));
+        self.connection.with_deadlines(Deadlines::session_opened);
+        info!("{} open", self.label());
+        if let Some(member) = self.member() {
+            let reply_to = self.connection.reply_to(ticket);
+            self.around.directory.do_send(Online { member, reply_to, frame });
+        }
+    }
+
+    fn refuse_auth(&self, ticket: Ticket, refusal: AuthRefusal) {
+        let AuthRefusal { code, text, retry_after_ms } = refusal;
+        let text = text.map_or_else(|| code.sentence().into(), Into::into);
+        self.refuse(ticket, &Refusal { code, text }, retry_after_ms);
+    }
+
+    fn exit(&mut self, ticket: Ticket, ctx: &mut Context<Self>) {
+        let Some(session) = self.session.as_ref().map(|session| session.session) else {
+            return self.exited(ticket);
+        };
+        let close = self.around.auth.send(CloseSession { session });
+        self.ask(close, ticket, ctx, move |act, (), _| act.exited(ticket));
+    }
+
+    /// The `bye` is the reply; nothing follows it.
+    fn exited(&mut self, ticket: Ticket) {
+        if self.phase != Phase::Talking {
+            return;
+        }
+        info!("{} exited", self.label());
+        let reason = ByeReason::Exit;
+        let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };
+        self.reply(ticket, &bye);
+        self.leave_everything();
+        self.connection.push_last_words([], false);
+        self.phase = Phase::Leaving;
+    }
+
+    // ------------------------------------------------------------ rooms
+
+    fn join(
+        &self,
+        room: RoomName,
+        page: Page,
+        limit: usize,
+        ticket: Ticket,
+        reference: Option<Reference>,
+    ) -> Result<(), Refused> {
+        let member = self.member().ok_or_else(unauthenticated)?;
+        let rooms = self.connection.rooms.borrow();
+        let most = self.around.limits.rooms_per_session;
+        if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.name == room) {
+            let text = format!("A session is in at most {most} rooms; leave one first.");
+            return Err((Refusal { code: ErrorCode::RateLimited, text: text.into() }, Some(60_000)));
+        }
+        let reply_to = self.connection.reply_to(ticket);
+        self.around.directory.do_send(Join { member, room, page, limit, reply_to, reference });
+        Ok(())
+    }
+
+    fn leave(&self, room: &RoomName, ticket: Ticket, reference: Option<Reference>) -> Result<(), Refused> {
+        let rooms = self.connection.rooms.borrow();
+        let joined = rooms.iter().find(|joined| joined.name == *room);
+        let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
+        joined.address.do_send(Leave { connection: self.connection.id, request: Some((ticket, reference)) });
+        Ok(())
+    }
+}
+
+fn unauthenticated() -> Refused {
+    (Refusal::from(ErrorCode::Unauthenticated), None)
+}
+
+fn session_frame(opened: &OpenedSession, reference: Option<&Reference>) -> Bytes {
+    let frame = ServerFrame::Session(SessionOpened {
+        name: opened.account.to_string(),
+        token: opened.token.expose().to_owned(),
+        expires_in: opened.expires_in_seconds,
+        new: opened.new,
+        last_seen: opened.last_seen.map(|(at, ip)| LastSeen { at, ip: ip.to_string() }),
+        greeting: opened.greeting.clone(),
+    });
+    encode::frame(&frame, reference)
+}

@@ -1,0 +1,319 @@
+//! The only file that knows every actor: it starts them, wires them, and stops them in order.
+//!
+//! [`run`] is the whole life of the process: lock the data directory, open the log, bind, open the files,
+//! then [`serve`] until something asks it to stop. What may fail at the start fails there, with one sentence
+//! for the operator.
+
+mod bind;
+mod signals;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, System};
+use log::{error, info, warn};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::actors::auth::AuthActor;
+use crate::actors::console::printer::Printer;
+use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
+use crate::actors::directory::DirectoryActor;
+use crate::actors::fanout::FanoutActor;
+use crate::actors::journal::JournalActor;
+use crate::actors::listener::ListenerActor;
+use crate::actors::messages::IoThread;
+use crate::actors::messages::auth::Shutdown;
+use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
+use crate::actors::vital::VitalSigns;
+use crate::actors::{Fanouts, Wiring};
+use crate::config::Config;
+use crate::config::load::ConfigSource;
+use crate::logging::{self, LogControl};
+use crate::names::{MessageId, Timestamp};
+use crate::store::history::{self, HistoryOptions, Opened};
+use crate::store::lock::{DataDirLock, LockError};
+
+pub use bind::BindError;
+
+/// The folder of the history, in the data directory.
+const HISTORY_DIR: &str = "history";
+/// How long the log may take to write its last lines.
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the parts that no client waits for may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the server did not start, or could not go on. Each is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The log file.
+    #[error(transparent)]
+    Log(#[from] logging::LogError),
+    /// The port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The history.
+    #[error(transparent)]
+    History(#[from] history::HistoryError),
+    /// Accounts, sessions and their key.
+    #[error(transparent)]
+    Accounts(#[from] crate::actors::auth::AuthStartError),
+    /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
+    #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
+    Died(&'static str),
+    /// Threads, signals, sockets.
+    #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+impl StartError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| StartError::System { what, error }
+    }
+}
+
+/// Runs the server until `shutdown`, SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StartError`] when it could not be started.
+pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
+    let _lock = DataDirLock::acquire(&config.server.data_dir)?;
+    let log = logging::start(&config.log_file())?;
+    logging::log_panics();
+    let result = run_locked(config, source, &log);
+    if let Err(why) = &result {
+        error!("ended: {why}");
+    }
+    log.flush(LOG_PATIENCE);
+    result
+}
+
+fn run_locked(config: Config, source: ConfigSource, log: &LogControl) -> Result<(), StartError> {
+    let listener = bind::bind(&config.server.listen, config.server.strict_port)?;
+    let system = System::new();
+    system.block_on(async {
+        let stop = Arc::new(Notify::new());
+        signals::watch(Arc::clone(&stop), log.clone(), source)
+            .map_err(StartError::system("signal handlers"))?;
+        let printer = Printer::start().map_err(StartError::system("a thread for the console"))?;
+        let console = Operator { stop: Arc::clone(&stop), log: log.clone(), printer };
+        serve(config, vec![listener], Some(console), async move { stop.notified().await }).await
+    })
+}
+
+/// The operator's side of a server.
+pub struct Operator {
+    /// Notified to make the server stop.
+    pub stop: Arc<Notify>,
+    /// The log.
+    pub log: LogControl,
+    /// Standard output.
+    pub printer: Printer,
+}
+
+/// Serves on bound sockets until `shutdown` is ready, then stops in order. Runs inside an actix `System`.
+///
+/// # Errors
+/// [`StartError`] when the files or the system do not allow it; nobody has been served then.
+pub async fn serve(
+    config: Config,
+    listeners: Vec<TcpListener>,
+    operator: Option<Operator>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let newest_id = Arc::new(AtomicU64::new(0));
+    let history = open_history(&config, &newest_id)?;
+    let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
+    // An id that an account was made at was used, even when the history of that time is gone.
+    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id()), Ordering::Relaxed);
+
+    let (vital, mut deaths) = VitalSigns::new();
+    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
+    let house = House::build(&config, listeners, auth, journal, vital)?;
+    let _at_the_console = operator.map(|operator| house.open_console(operator)).transpose()?;
+    house.announce();
+
+    let died = tokio::select! {
+        () = shutdown => None,
+        died = deaths.recv() => died,
+    };
+    info!("stopping");
+    house.stop().await;
+    info!("stopped");
+    died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
+}
+
+fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
+    let options = HistoryOptions {
+        now: Timestamp::now(),
+        key_seconds: config.limits.key_seconds,
+        keys_per_account: config.limits.keys_per_account,
+    };
+    let started = Instant::now();
+    let opened = history::open(&config.server.data_dir.join(HISTORY_DIR), options)?;
+    for damage in &opened.damage.first {
+        warn!("{damage}");
+    }
+    let untold = opened.damage.total.saturating_sub(opened.damage.first.len() as u64);
+    if untold > 0 {
+        warn!("{untold} more damaged places in the history");
+    }
+    newest_id.store(MessageId::or_zero(opened.last_id), Ordering::Relaxed);
+    info!("{} messages, read in {:?}", opened.index.rows(), started.elapsed());
+    Ok(opened)
+}
+
+/// All actors of a running server, and the threads that they live on.
+struct House {
+    config: Arc<Config>,
+    wiring: Wiring,
+    fanouts: Fanouts,
+    arbiters: Vec<Arbiter>,
+    addresses: Vec<String>,
+}
+
+impl House {
+    /// Starts everyone. Those who need each other's addresses get them before anyone runs.
+    fn build(
+        config: &Arc<Config>,
+        listeners: Vec<TcpListener>,
+        auth: AuthActor,
+        journal: JournalActor,
+        vital: VitalSigns,
+    ) -> Result<Self, StartError> {
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        let listeners: Vec<_> =
+            listeners.collect::<Result<_, _>>().map_err(StartError::system("a socket to listen on"))?;
+        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+        let addresses = addresses.map(|address| address.to_string()).collect();
+
+        let directory = Context::<DirectoryActor>::new();
+        let listener = Context::<ListenerActor>::new();
+        let hasher = auth.token_hasher();
+        let wiring = Wiring {
+            config: Arc::clone(config),
+            started: Instant::now(),
+            vital,
+            hasher,
+            auth: auth.start(),
+            directory: directory.address(),
+            journal: journal.start(),
+            listener: listener.address(),
+        };
+        let arbiters: Vec<_> = (0..io_threads(config)).map(|_| Arbiter::new()).collect();
+        let start = |(thread, arbiter): (usize, &Arbiter)| -> Addr<FanoutActor> {
+            let wiring = wiring.clone();
+            FanoutActor::start_in_arbiter(&arbiter.handle(), move |_| {
+                FanoutActor::new(IoThread(thread), wiring)
+            })
+        };
+        let fanouts: Fanouts = arbiters.iter().enumerate().map(start).collect();
+        directory.run(DirectoryActor::new(wiring.clone(), Arc::clone(&fanouts)));
+        listener.run(ListenerActor::new(
+            listeners,
+            Arc::clone(&fanouts),
+            Arc::clone(config),
+            wiring.vital.of("the listener"),
+        ));
+        Ok(House { config: Arc::clone(config), wiring, fanouts, arbiters, addresses })
+    }
+
+    /// Opens the console: standard input, and the control socket.
+    fn open_console(&self, operator: Operator) -> Result<AtTheConsole, StartError> {
+        let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
+        let Operator { stop, log, printer } = operator;
+        let console = ConsoleActor::new(ConsoleLinks {
+            listening: listener.clone().recipient(),
+            listener: listener.clone().recipient(),
+            announce: directory.clone().recipient(),
+            say: directory.clone().recipient(),
+            online: directory.clone().recipient(),
+            rooms: directory.clone().recipient(),
+            journal: journal.clone().recipient(),
+            auth_status: auth.clone().recipient(),
+            kick: auth.clone().recipient(),
+            ban: auth.clone().recipient(),
+            unban: auth.clone().recipient(),
+            clear_accounts: auth.clone().recipient(),
+            log,
+            printer: printer.clone(),
+            shutdown: Arc::new(move || stop.notify_one()),
+        })
+        .start();
+        let data_dir = &self.config.server.data_dir;
+        let terminal =
+            terminal::start(console.clone().recipient(), printer, data_dir.join("console_history"))
+                .map_err(StartError::system("a thread for the console"))?;
+        Ok(AtTheConsole { _terminal: terminal })
+    }
+
+    /// Tells scripts where the server listens. Clients can connect from here on.
+    fn announce(&self) {
+        for address in &self.addresses {
+            console::announce(address);
+            info!("listening on {address}");
+        }
+    }
+
+    /// Stops in the order in which messages travel, each step answered before the next: no new connections,
+    /// no new requests, what was accepted is stored and delivered, goodbye, the files, the threads.
+    async fn stop(self) {
+        let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
+        step("the listener", listener.send(StopListening)).await;
+        for fanout in self.fanouts.iter() {
+            step("requests", fanout.send(StopRequests)).await;
+        }
+        step("the rooms", directory.send(Flush)).await;
+        // The disk may take its time; what was accepted is a promise.
+        if journal.send(Drain).await.is_err() {
+            error!("the journal was gone before it was asked to stop");
+        }
+        step("the rooms", directory.send(Flush)).await;
+        let goodbye = Duration::from_secs(self.config.limits.shutdown_seconds);
+        for (thread, fanout) in self.fanouts.iter().enumerate() {
+            if timeout(goodbye, fanout.send(Dismiss)).await.is_err() {
+                warn!("some clients of thread {thread} did not take their goodbye in time");
+            }
+        }
+        step("the accounts", auth.send(Shutdown)).await;
+        for arbiter in self.arbiters {
+            arbiter.stop();
+            if arbiter.join().is_err() {
+                error!("an I/O thread ended by a panic");
+            }
+        }
+        System::current().stop();
+    }
+}
+
+/// What lives as long as somebody can type at the console.
+struct AtTheConsole {
+    _terminal: terminal::Terminal,
+}
+
+/// Waits for one step of stopping, but not for ever.
+async fn step(what: &str, done: impl Future<Output = Result<(), actix::MailboxError>>) {
+    match timeout(STOP_PATIENCE, done).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => error!("{what} ended before being asked to"),
+        Err(_) => warn!("{what} took too long to stop"),
+    }
+}
+
+fn io_threads(config: &Config) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
+}
