@@ -19,7 +19,7 @@ use log::{error, info, warn};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::actors::auth::AuthActor;
+use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
 use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
 use crate::actors::directory::DirectoryActor;
@@ -33,6 +33,8 @@ use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
 use crate::config::Config;
 use crate::config::load::ConfigSource;
+use crate::control::accounts::AccountLinks;
+use crate::control::server::{self as control, ControlServer};
 use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
@@ -68,6 +70,9 @@ pub enum StartError {
     /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
     #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
     Died(&'static str),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
     /// Threads, signals, sockets.
     #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
     System {
@@ -138,12 +143,12 @@ pub async fn serve(
     let history = open_history(&config, &newest_id)?;
     let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
-    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id()), Ordering::Relaxed);
+    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
     let (vital, mut deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
     let house = House::build(&config, listeners, auth, journal, vital)?;
-    let _at_the_console = operator.map(|operator| house.open_console(operator)).transpose()?;
+    let console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
 
     let died = tokio::select! {
@@ -152,6 +157,9 @@ pub async fn serve(
     };
     info!("stopping");
     house.stop().await;
+    if let Some(console) = console {
+        console.control.stop().await;
+    }
     info!("stopped");
     died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
 }
@@ -190,7 +198,7 @@ impl House {
     fn build(
         config: &Arc<Config>,
         listeners: Vec<TcpListener>,
-        auth: AuthActor,
+        auth: OpenedAuth,
         journal: JournalActor,
         vital: VitalSigns,
     ) -> Result<Self, StartError> {
@@ -202,13 +210,12 @@ impl House {
 
         let directory = Context::<DirectoryActor>::new();
         let listener = Context::<ListenerActor>::new();
-        let hasher = auth.token_hasher();
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),
             vital,
-            hasher,
-            auth: auth.start(),
+            hasher: auth.tokens,
+            auth: auth.actor.start(),
             directory: directory.address(),
             journal: journal.start(),
             listener: listener.address(),
@@ -257,7 +264,10 @@ impl House {
         let terminal =
             terminal::start(console.clone().recipient(), printer, data_dir.join("console_history"))
                 .map_err(StartError::system("a thread for the console"))?;
-        Ok(AtTheConsole { _terminal: terminal })
+        let socket = control::bind(data_dir)?;
+        let control = control::serve(socket, console.recipient(), AccountLinks::to(auth))
+            .map_err(StartError::system("the control socket"))?;
+        Ok(AtTheConsole { control, _terminal: terminal })
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.
@@ -295,12 +305,12 @@ impl House {
                 error!("an I/O thread ended by a panic");
             }
         }
-        System::current().stop();
     }
 }
 
 /// What lives as long as somebody can type at the console.
 struct AtTheConsole {
+    control: ControlServer,
     _terminal: terminal::Terminal,
 }
 
