@@ -266,7 +266,10 @@ impl Session {
         match command {
             Command::Say(text) => match self.current.clone() {
                 Some(room) => self.queue(Target::Room(room), text),
-                None => self.problem("You are in no room; /join one first.".to_owned()),
+                None => {
+                    self.something_was_lost = true;
+                    self.problem("You are in no room; /join one first.".to_owned());
+                }
             },
             Command::Tell(to, text) => self.queue(Target::Account(to), text),
             Command::Join(room) => self.want_room(room),
@@ -314,6 +317,8 @@ impl Session {
             }
             Some(_) => {}
             None => {
+                // What is said while `join` is on its way waits for it.
+                self.current.get_or_insert(room.clone());
                 self.rooms.insert(room, Room::new());
             }
         }
