@@ -72,14 +72,22 @@ pub fn paragraph(head: &str, text: &str, width_cells: usize) -> String {
             go_on(&mut out, indent);
             used_cells = 0;
         }
-        for c in safe(&line.replace('\t', TAB)).chars() {
-            let wide = c.width().unwrap_or(0);
-            if used_cells + wide > room_cells {
+        for word in safe(&line.replace('\t', TAB)).split_inclusive(' ') {
+            let word_cells = cells(word);
+            // A word goes whole to the next line, unless it would not fit there either.
+            if used_cells > 0 && used_cells + word_cells > room_cells && word_cells <= room_cells {
                 go_on(&mut out, indent);
                 used_cells = 0;
             }
-            out.push(c);
-            used_cells += wide;
+            for c in word.chars() {
+                let wide = c.width().unwrap_or(0);
+                if used_cells + wide > room_cells {
+                    go_on(&mut out, indent);
+                    used_cells = 0;
+                }
+                out.push(c);
+                used_cells += wide;
+            }
         }
     }
     out.push('\n');

@@ -111,14 +111,16 @@ impl Terminal {
         self.answers.recv().await.unwrap_or(Answer::End)
     }
 
-    /// Asks for a line and waits for it.
+    /// Asks for a line, below everything printed so far, and waits for it.
     pub async fn line(&mut self, prompt: impl Into<String>) -> Answer {
+        self.flush().await;
         self.ask(Ask::Line { prompt: prompt.into(), remember: false });
         self.answer().await
     }
 
-    /// Asks for a line without an echo and waits for it.
+    /// Asks for a line without an echo, below everything printed so far, and waits for it.
     pub async fn secret(&mut self, prompt: impl Into<String>) -> Answer {
+        self.flush().await;
         self.ask(Ask::Secret { prompt: prompt.into() });
         self.answer().await
     }
