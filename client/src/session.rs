@@ -239,6 +239,7 @@ impl Session {
         };
         self.asked.clear();
         self.outbox.disconnected();
+        self.inbox.disconnected();
         self.rooms.values_mut().for_each(Room::disconnected);
         self.joins_held_until = None;
         if self.exit_asked_at.is_some() {
@@ -359,6 +360,7 @@ impl Session {
         let missed = self.away_since.is_some();
         if missed || self.lost_since.is_some() {
             let after = MessageId::new(self.inbox.read_from());
+            self.inbox.start_reading();
             self.ask(&Request::Inbox { after, limit: MAX_PAGE }, Asked::Inbox { missed });
         }
     }
@@ -488,3 +490,6 @@ impl Session {
 #[cfg(test)]
 #[path = "session/session_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod simulation;

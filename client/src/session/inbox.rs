@@ -3,7 +3,9 @@
 //! Direct messages of several people have no common order on the way, so a single cursor would lose some.
 //! After a lost connection the client reads a little more than it needs and drops what it knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{HELD_EVENTS, Show};
 
 /// Ids that are remembered one by one; older ones count as seen.
 const REMEMBERED: usize = 1_000;
@@ -16,6 +18,11 @@ pub struct Inbox {
     /// Everything up to this id counts as seen.
     floor: u64,
     seen: BTreeSet<u64>,
+    /// Whether pages are on their way; what comes live waits for them.
+    reading: bool,
+    held: VecDeque<Show>,
+    /// What was held became too much and was dropped: the pages have to go on until they have it.
+    overflowed: bool,
 }
 
 impl Inbox {
@@ -35,6 +42,39 @@ impl Inbox {
             self.begin(oldest);
         }
         true
+    }
+
+    /// Pages are asked for.
+    pub fn start_reading(&mut self) {
+        self.reading = true;
+    }
+
+    /// Keeps a live message while pages are on their way; gives it back when none are.
+    pub fn hold(&mut self, show: Show) -> Option<Show> {
+        if !self.reading {
+            return Some(show);
+        }
+        if self.held.len() >= HELD_EVENTS {
+            self.held.clear();
+            self.overflowed = true;
+        }
+        self.held.push_back(show);
+        None
+    }
+
+    /// The last page is there: what was held, unless another page is needed.
+    pub fn stop_reading(&mut self) -> Option<VecDeque<Show>> {
+        if std::mem::take(&mut self.overflowed) {
+            return None;
+        }
+        self.reading = false;
+        Some(std::mem::take(&mut self.held))
+    }
+
+    /// The connection is gone. What is held was not taken: the next reading brings it.
+    pub fn disconnected(&mut self) {
+        (self.reading, self.overflowed) = (false, false);
+        self.held.clear();
     }
 
     /// Where to read on after a lost connection.

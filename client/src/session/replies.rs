@@ -315,8 +315,11 @@ impl Session {
         match room {
             Some(Ok(room)) => self.show_or_hold(&room, show),
             Some(Err(_)) => self.show(show),
-            None if self.inbox.take(id) => self.show(show),
-            None => {}
+            None => {
+                if let Some(show) = self.inbox.hold(show) {
+                    self.letter(id, show);
+                }
+            }
         }
     }
 
@@ -373,12 +376,23 @@ impl Session {
                 self.show(Show::Message { message, past: true, payload: None });
             }
         }
-        match last {
-            Some(last) if more => {
-                let request = Request::Inbox { after: MessageId::new(last), limit: MAX_PAGE };
-                self.ask(&request, Asked::Inbox { missed });
+        let held = if more && last.is_some() { None } else { self.inbox.stop_reading() };
+        let Some(held) = held else {
+            let after = MessageId::new(last.unwrap_or_else(|| self.inbox.read_from()));
+            return self.ask(&Request::Inbox { after, limit: MAX_PAGE }, Asked::Inbox { missed });
+        };
+        self.away_since = None;
+        for show in held {
+            if let Show::Message { message, .. } = &show {
+                self.letter(message.id, show);
             }
-            _ => self.away_since = None,
+        }
+    }
+
+    /// Shows a live direct message, once.
+    fn letter(&mut self, id: u64, show: Show) {
+        if self.inbox.take(id) {
+            self.show(show);
         }
     }
 
