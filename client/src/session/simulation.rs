@@ -107,8 +107,8 @@ impl World {
         };
         world.act();
         // Ann is in the room before anything happens there, so that she has to see all of it.
-        world.to_server(1);
-        world.to_client(1);
+        world.serve(1);
+        world.deliver(1);
         world
     }
 
@@ -145,8 +145,8 @@ impl World {
             Step::AnnSays => {}
             Step::BobSays => self.store("bob", "room", "lobby", &format!("b{}", self.stored.len() % 3)),
             Step::BobTells => self.store("bob", "to", "ann", "psst"),
-            Step::ToServer(count) => self.to_server(*count),
-            Step::ToClient(count) => self.to_client(*count),
+            Step::ToServer(count) => self.serve(*count),
+            Step::ToClient(count) => self.deliver(*count),
             Step::Cut if self.connected && self.cuts < MAX_CUTS => {
                 self.cuts += 1;
                 self.cut();
@@ -198,7 +198,7 @@ impl World {
         (rest.iter().take(2).cloned().collect(), rest.len() > 2)
     }
 
-    fn to_server(&mut self, count: usize) {
+    fn serve(&mut self, count: usize) {
         for request in self.to_server.drain(..count.min(self.to_server.len())).collect::<Vec<_>>() {
             if let Some(mut reply) = self.reply(&request) {
                 reply["ref"] = request["ref"].clone();
@@ -250,7 +250,7 @@ impl World {
         })
     }
 
-    fn to_client(&mut self, count: usize) {
+    fn deliver(&mut self, count: usize) {
         for frame in self.to_client.drain(..count.min(self.to_client.len())).collect::<Vec<_>>() {
             self.session.frame(self.now, Bytes::from(frame.to_string()));
         }
