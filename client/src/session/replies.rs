@@ -366,11 +366,9 @@ impl Session {
     fn letters(&mut self, missed: bool, messages: Vec<Message>, more: bool) {
         let last = messages.last().map(|message| message.id);
         for message in messages {
-            let old = missed
-                && self
-                    .away_since
-                    .flatten()
-                    .is_some_and(|since| message.at <= since || message.from == self.name.as_str());
+            // Of what came while nobody was here, one's own letters and those read then are known.
+            let was_here = self.away_since.flatten().is_some_and(|since| message.at <= since);
+            let old = missed && (was_here || message.from == self.name.as_str());
             let new = self.inbox.take(message.id);
             if new && !old && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });
