@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, System};
 use log::{error, info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -97,6 +98,7 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let _lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
+    raise_open_files();
     let result = run_locked(config, source, &log);
     if let Err(why) = &result {
         error!("ended: {why}");
@@ -162,6 +164,15 @@ pub async fn serve(
     }
     info!("stopped");
     died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
+}
+
+/// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit
+/// of 1 024 is there for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!("the limit on open files stays at {:?}: {why}", limit.current);
+    }
 }
 
 fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
