@@ -59,7 +59,8 @@ pub struct SessionTable<S> {
     lives: Lives,
     sessions: HashMap<u64, Session<S>>,
     tokens: HashMap<TokenHash, u64>,
-    by_account: HashMap<u64, Vec<u64>>,
+    /// (account, session).
+    by_account: BTreeSet<(u64, u64)>,
     timers: BTreeSet<(Instant, u64)>,
     attached: usize,
 }
@@ -71,7 +72,7 @@ impl<S> SessionTable<S> {
             lives,
             sessions: HashMap::new(),
             tokens: HashMap::new(),
-            by_account: HashMap::new(),
+            by_account: BTreeSet::new(),
             timers: BTreeSet::new(),
             attached: 0,
         }
@@ -94,7 +95,7 @@ impl<S> SessionTable<S> {
 
     /// How many sessions an account has.
     pub fn of_account(&self, account: u64) -> usize {
-        self.by_account.get(&account).map_or(0, Vec::len)
+        self.numbers_of(account).count()
     }
 
     /// The account of a session, when it is there and this connection holds it.
@@ -277,7 +278,7 @@ impl<S> SessionTable<S> {
     /// Ends the sessions of an account, all but one perhaps.
     pub fn end_account(&mut self, account: u64, but: Option<SessionId>) -> Vec<Ended<S>> {
         let but = but.filter(|id| self.held(*id).is_some()).map(SessionId::number);
-        let numbers = self.by_account.get(&account).cloned().unwrap_or_default();
+        let numbers: Vec<u64> = self.numbers_of(account).collect();
         numbers
             .into_iter()
             .filter(|number| Some(*number) != but)
@@ -294,12 +295,11 @@ impl<S> SessionTable<S> {
     /// Ends the session of an account that has been without a connection for the longest time; `None` when
     /// all of them have one.
     pub fn end_longest_detached(&mut self, account: u64) -> Option<Ended<S>> {
-        let numbers = self.by_account.get(&account)?;
-        let oldest = numbers
-            .iter()
+        let oldest = self
+            .numbers_of(account)
             .filter_map(|number| {
-                let session = self.sessions.get(number).filter(|session| session.seat.is_none())?;
-                Some((session.idle_ends_at, *number))
+                let session = self.sessions.get(&number).filter(|session| session.seat.is_none())?;
+                Some((session.idle_ends_at, number))
             })
             .min()?;
         self.remove(oldest.1)
@@ -326,6 +326,10 @@ impl<S> SessionTable<S> {
         ended
     }
 
+    fn numbers_of(&self, account: u64) -> impl Iterator<Item = u64> {
+        self.by_account.range((account, 0)..=(account, u64::MAX)).map(|(_, number)| *number)
+    }
+
     fn held(&self, id: SessionId) -> Option<&Session<S>> {
         self.sessions.get(&id.number()).filter(|session| session.hold == id.hold())
     }
@@ -339,7 +343,7 @@ impl<S> SessionTable<S> {
         if let Some((token, _)) = session.previous {
             self.tokens.insert(token, number);
         }
-        self.by_account.entry(session.account).or_default().push(number);
+        self.by_account.insert((session.account, number));
         self.sessions.insert(number, session);
         self.set_timer(number);
     }
@@ -353,12 +357,7 @@ impl<S> SessionTable<S> {
         if let Some(timer) = session.timer {
             self.timers.remove(&(timer, number));
         }
-        if let Some(numbers) = self.by_account.get_mut(&session.account) {
-            numbers.retain(|other| *other != number);
-            if numbers.is_empty() {
-                self.by_account.remove(&session.account);
-            }
-        }
+        self.by_account.remove(&(session.account, number));
         self.attached -= usize::from(session.seat.is_some());
         Some(Ended { number, account: session.account, seat: session.seat })
     }

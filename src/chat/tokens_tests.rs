@@ -64,7 +64,7 @@ impl Stage {
             self.table.sessions.values().filter(|s| s.timer.is_some()).count()
         );
         assert_eq!(self.table.attached, self.table.sessions.values().filter(|s| s.seat.is_some()).count());
-        assert_eq!(self.table.by_account.values().map(Vec::len).sum::<usize>(), self.table.sessions.len());
+        assert_eq!(self.table.by_account.len(), self.table.sessions.len());
     }
 }
 

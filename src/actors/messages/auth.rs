@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 use actix::{Message, Recipient};
 
+use crate::chat::tokens::PREVIOUS_TOKEN_LIFE;
 use crate::names::{MessageId, Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode, Password, TokenText};
 use crate::secrets::token::TokenHash;
 pub use crate::store::sessions::SessionId;
 
 /// For how many seconds the token before the last stays good, unless the fresh one is used first.
-pub const PREVIOUS_TOKEN_SECONDS: u64 = 60;
+pub const PREVIOUS_TOKEN_SECONDS: u64 = PREVIOUS_TOKEN_LIFE.as_secs();
 
 /// From a SessionActor, for `identify`: is this name registered? `server` counts as known.
 #[derive(Debug, Clone, Message)]
@@ -117,6 +118,19 @@ pub struct EndSession {
     pub reason: ByeReason,
     /// A sentence, where there is a better one than the reason's own.
     pub text: Option<String>,
+}
+
+/// From a SessionActor with a session, after the AuthActor was started anew: here is where to tell that the
+/// session has ended. A reply of `false` means that there is no such session any more: say `bye` and close.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Reattach {
+    /// The session.
+    pub session: SessionId,
+    /// Its token.
+    pub token_hash: TokenHash,
+    /// Where to tell.
+    pub end: Recipient<EndSession>,
 }
 
 /// From a SessionActor, with `do_send`: the fresh token was used for the first time, so the one before it is
