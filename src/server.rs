@@ -221,12 +221,13 @@ impl House {
 
         let directory = Context::<DirectoryActor>::new();
         let listener = Context::<ListenerActor>::new();
+        let auth_actor = auth.actor.with(vital.of("the account keeper"));
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),
             vital,
             hasher: auth.tokens,
-            auth: auth.actor.start(),
+            auth: auth_actor.start(),
             directory: directory.address(),
             journal: journal.start(),
             listener: listener.address(),

@@ -30,8 +30,9 @@ use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Work};
 use super::messages::auth::{
     AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
-    Reattach, Shutdown, TokenUsed,
+    Shutdown, TokenUsed,
 };
+use super::vital::Vital;
 use crate::chat::login::Gate;
 use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
@@ -108,6 +109,7 @@ type Home = Arc<OnceLock<WeakAddr<AuthActor>>>;
 
 /// See the module.
 pub struct AuthActor {
+    _vital: Option<Vital>,
     registration: Registration,
     sessions_per_account: usize,
     queue_writes: usize,
@@ -179,6 +181,7 @@ impl AuthActor {
             rejected_count: accounts.rejected_count,
             damaged_sessions: files.damaged,
             actor: AuthActor {
+                _vital: None,
                 registration: config.auth.registration,
                 sessions_per_account: config.limits.sessions_per_account,
                 queue_writes: config.limits.auth_queue_writes,
@@ -198,6 +201,11 @@ impl AuthActor {
         };
         opened.report();
         Ok(opened)
+    }
+
+    /// The actor with a sign of life, for a server that cannot do without it.
+    pub fn with(self, vital: Vital) -> Self {
+        AuthActor { _vital: Some(vital), ..self }
     }
 
     /// Hashes, and goes on with `then`; also at once, when there is too much to hash. A job that nobody
@@ -416,14 +424,6 @@ impl Handler<TokenUsed> for AuthActor {
         if self.sessions.token_used(message.session) {
             self.note(vec![SessionEvent::Used { number: message.session.number() }], Vec::new());
         }
-    }
-}
-
-impl Handler<Reattach> for AuthActor {
-    type Result = bool;
-
-    fn handle(&mut self, message: Reattach, _: &mut Self::Context) -> bool {
-        self.sessions.reattach(message.session, &message.token_hash, message.end)
     }
 }
 

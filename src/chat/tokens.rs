@@ -218,21 +218,6 @@ impl<S> SessionTable<S> {
         Ok((id, before))
     }
 
-    /// Gives a connection its session back after this table was made anew while the connection stayed.
-    /// Returns whether the session is there, and held by nobody else, under this token.
-    pub fn reattach(&mut self, id: SessionId, token: &TokenHash, seat: S) -> bool {
-        let Some(session) = self.sessions.get_mut(&id.number()) else { return false };
-        if session.seat.is_some() || session.token != *token {
-            return false;
-        }
-        session.hold = id.hold();
-        session.seat = Some(seat);
-        session.idle_ends_at = None;
-        self.attached += 1;
-        self.set_timer(id.number());
-        true
-    }
-
     /// The fresh token was used: the one before it is dead. Returns whether there was one.
     pub fn token_used(&mut self, id: SessionId) -> bool {
         if self.held(id).is_none() {

@@ -178,17 +178,3 @@ fn the_wall_clock_ages_sessions_over_a_restart_alone() {
     assert_eq!(stage.table.expire(stage.at(70)).len(), 1);
     stage.is_consistent();
 }
-
-#[test]
-fn a_connection_gets_its_session_back_from_a_new_table() {
-    let mut stage = Stage::new();
-    stage.table.restore(&stored(1, 7, 1), wall(0), stage.start);
-    let id = SessionId::new(1, 3);
-    assert!(!stage.table.reattach(id, &token(2), "liar"));
-    assert!(stage.table.reattach(id, &token(1), "here"));
-    assert!(!stage.table.reattach(id, &token(1), "twice"));
-    assert!(stage.table.expire(stage.at(500)).is_empty());
-    assert_eq!(stage.table.detach_lost(|seat| *seat != "here", stage.at(500)), [1]);
-    assert_eq!(stage.table.expire(stage.at(600)).len(), 1);
-    stage.is_consistent();
-}

@@ -615,27 +615,6 @@ fn what_the_disk_does_not_take_is_not_acknowledged() {
 }
 
 #[test]
-fn a_connection_announces_itself_to_a_new_actor() {
-    run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
-        let (client, opened) = alice(&auth).await;
-        let crashed = house.after_a_crash();
-        let after = crashed.open();
-        let reattach = |token_hash| Reattach {
-            session: opened.session,
-            token_hash,
-            end: client.connection.clone().recipient(),
-        };
-        let other = crate::secrets::token::TokenHash::from_bytes([0; 16]);
-        assert!(!after.send(reattach(other)).await.expect("alive"));
-        assert!(after.send(reattach(opened.token_hash)).await.expect("alive"));
-        assert_eq!(after.send(Kick { name: name("alice"), why: None }).await.expect("alive"), Ok(1));
-        assert_eq!(client.ended().await.reason, ByeReason::Kicked);
-    });
-}
-
-#[test]
 fn settings_out_of_bounds_stop_the_start() {
     let house = House::new(|config| config.auth.argon2_memory_kib = 4);
     let error = AuthActor::open(&house.config, Arc::default()).expect_err("too little").to_string();

@@ -120,19 +120,6 @@ pub struct EndSession {
     pub text: Option<String>,
 }
 
-/// From a SessionActor with a session, after the AuthActor was started anew: here is where to tell that the
-/// session has ended. A reply of `false` means that there is no such session any more: say `bye` and close.
-#[derive(Debug, Message)]
-#[rtype(result = "bool")]
-pub struct Reattach {
-    /// The session.
-    pub session: SessionId,
-    /// Its token.
-    pub token_hash: TokenHash,
-    /// Where to tell.
-    pub end: Recipient<EndSession>,
-}
-
 /// From a SessionActor, with `do_send`: the fresh token was used for the first time, so the one before it is
 /// dead. Lost with the AuthActor, it dies by its time.
 #[derive(Debug, Clone, Copy, Message)]
