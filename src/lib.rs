@@ -9,6 +9,8 @@ pub mod codec;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+pub mod control;
+#[cfg(feature = "server")]
 pub mod logging;
 pub mod names;
 pub mod nearest;
