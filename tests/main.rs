@@ -21,10 +21,13 @@
 
 mod support;
 
+mod accounts;
 mod framing;
 mod journal;
+mod keyfile;
 mod keys;
 mod one_message;
 mod pages;
 mod requests;
+mod sessions;
 mod talking;

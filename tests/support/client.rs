@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -63,7 +64,23 @@ pub fn text(message: &Value) -> &str {
 impl Client {
     /// A connection on which nothing has been read yet.
     pub fn raw(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
+        Client::over(TcpStream::connect(address).expect("the server listens"))
+    }
+
+    /// A connection from another loopback address, 127.0.0.`host`, that has read its `welcome`.
+    pub fn connect_from(host: u8, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).expect("127/8 is all ours");
+        socket.connect(&address.into()).expect("the server listens");
+        Client::over(socket.into()).welcomed()
+    }
+
+    /// A connection that has read its `welcome`.
+    pub fn connect(address: SocketAddr) -> Self {
+        Client::raw(address).welcomed()
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         Client {
             stream,
@@ -75,12 +92,10 @@ impl Client {
         }
     }
 
-    /// A connection that has read its `welcome`.
-    pub fn connect(address: SocketAddr) -> Self {
-        let mut client = Client::raw(address);
-        let welcome = client.next();
+    fn welcomed(mut self) -> Self {
+        let welcome = self.next();
         assert_eq!(welcome["type"], "welcome", "{welcome}");
-        client
+        self
     }
 
     /// The socket itself.
