@@ -305,8 +305,11 @@ impl House {
         }
         step("the rooms", directory.send(Flush)).await;
         let goodbye = Duration::from_secs(self.config.limits.shutdown_seconds);
-        for (thread, fanout) in self.fanouts.iter().enumerate() {
-            if timeout(goodbye, fanout.send(Dismiss)).await.is_err() {
+        // All threads say goodbye at the same time: how many there are makes nobody wait longer.
+        let goodbyes: Vec<_> =
+            self.fanouts.iter().map(|fanout| timeout(goodbye, fanout.send(Dismiss))).collect();
+        for (thread, said) in goodbyes.into_iter().enumerate() {
+            if said.await.is_err() {
                 warn!("some clients of thread {thread} did not take their goodbye in time");
             }
         }
