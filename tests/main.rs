@@ -22,6 +22,8 @@
 mod support;
 
 mod accounts;
+mod codes;
+mod crash;
 mod framing;
 mod journal;
 mod keyfile;

@@ -80,7 +80,8 @@ impl Client {
         Client::raw(address).welcomed()
     }
 
-    fn over(stream: TcpStream) -> Self {
+    /// A connection over this socket, on which nothing has been read yet.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         Client {
             stream,
@@ -112,6 +113,12 @@ impl Client {
         }
     }
 
+    /// Sends a request with the token of the session; whether the server is still there to take it.
+    pub fn try_send(&mut self, request: Value) -> bool {
+        let request = self.with_token(request);
+        self.stream.write_all(&json_frame(&request)).is_ok()
+    }
+
     /// Sends a payload in a frame.
     pub fn send_payload(&mut self, payload: &[u8]) {
         self.note("→", payload);
@@ -140,7 +147,8 @@ impl Client {
 
     // ------------------------------------------------------------ receiving
 
-    /// The payload of the next frame, or `None` at the end of the stream, however it ends.
+    /// The payload of the next frame, or `None` at the end of the stream, however it ends, in the middle of a
+    /// frame even.
     pub fn next_payload(&mut self) -> Option<Vec<u8>> {
         let start = Instant::now();
         loop {
@@ -149,7 +157,6 @@ impl Client {
                 return Some(payload);
             }
             if !self.read_more(PATIENCE.saturating_sub(start.elapsed())) {
-                assert!(self.unread.is_empty(), "the stream ends in the middle of a frame");
                 return None;
             }
         }
@@ -358,6 +365,7 @@ impl Client {
         if let Some(payload) = self.next_payload() {
             self.fail(&format!("the end was due, not {}", String::from_utf8_lossy(&payload)));
         }
+        assert!(self.unread.is_empty(), "the stream ends in the middle of a frame");
     }
 
     /// Tells the server that nothing more will come.

@@ -20,13 +20,15 @@ pub const VECHE: &str = env!("CARGO_BIN_EXE_veche");
 
 /// Settings of every test's server: weak hashes, since a test is no attack, and no limits that a busy test
 /// would meet. Tests of limits set their own.
-pub const SETTINGS: [&str; 6] = [
+pub const SETTINGS: [&str; 7] = [
     "auth.argon2_memory_kib=64",
     "auth.argon2_passes=1",
     "limits.logins_per_minute=0",
     "limits.registrations_per_minute=0",
     "limits.messages_per_second=0",
     "limits.requests_per_second=0",
+    // Many tests stop the server while clients are there that do not hang up.
+    "limits.close_timeout_seconds=1",
 ];
 
 /// How a server is started.
