@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, System};
 use log::{error, info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::actors::auth::AuthActor;
+use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
 use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
 use crate::actors::directory::DirectoryActor;
@@ -33,6 +34,8 @@ use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
 use crate::config::Config;
 use crate::config::load::ConfigSource;
+use crate::control::accounts::AccountLinks;
+use crate::control::server::{self as control, ControlServer};
 use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
@@ -68,6 +71,9 @@ pub enum StartError {
     /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
     #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
     Died(&'static str),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
     /// Threads, signals, sockets.
     #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
     System {
@@ -92,6 +98,7 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let _lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
+    raise_open_files();
     let result = run_locked(config, source, &log);
     if let Err(why) = &result {
         error!("ended: {why}");
@@ -138,12 +145,12 @@ pub async fn serve(
     let history = open_history(&config, &newest_id)?;
     let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
-    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id()), Ordering::Relaxed);
+    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
     let (vital, mut deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
     let house = House::build(&config, listeners, auth, journal, vital)?;
-    let _at_the_console = operator.map(|operator| house.open_console(operator)).transpose()?;
+    let console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
 
     let died = tokio::select! {
@@ -152,8 +159,20 @@ pub async fn serve(
     };
     info!("stopping");
     house.stop().await;
+    if let Some(console) = console {
+        console.control.stop().await;
+    }
     info!("stopped");
     died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
+}
+
+/// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit
+/// of 1 024 is there for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!("the limit on open files stays at {:?}: {why}", limit.current);
+    }
 }
 
 fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
@@ -190,7 +209,7 @@ impl House {
     fn build(
         config: &Arc<Config>,
         listeners: Vec<TcpListener>,
-        auth: AuthActor,
+        auth: OpenedAuth,
         journal: JournalActor,
         vital: VitalSigns,
     ) -> Result<Self, StartError> {
@@ -202,13 +221,12 @@ impl House {
 
         let directory = Context::<DirectoryActor>::new();
         let listener = Context::<ListenerActor>::new();
-        let hasher = auth.token_hasher();
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),
             vital,
-            hasher,
-            auth: auth.start(),
+            hasher: auth.tokens,
+            auth: auth.actor.start(),
             directory: directory.address(),
             journal: journal.start(),
             listener: listener.address(),
@@ -257,7 +275,10 @@ impl House {
         let terminal =
             terminal::start(console.clone().recipient(), printer, data_dir.join("console_history"))
                 .map_err(StartError::system("a thread for the console"))?;
-        Ok(AtTheConsole { _terminal: terminal })
+        let socket = control::bind(data_dir)?;
+        let control = control::serve(socket, console.recipient(), AccountLinks::to(auth))
+            .map_err(StartError::system("the control socket"))?;
+        Ok(AtTheConsole { control, _terminal: terminal })
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.
@@ -295,12 +316,12 @@ impl House {
                 error!("an I/O thread ended by a panic");
             }
         }
-        System::current().stop();
     }
 }
 
 /// What lives as long as somebody can type at the console.
 struct AtTheConsole {
+    control: ControlServer,
     _terminal: terminal::Terminal,
 }
 

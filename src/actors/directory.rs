@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actix::fut::ActorFutureExt;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
-use log::{error, info};
+use log::error;
 use tokio::sync::oneshot;
 
 use super::messages::auth::AccountInfo;
@@ -333,7 +333,6 @@ impl Handler<SayAsServer> for DirectoryActor {
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         self.operators.insert(ticket, sender);
-        info!("operator says something in {}", say.room);
         self.open_room(&say.room).address.do_send(SayByOperator { text: say.text, ticket });
         Box::pin(async move { receiver.await.unwrap_or(Err(ErrorCode::Internal)) })
     }

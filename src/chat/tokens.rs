@@ -57,7 +57,8 @@ struct Session<S> {
 #[derive(Debug)]
 pub struct SessionTable<S> {
     lives: Lives,
-    sessions: HashMap<u64, Session<S>>,
+    /// Boxed, because half of a large map is empty places.
+    sessions: HashMap<u64, Box<Session<S>>>,
     tokens: HashMap<TokenHash, u64>,
     /// (account, session).
     by_account: BTreeSet<(u64, u64)>,
@@ -331,7 +332,7 @@ impl<S> SessionTable<S> {
     }
 
     fn held(&self, id: SessionId) -> Option<&Session<S>> {
-        self.sessions.get(&id.number()).filter(|session| session.hold == id.hold())
+        self.sessions.get(&id.number()).map(Box::as_ref).filter(|session| session.hold == id.hold())
     }
 
     fn max_end(&self, now: Instant, age: Duration) -> Option<Instant> {
@@ -344,7 +345,7 @@ impl<S> SessionTable<S> {
             self.tokens.insert(token, number);
         }
         self.by_account.insert((session.account, number));
-        self.sessions.insert(number, session);
+        self.sessions.insert(number, Box::new(session));
         self.set_timer(number);
     }
 

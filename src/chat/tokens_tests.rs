@@ -7,7 +7,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn token(byte: u8) -> TokenHash {
-    TokenHash::from_bytes([byte; 32])
+    TokenHash::from_bytes([byte; 16])
 }
 
 fn wall(seconds: i64) -> Timestamp {

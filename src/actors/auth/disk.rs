@@ -17,8 +17,8 @@ use crate::store::sessions::{SessionEvent, SessionFile};
 
 /// How long what can wait does wait.
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
-/// Orders in one batch, at most.
-const MAX_BATCH: usize = 4_096;
+/// Orders in one batch, at most: what follows them all runs in one go on the system arbiter.
+const MAX_BATCH: usize = 512;
 
 /// What is to be written together.
 #[derive(Debug, Default)]

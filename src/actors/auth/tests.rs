@@ -627,7 +627,7 @@ fn a_connection_announces_itself_to_a_new_actor() {
             token_hash,
             end: client.connection.clone().recipient(),
         };
-        let other = crate::secrets::token::TokenHash::from_bytes([0; 32]);
+        let other = crate::secrets::token::TokenHash::from_bytes([0; 16]);
         assert!(!after.send(reattach(other)).await.expect("alive"));
         assert!(after.send(reattach(opened.token_hash)).await.expect("alive"));
         assert_eq!(after.send(Kick { name: name("alice"), why: None }).await.expect("alive"), Ok(1));

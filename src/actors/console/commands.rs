@@ -41,6 +41,32 @@ pub enum Command {
     Unban(UserName),
 }
 
+impl Command {
+    /// The command as the log has it: with names, and never with a text that somebody is told.
+    pub fn for_log(&self) -> String {
+        match self {
+            Command::Shutdown => "shutdown".into(),
+            Command::SetListening(on) => format!("{} listen", start_or_stop(*on)),
+            Command::ShowLog(on) => format!("{} log", start_or_stop(*on)),
+            Command::ClearLog => "clear log".into(),
+            Command::ClearFile => "clear file".into(),
+            Command::SayToAll(_) => "say".into(),
+            Command::SayInRoom(room, _) => format!("say #{room}"),
+            Command::Help => "help".into(),
+            Command::Status => "status".into(),
+            Command::Who => "who".into(),
+            Command::Rooms => "rooms".into(),
+            Command::Kick(name, _) => format!("kick {name}"),
+            Command::Ban(name) => format!("ban {name}"),
+            Command::Unban(name) => format!("unban {name}"),
+        }
+    }
+}
+
+fn start_or_stop(on: bool) -> &'static str {
+    if on { "start" } else { "stop" }
+}
+
 /// A command as people see it, and what makes one of the words after its name.
 pub struct Entry {
     /// Its name, one or two words in lower case.
