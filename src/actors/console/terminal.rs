@@ -45,6 +45,8 @@ pub struct Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // What is printed from here on goes straight out: there is no line to be kept whole any more.
+        self.printer.print_through(None);
         self.printer.flush(PROMPT_PATIENCE);
         put_back();
     }
