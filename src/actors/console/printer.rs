@@ -62,9 +62,10 @@ impl Printer {
         let _ = self.queue.try_send(Order::ClearScreen); // an unclear screen is no fault
     }
 
-    /// From now on prints above the line that is being typed, or straight out again.
+    /// From now on prints above the line that is being typed, or straight out again. Never waits: an output
+    /// whose queue is full shows nothing to anybody.
     pub(super) fn print_through(&self, above_line: Option<AboveLine>) {
-        let _ = self.queue.send(Order::Through(above_line)); // the thread lives as long as this
+        let _ = self.queue.try_send(Order::Through(above_line)); // see above
     }
 
     /// Waits until what was printed before is out, but not longer than `patience`. Answers whether it is.
