@@ -31,7 +31,10 @@ const ABSENCES: &[(&[&str], &[&str])] = &[
         ],
     ),
     // Files, and nothing that talks.
-    (&["src/store.rs", "src/store/", "src/secrets.rs", "src/secrets/"], &["actix", "actors::", "tokio", "std::net::Tcp"]),
+    (
+        &["src/store.rs", "src/store/", "src/secrets.rs", "src/secrets/"],
+        &["actix", "actors::", "tokio", "std::net::Tcp"],
+    ),
     // The dictionary of the wire says what can be said; it does nothing.
     (
         &["src/protocol.rs", "src/protocol/", "src/names.rs"],
@@ -104,7 +107,9 @@ fn what_stays_out_stays_out() {
         let words: Vec<_> = rules.flat_map(|(_, words)| words.iter()).collect();
         for (number, line) in code(path) {
             let bad = words.iter().filter(|word| line.contains(**word));
-            found.extend(bad.map(|word| format!("{path}:{number}: `{word}` has no place here: {}", line.trim())));
+            found.extend(
+                bad.map(|word| format!("{path}:{number}: `{word}` has no place here: {}", line.trim())),
+            );
         }
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
@@ -166,7 +171,8 @@ fn files_that_documents_name_are_there() {
         let text = read(path);
         for name in text.split('`').skip(1).step_by(2) {
             let ours = ["src/", "tests/", "docs/", "benches/", "client/", ".ci/"];
-            let is_path = ours.iter().any(|start| name.starts_with(start)) && !name.contains([' ', '*', '{', '…']);
+            let is_path =
+                ours.iter().any(|start| name.starts_with(start)) && !name.contains([' ', '*', '{', '…']);
             if is_path {
                 assert!(root().join(name).exists(), "{path} names `{name}`, which is not there");
             }
@@ -192,13 +198,14 @@ fn every_example_of_the_protocol_document_is_true() {
     let text = read("docs/protocol.md");
     for (number, line) in text.lines().enumerate().map(|(number, line)| (number + 1, line)) {
         if let Some(payload) = line.strip_prefix("→ ") {
-            let raw = RawRequest::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
+            let raw =
+                RawRequest::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
             let kind = raw.kind().unwrap_or_else(|why| panic!("line {number}: {why}"));
             raw.into_request(kind).unwrap_or_else(|why| panic!("line {number}: {why}"));
             requests += 1;
         } else if let Some(payload) = line.strip_prefix("← ") {
-            let (frame, reference) = ServerFrame::parse(payload.as_bytes())
-                .unwrap_or_else(|why| panic!("line {number}: {why}"));
+            let (frame, reference) =
+                ServerFrame::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
             let reference = reference.as_deref().and_then(Reference::parse);
             let written = encode::frame(&frame, reference.as_ref());
             let written = String::from_utf8_lossy(&written[HEADER_BYTES..]).into_owned();
