@@ -43,6 +43,8 @@ pub mod codec;
 pub mod config;
 // Service messages: a log that waits for nobody and that input cannot forge.
 #[cfg(feature = "server")]
+pub mod control;
+#[cfg(feature = "server")]
 pub mod logging;
 // Who, where, which message, when: parsed once, valid ever after. Shared with the client.
 pub mod names;

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, System};
 use log::{error, info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::actors::auth::AuthActor;
+use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
 use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
 use crate::actors::directory::DirectoryActor;
@@ -29,9 +30,12 @@ use crate::actors::listener::ListenerActor;
 use crate::actors::messages::IoThread;
 use crate::actors::messages::auth::Shutdown;
 use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
+use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
 use crate::config::Config;
 use crate::config::load::ConfigSource;
+use crate::control::accounts::AccountLinks;
+use crate::control::server::{self as control, ControlServer};
 use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
@@ -46,7 +50,7 @@ const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the parts that no client waits for may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why the server did not start. Each is one sentence that says what to do.
+/// Why the server did not start, or could not go on. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory.
@@ -64,6 +68,12 @@ pub enum StartError {
     /// Accounts, sessions and their key.
     #[error(transparent)]
     Accounts(#[from] crate::actors::auth::AuthStartError),
+    /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
+    #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
+    Died(&'static str),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
     /// Threads, signals, sockets.
     #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
     System {
@@ -88,9 +98,10 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let _lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
+    raise_open_files();
     let result = run_locked(config, source, &log);
     if let Err(why) = &result {
-        error!("not started: {why}");
+        error!("ended: {why}");
     }
     log.flush(LOG_PATIENCE);
     result
@@ -134,18 +145,34 @@ pub async fn serve(
     let history = open_history(&config, &newest_id)?;
     let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
-    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id()), Ordering::Relaxed);
+    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
-    let journal = JournalActor::new(Arc::clone(&config), history, newest_id);
-    let house = House::build(&config, listeners, auth, journal)?;
-    let _at_the_console = operator.map(|operator| house.open_console(operator)).transpose()?;
+    let (vital, mut deaths) = VitalSigns::new();
+    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
+    let house = House::build(&config, listeners, auth, journal, vital)?;
+    let console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
 
-    shutdown.await;
+    let died = tokio::select! {
+        () = shutdown => None,
+        died = deaths.recv() => died,
+    };
     info!("stopping");
     house.stop().await;
+    if let Some(console) = console {
+        console.control.stop().await;
+    }
     info!("stopped");
-    Ok(())
+    died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
+}
+
+/// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit
+/// of 1 024 is there for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!("the limit on open files stays at {:?}: {why}", limit.current);
+    }
 }
 
 fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
@@ -182,8 +209,9 @@ impl House {
     fn build(
         config: &Arc<Config>,
         listeners: Vec<TcpListener>,
-        auth: AuthActor,
+        auth: OpenedAuth,
         journal: JournalActor,
+        vital: VitalSigns,
     ) -> Result<Self, StartError> {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
         let listeners: Vec<_> =
@@ -193,12 +221,13 @@ impl House {
 
         let directory = Context::<DirectoryActor>::new();
         let listener = Context::<ListenerActor>::new();
-        let hasher = auth.token_hasher();
+        let auth_actor = auth.actor.with(vital.of("the account keeper"));
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),
-            hasher,
-            auth: auth.start(),
+            vital,
+            hasher: auth.tokens,
+            auth: auth_actor.start(),
             directory: directory.address(),
             journal: journal.start(),
             listener: listener.address(),
@@ -212,7 +241,12 @@ impl House {
         };
         let fanouts: Fanouts = arbiters.iter().enumerate().map(start).collect();
         directory.run(DirectoryActor::new(wiring.clone(), Arc::clone(&fanouts)));
-        listener.run(ListenerActor::new(listeners, Arc::clone(&fanouts), Arc::clone(config)));
+        listener.run(ListenerActor::new(
+            listeners,
+            Arc::clone(&fanouts),
+            Arc::clone(config),
+            wiring.vital.of("the listener"),
+        ));
         Ok(House { config: Arc::clone(config), wiring, fanouts, arbiters, addresses })
     }
 
@@ -242,7 +276,10 @@ impl House {
         let terminal =
             terminal::start(console.clone().recipient(), printer, data_dir.join("console_history"))
                 .map_err(StartError::system("a thread for the console"))?;
-        Ok(AtTheConsole { _terminal: terminal })
+        let socket = control::bind(data_dir)?;
+        let control = control::serve(socket, console.recipient(), AccountLinks::to(auth))
+            .map_err(StartError::system("the control socket"))?;
+        Ok(AtTheConsole { control, _terminal: terminal })
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.
@@ -280,12 +317,12 @@ impl House {
                 error!("an I/O thread ended by a panic");
             }
         }
-        System::current().stop();
     }
 }
 
 /// What lives as long as somebody can type at the console.
 struct AtTheConsole {
+    control: ControlServer,
     _terminal: terminal::Terminal,
 }
 

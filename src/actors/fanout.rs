@@ -19,22 +19,24 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, JoinedRoom, Verdict};
 use super::messages::chat::{
-    Admit, Adopt, Answer, AuthorReceipt, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave, Proclaim,
-    StopRequests, Tidings,
+    Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
+    Proclaim, StopRequests, Tidings,
 };
 use super::messages::{ConnectionId, IoThread, RoomId};
 use super::session::{READ_BUFFER_BYTES, SessionActor, Surroundings};
+use super::vital::Vital;
 use super::{Wiring, session};
 use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
 use crate::codec::FrameCodec;
-use crate::protocol::{ByeReason, PROTOCOL_VERSION, ServerFrame, encode};
+use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encode};
 
 /// The members of one room on this thread.
 type LocalMembers = HashMap<ConnectionId, Rc<Connection>>;
 
 /// All connections of one I/O thread.
 pub struct FanoutActor {
+    _vital: Vital,
     thread: IoThread,
     wiring: Wiring,
     /// There from the moment that the actor runs on its thread.
@@ -52,6 +54,7 @@ impl FanoutActor {
     /// The fan-out of a thread.
     pub fn new(thread: IoThread, wiring: Wiring) -> Self {
         FanoutActor {
+            _vital: wiring.vital.of("a fan-out"),
             thread,
             patience: Patience::new(&wiring.config.limits),
             wiring,
@@ -230,6 +233,17 @@ impl Handler<Tidings> for FanoutActor {
         for connection in self.rooms.get(&tidings.room).into_iter().flat_map(HashMap::values) {
             connection.push(tidings.frame.clone());
             self.unwritten.push(Rc::clone(connection));
+        }
+    }
+}
+
+impl Handler<Collapse> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, Collapse { room, .. }: Collapse, _: &mut Context<Self>) {
+        for connection in self.rooms.remove(&room).into_iter().flat_map(HashMap::into_values) {
+            connection.rooms.borrow_mut().retain(|joined| joined.id != room);
+            connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::fanout::FanoutActor;
 use super::messages::chat::{
-    Answer, Append, Author, AuthorReceipt, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
+    Answer, Append, Author, AuthorReceipt, Collapse, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
     OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
     Tidings, Verdict,
 };
@@ -257,6 +257,20 @@ impl Actor for ChatRoomActor {
     fn stopped(&mut self, _: &mut Context<Self>) {
         debug!("{} closed", self.name);
         self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
+    }
+}
+
+/// A room that panics takes its members with it: what it knew of them is gone, and they are told.
+impl Drop for ChatRoomActor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let collapse = Collapse { room: self.id, name: self.name.clone() };
+            self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
+            self.wiring.directory.do_send(collapse.clone());
+            for fanout in self.fanouts.iter() {
+                fanout.do_send(collapse.clone());
+            }
+        }
     }
 }
 

@@ -341,7 +341,9 @@ impl SessionActor {
 
     /// Goes out of every room and offline, at once. The session itself waits for a `resume`.
     fn leave_everything(&mut self) {
-        for room in self.connection.rooms.take() {
+        // When the server stops, everybody leaves: nobody is left to be told.
+        let rooms = self.connection.rooms.take();
+        for room in rooms.into_iter().filter(|_| !self.around.stopping.get()) {
             room.address.do_send(Leave { connection: self.connection.id, request: None });
         }
         if let Some(member) = self.member() {

@@ -31,6 +31,9 @@ pub const MAX_PAGE: usize = 500;
 /// The page that is meant when none is asked for.
 pub const DEFAULT_PAGE: usize = 50;
 
+/// The most of a parser's complaint that an error's text repeats, in characters.
+const MAX_QUOTED_CHARS: usize = 200;
+
 /// Why a request was refused before anything was done: the code and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {text}")]
@@ -326,8 +329,11 @@ impl<'a> RawRequest<'a> {
         if is_deeper_than(payload, MAX_DEPTH) {
             return Err(Refusal::bad_request(format!("The payload is nested deeper than {MAX_DEPTH}.")));
         }
-        serde_json::from_str(text)
-            .map_err(|error| Refusal::bad_request(format!("The payload is not one JSON object: {error}.")))
+        serde_json::from_str(text).map_err(|error| {
+            // The parser may quote what it found, which can be as long as the payload.
+            let why: String = error.to_string().chars().take(MAX_QUOTED_CHARS).collect();
+            Refusal::bad_request(format!("The payload is not one JSON object: {why}."))
+        })
     }
 
     /// Which request this is.

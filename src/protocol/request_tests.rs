@@ -52,6 +52,12 @@ fn what_is_not_one_json_object_is_a_bad_request() {
 }
 
 #[test]
+fn a_refusal_never_repeats_a_long_payload() {
+    let refusal = RawRequest::parse(format!("\"{}\"", "x".repeat(60_000)).as_bytes()).expect_err("a string");
+    assert!(refusal.text.len() < 1_000);
+}
+
+#[test]
 fn depth_and_members_are_bounded_exactly() {
     assert_eq!(read(&nested(128)), Ok(Request::Ping));
     assert_eq!(code(&nested(129)), ErrorCode::BadRequest);

@@ -44,6 +44,11 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         self.printer.flush(PROMPT_PATIENCE);
         let Some(found) = &self.found else { return };
+        let Ok(now) = tcgetattr(io::stdin()) else { return };
+        // A process in the background of its shell must not touch the terminal, and would be stopped for it.
+        if in_background() || now.local_modes == found.local_modes {
+            return;
+        }
         // A terminal that is gone cannot be put back, and nobody sees it.
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, found);
         let _ = io::stdout().write_all(b"\r\n");
@@ -210,10 +215,14 @@ fn remember(editor: &mut LineEditor, line: &str, history: &Path) {
 /// A process in the background of its shell that reads the terminal is stopped by the system, and a server
 /// must not be: so it does not read before it has come to the front.
 fn wait_for_foreground() {
-    let own = rustix::process::getpgrp();
-    while tcgetpgrp(io::stdin()).is_ok_and(|front| front != own) {
+    while in_background() {
         std::thread::sleep(BACKGROUND_POLL);
     }
+}
+
+/// Whether standard input is a terminal that another process group of the shell has to itself.
+fn in_background() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|front| front != rustix::process::getpgrp())
 }
 
 /// Completes the names of the commands.
