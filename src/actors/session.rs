@@ -204,6 +204,7 @@ impl SessionActor {
         }
         let nothing_left = all_handled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
+            info!("{} disconnected", self.label());
             self.leave_everything();
             self.connection.push_last_words([], false);
             self.phase = Phase::Leaving;
