@@ -41,9 +41,10 @@ pub mod codec;
 // Every setting and every bound, from file, environment and options.
 #[cfg(feature = "server")]
 pub mod config;
-// Service messages: a log that waits for nobody and that input cannot forge.
+// How `veche ctl` and `veche account` talk to the running server: a socket in the data directory.
 #[cfg(feature = "server")]
 pub mod control;
+// Service messages: a log that waits for nobody and that input cannot forge.
 #[cfg(feature = "server")]
 pub mod logging;
 // Who, where, which message, when: parsed once, valid ever after. Shared with the client.

@@ -52,6 +52,12 @@ const ABSENCES: &[(&[&str], &[&str])] = &[
     (&["client/src/"], &["actix", "todo!", "unimplemented!", "dbg!"]),
 ];
 
+/// Where a word may stand all the same, and why.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    // The hash threads, which are no actors, share the end of their queue.
+    ("src/actors/auth/hashing.rs", "Mutex"),
+];
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -104,7 +110,10 @@ fn what_stays_out_stays_out() {
     let mut found = Vec::new();
     for path in sources().iter().filter(|path| !is_test_file(path)) {
         let rules = ABSENCES.iter().filter(|(places, _)| places.iter().any(|place| path.starts_with(place)));
-        let words: Vec<_> = rules.flat_map(|(_, words)| words.iter()).collect();
+        let words: Vec<_> = rules
+            .flat_map(|(_, words)| words.iter())
+            .filter(|word| !EXCEPTIONS.contains(&(path.as_str(), **word)))
+            .collect();
         for (number, line) in code(path) {
             let bad = words.iter().filter(|word| line.contains(**word));
             found.extend(
