@@ -5,6 +5,7 @@
 //! - [`replies`]: the replies of a connection leave in the order of its requests;
 //! - [`deadlines`]: what takes too long;
 //! - [`outbox`]: what waits to be written to one socket, and when that is too much;
+//! - [`turns`]: a small room does not wait for a large one;
 //! - [`rate`]: how fast is too fast; [`budget`]: how much of something may be done in a time;
 //! - [`people`]: which accounts there are, and which names are free;
 //! - [`login`]: who may try a password, and what a person is told;
@@ -23,4 +24,5 @@ pub mod rate;
 pub mod replies;
 pub mod roster;
 pub mod tokens;
+pub mod turns;
 pub mod window;

@@ -87,6 +87,17 @@ fn a_client_that_only_stops_writing_still_gets_its_replies() {
     client.expect_end();
 }
 
+// issue 2, line 1: the end of the stream comes while a receipt is under way
+#[test]
+fn the_receipt_that_is_under_way_is_the_last_thing_a_half_closed_client_gets() {
+    let server = Server::start();
+    let mut client = server.member("quick", "lobby");
+    client.send(json!({"type": "say", "room": "lobby", "text": "last words", "ref": "say"}));
+    client.finish_writing();
+    assert_eq!(client.reply()["ref"], "say");
+    client.expect_end();
+}
+
 // issue 2, line 2
 #[test]
 fn three_frames_split_at_every_place_are_the_same_as_whole() {

@@ -28,8 +28,12 @@ use super::vital::Vital;
 use super::{Wiring, session};
 use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
+use crate::chat::turns::Turns;
 use crate::codec::FrameCodec;
 use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encode};
+
+/// Sockets that are written to before others of the thread have their turn: about a millisecond's worth.
+const WRITES_PER_TURN: usize = 256;
 
 /// The members of one room on this thread.
 type LocalMembers = HashMap<ConnectionId, Rc<Connection>>;
@@ -45,8 +49,10 @@ pub struct FanoutActor {
     ping: Bytes,
     connections: HashMap<ConnectionId, Rc<Connection>>,
     rooms: HashMap<RoomId, LocalMembers>,
-    /// Connections with something in their outbox that nobody has tried to write.
+    /// Connections with a reply in their outbox that nobody has tried to write.
     unwritten: Vec<Rc<Connection>>,
+    /// The same, by the rooms' batches.
+    deliveries: Turns<Rc<Connection>>,
     dismissed: Option<oneshot::Sender<()>>,
 }
 
@@ -63,6 +69,7 @@ impl FanoutActor {
             connections: HashMap::new(),
             rooms: HashMap::new(),
             unwritten: Vec::new(),
+            deliveries: Turns::default(),
             dismissed: None,
         }
     }
@@ -112,11 +119,11 @@ impl FanoutActor {
         self.unwritten.push(Rc::clone(connection));
     }
 
-    /// Writes to every connection that something was put out for.
-    fn write_out(&mut self) {
-        for connection in self.unwritten.drain(..) {
-            connection.flush();
-        }
+    /// Writes to connections that something was put out for, the small batches soon; whether to all of them.
+    fn write_out(&mut self) -> bool {
+        let replies = std::mem::take(&mut self.unwritten);
+        self.deliveries.push(replies);
+        self.deliveries.work(WRITES_PER_TURN, |connection| connection.flush())
     }
 }
 
@@ -151,9 +158,12 @@ impl ActorFuture<FanoutActor> for WriteOut {
         self: Pin<&mut Self>,
         fanout: &mut FanoutActor,
         _: &mut Context<FanoutActor>,
-        _: &mut TaskContext<'_>,
+        task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        fanout.write_out();
+        if !fanout.write_out() {
+            // Others of the thread have their turn first.
+            task.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }
@@ -172,8 +182,8 @@ impl Handler<Deliver> for FanoutActor {
                     None => connection.push(batch.frames.clone()),
                     Some(own) => push_without(connection, &batch, own),
                 }
-                self.unwritten.push(Rc::clone(connection));
             }
+            self.deliveries.push(members.values().cloned().collect());
         }
         for receipt in &*batch.receipts {
             self.settle(receipt);
@@ -230,10 +240,11 @@ impl Handler<Tidings> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, tidings: Tidings, _: &mut Context<Self>) {
-        for connection in self.rooms.get(&tidings.room).into_iter().flat_map(HashMap::values) {
+        let Some(members) = self.rooms.get(&tidings.room) else { return };
+        for connection in members.values() {
             connection.push(tidings.frame.clone());
-            self.unwritten.push(Rc::clone(connection));
         }
+        self.deliveries.push(members.values().cloned().collect());
     }
 }
 
@@ -252,10 +263,12 @@ impl Handler<Proclaim> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, notice: Proclaim, _: &mut Context<Self>) {
-        for connection in self.connections.values().filter(|connection| connection.rate.borrow().is_some()) {
+        let in_session = |connection: &&Rc<Connection>| connection.rate.borrow().is_some();
+        let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
+        for connection in &listeners {
             connection.push(notice.frame.clone());
-            self.unwritten.push(Rc::clone(connection));
         }
+        self.deliveries.push(listeners);
     }
 }
 

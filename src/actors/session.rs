@@ -236,7 +236,8 @@ impl SessionActor {
                 return false;
             }
             if waits || self.peer_is_done {
-                self.connection.reading.set(!waits);
+                // Whoever answers wakes a session that does not read.
+                self.connection.reading.set(false);
                 return !waits;
             }
             match self.connection.poll_read(task, &mut buffer) {

@@ -227,6 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_manual_names_every_command() {
+        let manual = include_str!("../../../docs/operating.md");
+        for entry in &TABLE {
+            assert!(manual.contains(&format!("`{}`", usage(entry))), "{}", usage(entry));
+        }
+    }
+
+    #[test]
     fn arguments_are_parsed_once_and_for_all() {
         assert_eq!(parse("say  Hello,   all! "), Ok(Command::SayToAll(said("Hello,   all!"))));
         let lobby = RoomName::parse("lobby").unwrap();
