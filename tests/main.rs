@@ -23,13 +23,16 @@ mod support;
 
 mod accounts;
 mod codes;
+mod console;
 mod crash;
 mod framing;
 mod journal;
 mod keyfile;
 mod keys;
 mod one_message;
+mod operating;
 mod pages;
 mod requests;
 mod sessions;
+mod settings;
 mod talking;
