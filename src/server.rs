@@ -305,8 +305,11 @@ impl House {
         }
         step("the rooms", directory.send(Flush)).await;
         let goodbye = Duration::from_secs(self.config.limits.shutdown_seconds);
-        for (thread, fanout) in self.fanouts.iter().enumerate() {
-            if timeout(goodbye, fanout.send(Dismiss)).await.is_err() {
+        // All threads say it at once, and then each is waited for.
+        let dismissals: Vec<_> =
+            self.fanouts.iter().map(|fanout| actix::spawn(timeout(goodbye, fanout.send(Dismiss)))).collect();
+        for (thread, dismissed) in dismissals.into_iter().enumerate() {
+            if !matches!(dismissed.await, Ok(Ok(Ok(())))) {
                 warn!("some clients of thread {thread} did not take their goodbye in time");
             }
         }

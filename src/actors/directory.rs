@@ -138,7 +138,7 @@ impl DirectoryActor {
     }
 
     fn join(&mut self, join: Join) {
-        let is_new = !self.rooms.contains_key(&join.room);
+        let is_new = !self.rooms.contains_key(&join.room) && join.room != RoomName::lobby();
         if is_new && let Err((code, retry_after_ms)) = self.may_open_room(&join.member.account) {
             let frame = encode::error(code, code.sentence(), retry_after_ms, join.reference.as_ref());
             self.answer(Answer { reply_to: join.reply_to, frame });

@@ -294,12 +294,15 @@ impl Handler<Leave> for ChatRoomActor {
         if left != Left::WasNotIn {
             self.on_thread[connection.thread.0] -= 1;
         }
+        if left == Left::AccountLeft {
+            // Before the reply, so that whoever has read it and asks for the rooms finds it done.
+            self.count_changed();
+        }
         let reply = request.map(|(ticket, reference)| {
             (ticket, encode::frame(&ServerFrame::Ok { receipt: None }, reference.as_ref()))
         });
         self.fanout(connection).do_send(Depart { connection, room: self.id, reply });
         if let (Left::AccountLeft, Some(account)) = (left, account) {
-            self.count_changed();
             self.tell_presence(&account, PresenceStatus::Left);
         }
     }
