@@ -28,3 +28,4 @@ mod one_message;
 mod pages;
 mod requests;
 mod talking;
+mod tidy;

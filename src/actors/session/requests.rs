@@ -20,9 +20,10 @@ use crate::chat::rate::retry_after_ms;
 use crate::chat::replies::Company;
 use crate::names::RoomName;
 use crate::protocol::reply::LastSeen;
-use crate::protocol::request::{RawRequest, Refusal};
+use crate::protocol::request::Refusal;
 use crate::protocol::{
-    ByeReason, ErrorCode, Page, Reference, Request, RequestKind, ServerFrame, SessionOpened, encode,
+    ByeReason, ErrorCode, Page, RawRequest, Reference, Request, RequestKind, ServerFrame, SessionOpened,
+    encode,
 };
 
 /// How a request goes together with those under way.
