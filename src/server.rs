@@ -45,8 +45,6 @@ pub use bind::BindError;
 
 /// The folder of the history, in the data directory.
 const HISTORY_DIR: &str = "history";
-/// I/O threads that are started without being asked for by number.
-const MAX_IO_THREADS: usize = 256;
 /// How long the log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the parts that no client waits for may take to stop.
@@ -307,11 +305,11 @@ impl House {
         }
         step("the rooms", directory.send(Flush)).await;
         let goodbye = Duration::from_secs(self.config.limits.shutdown_seconds);
-        // All threads say it at once, and then each is waited for.
-        let dismissals: Vec<_> =
-            self.fanouts.iter().map(|fanout| actix::spawn(timeout(goodbye, fanout.send(Dismiss)))).collect();
-        for (thread, dismissed) in dismissals.into_iter().enumerate() {
-            if !matches!(dismissed.await, Ok(Ok(Ok(())))) {
+        // All threads say goodbye at the same time: how many there are makes nobody wait longer.
+        let goodbyes: Vec<_> =
+            self.fanouts.iter().map(|fanout| timeout(goodbye, fanout.send(Dismiss))).collect();
+        for (thread, said) in goodbyes.into_iter().enumerate() {
+            if said.await.is_err() {
                 warn!("some clients of thread {thread} did not take their goodbye in time");
             }
         }
@@ -341,6 +339,6 @@ async fn step(what: &str, done: impl Future<Output = Result<(), actix::MailboxEr
 }
 
 fn io_threads(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
     if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
 }

@@ -21,11 +21,16 @@
 
 mod support;
 
+mod accounts;
+mod codes;
+mod crash;
 mod framing;
 mod journal;
+mod keyfile;
 mod keys;
 mod one_message;
 mod pages;
 mod requests;
+mod sessions;
 mod talking;
 mod tidy;

@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -63,7 +64,24 @@ pub fn text(message: &Value) -> &str {
 impl Client {
     /// A connection on which nothing has been read yet.
     pub fn raw(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
+        Client::over(TcpStream::connect(address).expect("the server listens"))
+    }
+
+    /// A connection from another loopback address, 127.0.0.`host`, that has read its `welcome`.
+    pub fn connect_from(host: u8, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).expect("127/8 is all ours");
+        socket.connect(&address.into()).expect("the server listens");
+        Client::over(socket.into()).welcomed()
+    }
+
+    /// A connection that has read its `welcome`.
+    pub fn connect(address: SocketAddr) -> Self {
+        Client::raw(address).welcomed()
+    }
+
+    /// A connection over this socket, on which nothing has been read yet.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         Client {
             stream,
@@ -75,12 +93,10 @@ impl Client {
         }
     }
 
-    /// A connection that has read its `welcome`.
-    pub fn connect(address: SocketAddr) -> Self {
-        let mut client = Client::raw(address);
-        let welcome = client.next();
+    fn welcomed(mut self) -> Self {
+        let welcome = self.next();
         assert_eq!(welcome["type"], "welcome", "{welcome}");
-        client
+        self
     }
 
     /// The socket itself.
@@ -95,6 +111,12 @@ impl Client {
         if let Err(why) = self.stream.write_all(bytes) {
             self.fail(&format!("cannot send ({why})"));
         }
+    }
+
+    /// Sends a request with the token of the session; whether the server is still there to take it.
+    pub fn try_send(&mut self, request: Value) -> bool {
+        let request = self.with_token(request);
+        self.stream.write_all(&json_frame(&request)).is_ok()
     }
 
     /// Sends a payload in a frame.
@@ -125,7 +147,8 @@ impl Client {
 
     // ------------------------------------------------------------ receiving
 
-    /// The payload of the next frame, or `None` at the end of the stream, however it ends.
+    /// The payload of the next frame, or `None` at the end of the stream, however it ends, in the middle of a
+    /// frame even.
     pub fn next_payload(&mut self) -> Option<Vec<u8>> {
         let start = Instant::now();
         loop {
@@ -134,7 +157,6 @@ impl Client {
                 return Some(payload);
             }
             if !self.read_more(PATIENCE.saturating_sub(start.elapsed())) {
-                assert!(self.unread.is_empty(), "the stream ends in the middle of a frame");
                 return None;
             }
         }
@@ -343,6 +365,7 @@ impl Client {
         if let Some(payload) = self.next_payload() {
             self.fail(&format!("the end was due, not {}", String::from_utf8_lossy(&payload)));
         }
+        assert!(self.unread.is_empty(), "the stream ends in the middle of a frame");
     }
 
     /// Tells the server that nothing more will come.

@@ -3,12 +3,14 @@
 //! - [`server`]: starts the binary on a free port with a data directory of its own, and ends it;
 //! - [`client`]: a blocking connection whose every wait has a deadline, and that tells what was said when a
 //!   test fails;
+//! - [`program`]: calls of the program that end by themselves;
 //! - [`files`]: reading what the server keeps in its data directory.
 //!
 //! Nothing here uses the crate itself, so that the tests see what a stranger's program would see.
 
 pub mod client;
 pub mod files;
+pub mod program;
 pub mod server;
 
 use std::time::{Duration, Instant};

@@ -12,6 +12,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::program::{self, Ended};
 use super::{Client, PASSWORD, PATIENCE, eventually};
 
 /// The program under test.
@@ -19,13 +20,15 @@ pub const VECHE: &str = env!("CARGO_BIN_EXE_veche");
 
 /// Settings of every test's server: weak hashes, since a test is no attack, and no limits that a busy test
 /// would meet. Tests of limits set their own.
-const SETTINGS: [&str; 6] = [
+pub const SETTINGS: [&str; 7] = [
     "auth.argon2_memory_kib=64",
     "auth.argon2_passes=1",
     "limits.logins_per_minute=0",
     "limits.registrations_per_minute=0",
     "limits.messages_per_second=0",
     "limits.requests_per_second=0",
+    // Many tests stop the server while clients are there that do not hang up.
+    "limits.close_timeout_seconds=1",
 ];
 
 /// How a server is started.
@@ -190,8 +193,13 @@ impl Server {
 
     /// A further session of an account.
     pub fn login(&self, name: &str) -> Client {
+        self.login_with(name, PASSWORD)
+    }
+
+    /// A session of an account that has a password of its own.
+    pub fn login_with(&self, name: &str, password: &str) -> Client {
         let mut client = self.connect();
-        client.open("login", name, PASSWORD);
+        client.open("login", name, password);
         client
     }
 
@@ -203,6 +211,11 @@ impl Server {
     }
 
     // ------------------------------------------------------------ the operator
+
+    /// Runs `veche` beside the server, on its data directory.
+    pub fn veche(&self, arguments: &[&str], input: &str) -> Ended {
+        program::veche(&self.data_dir(), arguments, input)
+    }
 
     /// Types a command at the console; what it answers, all lines of it.
     pub fn console(&mut self, command: &str) -> String {
