@@ -45,6 +45,8 @@ pub use bind::BindError;
 
 /// The folder of the history, in the data directory.
 const HISTORY_DIR: &str = "history";
+/// I/O threads that are started without being asked for by number.
+const MAX_IO_THREADS: usize = 256;
 /// How long the log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the parts that no client waits for may take to stop.
@@ -339,6 +341,6 @@ async fn step(what: &str, done: impl Future<Output = Result<(), actix::MailboxEr
 }
 
 fn io_threads(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let cores = || thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
     if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
 }

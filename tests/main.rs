@@ -36,3 +36,4 @@ mod requests;
 mod sessions;
 mod settings;
 mod talking;
+mod tidy;

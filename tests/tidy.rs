@@ -9,7 +9,7 @@ use veche::codec::HEADER_BYTES;
 use veche::protocol::{ErrorCode, RawRequest, RequestKind, ServerFrame, encode, request::Reference};
 
 /// A file is read as a whole by a person; one that has grown beyond this wants to be two. (We aim at 500.)
-const MOST_LINES: usize = 800;
+const MOST_LINES: usize = 650;
 
 /// What must not appear in the code (comments and unit tests aside) of which files.
 const ABSENCES: &[(&[&str], &[&str])] = &[

@@ -52,7 +52,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 #[derive(Debug, Parser)]
 #[command(name = "veche-client", version)]
 struct Arguments {
-    /// Where the server is: HOST, HOST:PORT or [IPv6]:PORT
+    /// Where the server is.
+    #[arg(help = "Where the server is: HOST, HOST:PORT or [IPv6]:PORT")]
     #[arg(value_name = "HOST[:PORT]", value_parser = link::parse_address)]
     server: Option<(String, Option<u16>)>,
     /// Your account. The password is asked for, or taken from VECHE_PASSWORD

@@ -138,7 +138,7 @@ impl DirectoryActor {
     }
 
     fn join(&mut self, join: Join) {
-        let is_new = !self.rooms.contains_key(&join.room);
+        let is_new = !self.rooms.contains_key(&join.room) && join.room != RoomName::lobby();
         if is_new && let Err((code, retry_after_ms)) = self.may_open_room(&join.member.account) {
             let frame = encode::error(code, code.sentence(), retry_after_ms, join.reference.as_ref());
             self.answer(Answer { reply_to: join.reply_to, frame });
@@ -152,7 +152,7 @@ impl DirectoryActor {
     }
 
     fn answer(&self, answer: Answer) {
-        self.fanouts[answer.reply_to.connection.thread.0].do_send(answer);
+        self.fanouts[answer.reply_to.connection.thread().0].do_send(answer);
     }
 
     // ------------------------------------------------------------ sweeping
@@ -208,8 +208,8 @@ impl Handler<Online> for DirectoryActor {
 
     fn handle(&mut self, Online { member, reply_to, frame }: Online, _: &mut Context<Self>) {
         let rate = Arc::clone(&self.rates_of(&member.account).messages);
-        self.online.entry(member.account).or_default().push(member.connection);
-        self.fanouts[reply_to.connection.thread.0].do_send(Admit { reply_to, frame, rate });
+        self.online.entry(member.account).or_insert_with(|| Vec::with_capacity(1)).push(member.connection);
+        self.fanouts[reply_to.connection.thread().0].do_send(Admit { reply_to, frame, rate });
     }
 }
 

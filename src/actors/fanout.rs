@@ -108,7 +108,7 @@ impl FanoutActor {
     /// Gives an author on this thread what became of its message.
     fn settle(&mut self, receipt: &AuthorReceipt) {
         let reply_to = receipt.reply_to;
-        if reply_to.connection.thread != self.thread {
+        if reply_to.connection.thread() != self.thread {
             return;
         }
         let Some(connection) = self.connections.get(&reply_to.connection) else { return };
@@ -196,7 +196,7 @@ fn own_frames(receipts: &[AuthorReceipt], thread: IoThread) -> HashMap<Connectio
     let mut own: HashMap<_, Vec<_>> = HashMap::new();
     for receipt in receipts {
         let author = receipt.reply_to.connection;
-        if let Some(frame) = receipt.own_frame.filter(|_| author.thread == thread) {
+        if let Some(frame) = receipt.own_frame.filter(|_| author.thread() == thread) {
             own.entry(author).or_default().push(frame);
         }
     }
@@ -310,6 +310,8 @@ impl Handler<Enter> for FanoutActor {
         {
             let mut rooms = connection.rooms.borrow_mut();
             rooms.retain(|joined| joined.id != enter.room);
+            // Most sessions are in one room, and thousands of them idle.
+            rooms.reserve_exact(1);
             rooms.push(JoinedRoom {
                 id: enter.room,
                 name: enter.name,

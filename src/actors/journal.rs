@@ -4,7 +4,7 @@
 //! What arrives while one batch is being written gathers into the next (group commit): one write and one
 //! fsync carry them all, and it is only then that they get their ids, go back to their rooms, and are
 //! acknowledged. A batch that cannot be stored is refused to its senders, and nobody has seen it. The writing
-//! itself is done by [`writer`] on a thread of its own.
+//! itself is done by `writer` on a thread of its own.
 
 mod writer;
 

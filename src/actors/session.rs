@@ -7,8 +7,8 @@
 //! feels.
 //!
 //! - this file: the actor, its life, and the loop that reads and writes;
-//! - [`requests`]: what each request does;
-//! - [`pages`]: the requests that read the past or list names.
+//! - `requests`: what each request does;
+//! - `pages`: the requests that read the past or list names.
 
 mod pages;
 mod requests;

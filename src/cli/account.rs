@@ -1,7 +1,7 @@
 //! `veche account`: manages the accounts, whether a server is running or not.
 //!
 //! While a server runs, it is asked through its control socket. Otherwise this process takes the lock of the
-//! data directory and does what the server would do, by the same AuthActor (see [`super::offline`]).
+//! data directory and does what the server would do, by the same AuthActor (see `offline`).
 
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal};

@@ -50,7 +50,7 @@ pub enum Command {
 /// What the surroundings have to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open a connection, and report it with [`Session::connected`] or [`Session::lost`].
+    /// Open a connection, and report it with `Session::connected` or `Session::lost`.
     Connect,
     /// Drop the connection.
     Disconnect,
