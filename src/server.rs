@@ -344,3 +344,7 @@ fn io_threads(config: &Config) -> usize {
     let cores = || thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
     if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -14,6 +14,7 @@
 //! | 10–12 | [`journal`]: the files of the history; [`pages`]: reading the past; [`keys`]: once and only once |
 //! | 10, 12, 18 | [`crash`]: kill -9 under load, and the order of write, fsync and acknowledgement |
 //! | 13–18 | [`operating`]: listening, pausing, stopping, signals; [`console`]: commands and the log |
+//! | 15 | [`terminal`]: the console at a terminal |
 //! | 19 | [`settings`]: where settings come from |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
@@ -36,4 +37,5 @@ mod requests;
 mod sessions;
 mod settings;
 mod talking;
+mod terminal;
 mod tidy;

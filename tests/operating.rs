@@ -1,7 +1,7 @@
 //! The life of the process: where it listens, how it pauses, and how it ends.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::sync::Arc;
@@ -210,6 +210,26 @@ fn the_end_of_its_input_leaves_the_server_up() {
     let _alice = server.register("alice");
     assert!(server.veche(&["ctl", "who"], "").success().contains("alice"), "`ctl` still reaches it");
     assert!(server.is_running());
+}
+
+// issue 2, line 15
+#[test]
+fn an_output_that_nobody_reads_leaves_the_server_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Options::new().command(&dir.path().join("data")).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // The pipe is closed by now; the server writes into nothing.
+    let mut stdin = child.stdin.take().unwrap();
+    let address = line.trim_end().strip_prefix("listening on ").expect("a listener").parse().unwrap();
+    stdin.write_all(b"start log\nstatus\nhelp\n").unwrap();
+    let mut alice = Client::connect(address);
+    alice.open("register", "alice", "correct horse");
+    stdin.write_all(b"who\nsay are you there?\n").unwrap();
+    assert_eq!(alice.event()["text"], "are you there?", "commands are still done");
+    drop(alice);
+    stdin.write_all(b"shutdown\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 // issue 2, line 16
