@@ -5,7 +5,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::support::server::{SETTINGS, VECHE};
-use crate::support::{Client, PASSWORD, eventually};
+use crate::support::{Client, PASSWORD, eventually, program};
 
 /// A terminal of 100 by 30 with a server in it. Both are ended when this goes.
 struct Terminal {
@@ -74,7 +74,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Ends the tmux server of this test's socket, and with it what runs in it.
+        // A server that loses its terminal goes on, as one does that gets a SIGHUP; so it is told to end. One
+        // that has ended already cannot be told.
+        program::veche(&self.dir.path().join("data"), &["ctl", "shutdown"], "");
+        // Then the tmux of this test's own socket.
         let socket = self.dir.path().join("tmux");
         let _ = Command::new("tmux").arg("-S").arg(socket).arg("kill-server").output();
     }
