@@ -187,6 +187,17 @@ fn signals_that_are_no_end_are_none() {
     assert!(server.is_running());
 }
 
+// issue 2, line 19
+#[test]
+fn a_configuration_that_became_wrong_keeps_the_old_one() {
+    let server = Server::start();
+    let mut alice = server.register("alice");
+    fs::write(server.dir.path().join("veche.toml"), "[limits]\nbad_frame = 1\n").unwrap();
+    server.signal(Signal::HUP);
+    server.log_line(&["WARN", "SIGHUP", "veche.toml", "bad_frame"]);
+    alice.expect("who", json!({"type": "who"}));
+}
+
 // issue 2, line 18
 #[test]
 fn a_second_server_on_the_directory_ends_at_once_and_says_whose_it_is() {
@@ -269,13 +280,15 @@ fn connections_beyond_the_descriptors_do_not_harm_those_that_are_in() {
     let few = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
     let mut server = Options::new().wrapped_in(&few).start();
     let mut alice = server.member("alice", "lobby");
-    alice.say("lobby", "before they come");
+    // They wait, and the first message and a new account still find the descriptors that they need.
     let crowd: Vec<_> = (0..100).map(|_| Client::raw(server.address)).collect();
+    server.log_line(&["WARN", "cannot take connections"]);
     for n in 0..20 {
         alice.say("lobby", &format!("still stored {n}"));
     }
+    alice.expect("ok", json!({"type": "passwd", "old": "correct horse battery", "new": "a new horse"}));
     assert!(server.is_running());
     drop(crowd);
     server.connect().expect("pong", json!({"type": "ping"}));
-    assert_eq!(alice.whole_history("lobby").len(), 21);
+    assert_eq!(alice.whole_history("lobby").len(), 20);
 }

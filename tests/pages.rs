@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::client::{id, ids, texts};
-use crate::support::{Client, Server};
+use crate::support::{Client, PATIENCE, Server};
 
 /// Says so many numbered things in a room, all at once; the ids.
 fn fill(client: &mut Client, room: &str, count: usize) -> Vec<u64> {
@@ -142,8 +143,9 @@ fn join_pages_and_events_miss_nothing_and_repeat_nothing_while_others_talk() {
     let first = fill(&mut talker, "lobby", 30);
     let enough = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&enough);
+    let start = Instant::now();
     let talking = thread::spawn(move || {
-        while !until.load(Ordering::Relaxed) {
+        while !until.load(Ordering::Relaxed) && start.elapsed() < 2 * PATIENCE {
             fill(&mut talker, "lobby", 5);
         }
         talker.say("lobby", "that is all");
@@ -173,7 +175,10 @@ fn catch_up(client: &mut Client, after: u64, limit: usize) -> Vec<u64> {
         client.expect("joined", json!({"type": "join", "room": "lobby", "after": after, "history": limit}));
     let mut seen = ids(&joined["messages"]);
     let mut more = joined["more"] == true;
+    let start = Instant::now();
     while more {
+        // They end where the events begin, however much is said meanwhile.
+        assert!(start.elapsed() < PATIENCE, "the pages do not end");
         let after = *seen.last().expect("pages are not empty while there is more");
         let request = json!({"type": "history", "room": "lobby", "after": after, "limit": limit});
         let page = client.expect("history", request);

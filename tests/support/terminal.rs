@@ -1,5 +1,6 @@
 //! A terminal for a program to run in, as a person has it. tmux is the terminal.
 
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -24,6 +25,11 @@ impl Terminal {
             &[&["-f", "/dev/null", "new-session", "-d"][..], &size, &["-c", &folder, &command]].concat(),
         );
         terminal
+    }
+
+    /// The folder that the program runs in.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     fn tmux(&self, arguments: &[&str]) -> String {
