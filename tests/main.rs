@@ -16,6 +16,7 @@
 //! | 13–18 | [`operating`]: listening, pausing, stopping, signals; [`console`]: commands and the log |
 //! | 15 | [`terminal`]: the console at a terminal |
 //! | 19 | [`settings`]: where settings come from |
+//! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -23,6 +24,7 @@
 mod support;
 
 mod accounts;
+mod clients;
 mod codes;
 mod console;
 mod crash;
