@@ -1,5 +1,8 @@
 //! Sessions and their tokens: what opens one, what takes it over, and what kills it.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::files::files_with;
@@ -49,6 +52,21 @@ fn who_answers_pings_stays_and_who_does_not_is_let_go() {
     // It was let go, not thrown out: its session waits for it.
     let mut back = server.connect();
     back.resume(&dead.token);
+}
+
+// issue 2, line 4: "no ping runs out while the server itself is not reading"
+#[test]
+fn nobodys_time_runs_out_while_the_server_stands_still() {
+    let server = Server::with(&["limits.ping_after_seconds=1", "limits.login_timeout_seconds=3"]);
+    let (mut alice, mut logs_in) = (server.register("alice"), server.connect());
+    server.signal(Signal::STOP);
+    // Longer than two pings and the login would have had.
+    std::thread::sleep(Duration::from_secs(4));
+    server.signal(Signal::CONT);
+    alice.expect("pong", json!({"type": "ping"}));
+    logs_in.expect("pong", json!({"type": "ping"}));
+    alice.expect("who", json!({"type": "who"}));
+    logs_in.open("login", "alice", PASSWORD);
 }
 
 // issue 2, line 7

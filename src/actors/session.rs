@@ -157,6 +157,11 @@ impl SessionActor {
         Some(Member { account: session.account.clone(), connection: self.connection.id })
     }
 
+    /// The newest message when the session's account was made.
+    fn account_since(&self) -> Option<MessageId> {
+        self.session.as_ref()?.first_id
+    }
+
     /// The time since the thread started, for rates.
     fn now(&self) -> Duration {
         self.around.started.elapsed()

@@ -145,14 +145,14 @@ impl SessionActor {
                 let joined = rooms.iter().find(|joined| joined.name == room);
                 let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
                 let reply_to = self.connection.reply_to(ticket);
-                joined.address.do_send(Say { member, text, key, reply_to });
+                let since = self.account_since();
+                joined.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
                 self.take_message_rate()?;
                 let member = self.member().ok_or_else(unauthenticated)?;
-                let sender_floor = self.session.as_ref().and_then(|session| session.first_id);
-                let reply_to = self.connection.reply_to(ticket);
-                self.around.directory.do_send(Tell { member, sender_floor, to, text, key, reply_to });
+                let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
+                self.around.directory.do_send(Tell { member, since, to, text, key, reply_to });
             }
             Request::History { of, page, limit } => self.history(of, page, limit, ticket, reference, ctx),
             Request::Inbox { after, limit } => self.inbox(after, limit, ticket, reference, ctx),
