@@ -215,3 +215,27 @@ fn direct_messages_page_like_rooms() {
         page["messages"].as_array().unwrap().iter().map(|m| m["prev"].as_u64().unwrap()).collect();
     assert_eq!(prevs[1..], all[..29]);
 }
+
+// issue 2, lines 3 and 11: a reader that falls behind is waited for, and not forgotten
+#[test]
+fn pages_that_are_asked_for_faster_than_they_are_read_all_come() {
+    let server = Server::with(&["limits.outbox_bytes=131072", "limits.socket_send_buffer_bytes=16384"]);
+    let mut alice = server.member("alice", "lobby");
+    let text = "x".repeat(4_096);
+    for _ in 0..20 {
+        alice.say("lobby", &text);
+    }
+    for round in 0..5 {
+        let mut reader = server.login("alice");
+        socket2::SockRef::from(reader.stream()).set_recv_buffer_size(16_384).expect("a TCP socket");
+        let asked: Vec<_> = (0..60).map(|number| format!("{round}.{number}")).collect();
+        for reference in &asked {
+            reader.send(json!({"type": "history", "room": "lobby", "limit": 500, "ref": reference}));
+        }
+        // Long enough for the server to have filled every buffer between the two.
+        std::thread::sleep(std::time::Duration::from_millis(100 * round));
+        for reference in &asked {
+            assert_eq!(reader.reply()["ref"], json!(reference));
+        }
+    }
+}

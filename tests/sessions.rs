@@ -88,6 +88,30 @@ fn resume_takes_a_session_over() {
     assert_eq!(watcher.message()["text"], "here again");
 }
 
+// issue 2, lines 3 and 7: every request has its reply, also the one that another one overtakes
+#[test]
+fn of_many_that_resume_at_once_each_is_answered_and_one_stays() {
+    let server = Server::start();
+    let token = server.register("alice").token.clone();
+    let mut clients: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send_as_is(&resume_with(&token));
+    }
+    let mut stay = 0;
+    for client in &mut clients {
+        let reply = client.next();
+        assert_eq!(reply["type"], "session", "{reply}");
+        client.token = reply["token"].as_str().expect("a token").to_owned();
+        client.send(json!({"type": "who"}));
+        match client.next()["type"].as_str() {
+            Some("who") => stay += 1,
+            Some("bye") => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stay, 1);
+}
+
 // issue 2, line 7
 #[test]
 fn the_old_token_dies_when_the_fresh_one_is_first_used() {

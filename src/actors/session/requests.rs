@@ -223,7 +223,7 @@ impl SessionActor {
 
     /// A session is open: the reply goes by the directory, so that it stands before every direct message.
     fn opened(&mut self, opened: OpenedSession, ticket: Ticket, reference: Option<&Reference>) {
-        if self.phase != Phase::Talking {
+        if !matches!(self.phase, Phase::Talking | Phase::Finishing) {
             self.around.auth.do_send(Detach { session: opened.session });
             return;
         }
@@ -259,9 +259,10 @@ impl SessionActor {
 
     /// The `bye` is the reply; nothing follows it.
     fn exited(&mut self, ticket: Ticket) {
-        if self.phase != Phase::Talking {
+        if !matches!(self.phase, Phase::Talking | Phase::Finishing) {
             return;
         }
+        self.farewell = None;
         info!("{} exited", self.label());
         let reason = ByeReason::Exit;
         let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };
