@@ -54,6 +54,11 @@ fn sealed_rows_without_their_key_are_an_error_and_never_a_new_key() {
     fs::remove_file(&key).unwrap();
     refuses_to_start(&server, &["key", "missing", "clients.csv"]);
     assert!(!key.exists(), "no new key");
+    let (accounts, away) = (server.data_dir().join("clients.csv"), server.data_dir().join("away"));
+    fs::rename(&accounts, &away).unwrap();
+    let (_, stderr) = Options::new().try_start_in(&server.dir).err().expect("tokens are sealed, too");
+    assert!(stderr.contains("sessions.csv") && !key.exists(), "{stderr}");
+    fs::rename(&away, &accounts).unwrap();
     fs::write(&key, kept).unwrap();
     fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     server.start_again().login("alice");

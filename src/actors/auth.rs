@@ -71,7 +71,9 @@ pub enum AuthStartError {
     #[error(transparent)]
     Accounts(#[from] AccountsError),
     /// The session file could not be opened.
-    #[error("the session file could not be opened: {0}")]
+    #[error(
+        "the session file could not be opened: {0}; see to free space and the file's owner, then start again"
+    )]
     Sessions(#[source] StoreError),
     /// The settings for Argon2 are out of bounds.
     #[error(transparent)]

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use self::found::{Found, set_aside};
 use self::rows::{Header, RowFault};
 use super::append::{AppendError, AppendFile, sync_dir, write_atomically_with};
+use super::sessions;
 use crate::names::{MessageId, Timestamp, UserName};
 use crate::secrets::keys::{KeyError, Keys};
 use crate::secrets::password::StoredPassword;
@@ -254,16 +255,25 @@ pub fn open_keys(dir: &Path, key_path: &Path) -> Result<Keys, AccountsError> {
     }
 }
 
-/// A file of the folder that holds more than a header: `clients.csv`, a dated copy, or what was set aside.
+/// A file of the folder that holds more than a header and that only the key can read: `clients.csv`, a dated
+/// copy, what was set aside, or the tokens of `sessions.csv`.
 fn sealed_file(dir: &Path) -> io::Result<Option<PathBuf>> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
+    let mut entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let ours = name.starts_with("clients") && (name.ends_with(".csv") || name == REJECTED_NAME);
-        if ours && entry.file_type()?.is_file() {
+        let sessions = name == sessions::FILE_NAME;
+        let accounts = name.starts_with("clients") && (name.ends_with(".csv") || name == REJECTED_NAME);
+        if (sessions || accounts) && entry.file_type()?.is_file() {
             let bytes = fs::read(entry.path())?;
-            if bytes.split(|b| *b == b'\n').any(|line| !line.is_empty() && Header::parse(line).is_none()) {
+            let mut lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+            let sealed = if sessions {
+                lines.nth(1).is_some()
+            } else {
+                lines.any(|line| Header::parse(line).is_none())
+            };
+            if sealed {
                 return Ok(Some(entry.path()));
             }
         }

@@ -22,7 +22,7 @@ use crate::names::Timestamp;
 use crate::secrets::seal::{Sealer, same_tag};
 use crate::secrets::token::TokenHash;
 
-const FILE_NAME: &str = "sessions.csv";
+pub(super) const FILE_NAME: &str = "sessions.csv";
 const HEADER: &str = "event,session,account,opened_at,at,token,previous,check\n";
 const COLUMNS: usize = 8;
 /// What a hash begins with, so that no cell begins a formula.
