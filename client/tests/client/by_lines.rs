@@ -182,6 +182,25 @@ fn json_is_what_the_wire_had_and_what_was_missed_comes_once() {
 }
 
 #[test]
+fn letters_from_before_the_login_never_come_and_those_of_a_lost_connection_do() {
+    let server = Server::start(Faults::default());
+    (0..5).for_each(|number| server.bob_tells(&format!("old {number}")));
+    let mut client = Running::start(&server, &["--name", "ann"]);
+    server.until("the old letters were passed over", |state| {
+        state.asked.iter().filter(|kind| *kind == "inbox").count() == 3
+    });
+    server.bob_tells("one");
+    assert_eq!(client.line(), format!("{AT} @bob bob: one"));
+    server.cut();
+    server.bob_tells("two");
+    server.until_joined();
+    server.bob_tells("three");
+    assert_eq!(client.line(), format!("{AT} @bob bob: two"));
+    assert_eq!(client.line(), format!("{AT} @bob bob: three"));
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
 fn a_kick_ends_it_with_a_sentence() {
     let server = Server::start(Faults::default());
     let mut client = Running::start(&server, &["--name", "ann", "--json"]);
