@@ -68,8 +68,9 @@ fn nothing_but_exit_is_a_command_and_what_cannot_be_said_is_told() {
     let server = Server::start(Faults::default());
     let input = format!("/join x\n\n//y\n{}\na\u{1b}b\nexit now\nexit\nnever\n", "z".repeat(5_000));
     let output = run(command(server.port, &["--name", "ann"]), &input);
-    assert_done(&output);
+    assert_eq!(output.status.code(), Some(1), "not everything was said: {output:?}");
     assert_eq!(server.texts(), ["/join x", "//y", "exit now"]);
+    assert_eq!(server.state().asked.last().map(String::as_str), Some("exit"));
     let told = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(told.contains("Line 4 was skipped") && told.contains("Line 5 was skipped"), "{told}");
 }
