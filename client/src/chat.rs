@@ -53,13 +53,10 @@ impl Chat {
         &self.terminal
     }
 
-    /// Shows what the server said on opening the session.
+    /// Shows what the server said on opening the session. Its greeting tells when the person was last seen,
+    /// so that is not told again.
     pub async fn greet(&self, opened: &SessionOpened) {
         self.terminal.tell(&format!("* {}", opened.greeting)).await;
-        if let Some(seen) = &opened.last_seen {
-            let at = self.time(seen.at);
-            self.terminal.tell(&format!("* You were last seen at {at}, from {}.", seen.ip)).await;
-        }
         self.terminal.tell("* /help shows the commands.").await;
     }
 

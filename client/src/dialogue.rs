@@ -1,6 +1,7 @@
 //! The conversation before the chat: where to, who, and with which password. What does not work is told in
 //! one sentence, and asked again.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use veche::names::UserName;
@@ -8,7 +9,7 @@ use veche::protocol::request::PASSWORD_BYTES;
 use veche::protocol::{ErrorCode, Password, SessionOpened};
 
 use crate::chat::is_wrong_password;
-use crate::link::{self, Address, Link};
+use crate::link::{self, Address, Link, LinkError};
 use crate::login::{self, LoginError};
 use crate::terminal::{Answer, Terminal};
 
@@ -55,7 +56,8 @@ pub struct GaveUp;
 /// # Errors
 /// [`GaveUp`] when the person ends the input.
 pub async fn log_in(terminal: &mut Terminal, mut given: Given) -> Result<LoggedIn, GaveUp> {
-    let (mut link, address) = connect(terminal, &mut given).await?;
+    let mut default_host = given.host.clone().unwrap_or_else(|| DEFAULT_HOST.to_owned());
+    let (mut link, mut address) = connect(terminal, &mut given, &mut default_host).await?;
     loop {
         let name = match given.name.take() {
             Some(name) => name,
@@ -72,7 +74,7 @@ pub async fn log_in(terminal: &mut Terminal, mut given: Given) -> Result<LoggedI
             Ok(_) => {}
             Err(error) => {
                 terminal.tell(&error.to_string()).await;
-                (link, _) = connect(terminal, &mut given).await?;
+                (link, address) = connect(terminal, &mut given, &mut default_host).await?;
             }
         }
     }
@@ -92,22 +94,28 @@ async fn secret(terminal: &mut Terminal, prompt: &str) -> Result<String, GaveUp>
     }
 }
 
-/// Asks for host and port, as far as they are not given, until a server answers there.
-async fn connect(terminal: &mut Terminal, given: &mut Given) -> Result<(Link, Address), GaveUp> {
-    // What was given once stays the default when it does not work.
-    let mut default_host = DEFAULT_HOST.to_owned();
+/// Asks for host and port, as far as they are not given, until a server answers there. A host that is there
+/// becomes the default, even with the wrong port; one that is not does not.
+async fn connect(
+    terminal: &mut Terminal,
+    given: &mut Given,
+    default_host: &mut String,
+) -> Result<(Link, Address), GaveUp> {
     loop {
         let (host, port) = match given.host.take() {
             Some(host) => (host, given.port.take()),
-            None => ask_host(terminal, &default_host).await?,
+            None => ask_host(terminal, default_host).await?,
         };
         let port = match port {
             Some(port) => port,
             None => ask_port(terminal).await?,
         };
-        default_host.clone_from(&host);
         let address = Address { host, port };
-        match greeted(&address).await {
+        let outcome = greeted(&address).await;
+        if outcome.as_ref().map_or_else(host_is_there, |_| true) {
+            default_host.clone_from(&address.host);
+        }
+        match outcome {
             Ok((link, motd)) => {
                 if !motd.is_empty() {
                     terminal.tell(&motd).await;
@@ -116,6 +124,16 @@ async fn connect(terminal: &mut Terminal, given: &mut Given) -> Result<(Link, Ad
             }
             Err(error) => terminal.tell(&error.to_string()).await,
         }
+    }
+}
+
+/// Whether a host is there although no Veche server answered: then another port may do.
+fn host_is_there(error: &LoginError) -> bool {
+    match error {
+        LoginError::Link(LinkError::Host { .. }) => false,
+        LoginError::Link(LinkError::Connect { error, .. }) => error.kind() == ErrorKind::ConnectionRefused,
+        // Somebody took the connection.
+        _ => true,
     }
 }
 
@@ -260,4 +278,27 @@ async fn pause(terminal: &mut Terminal, error: &LoginError) {
     let pause = error.pause().unwrap_or_default().max(Duration::from_millis(100));
     terminal.tell(&format!("{error} Waiting {:.1} s.", pause.as_secs_f32())).await;
     tokio::time::sleep(pause).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_remembered_when_only_its_port_is_wrong() {
+        let host = "veche.example".to_owned();
+        let unknown = LinkError::Host { host: host.clone(), error: ErrorKind::NotFound.into() };
+        assert!(!host_is_there(&unknown.into()));
+        for (kind, there) in [
+            (ErrorKind::ConnectionRefused, true),
+            (ErrorKind::TimedOut, false),
+            (ErrorKind::HostUnreachable, false),
+        ] {
+            let error = LinkError::Connect { host: host.clone(), port: 1, error: kind.into() };
+            assert_eq!(host_is_there(&error.into()), there, "{kind}");
+        }
+        assert!(host_is_there(&LinkError::Closed.into()));
+        assert!(host_is_there(&LoginError::Silent));
+        assert!(host_is_there(&LoginError::Foreign));
+    }
 }

@@ -48,7 +48,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 /// At a terminal it asks for what is missing, and shows its commands with /help. When standard input or
 /// output is no terminal, or with --json, it works by lines: each line of input is said, each event is one
 /// line of output, and `exit` alone on a line, or the end of the input, ends it when everything said has
-/// its receipt. Exit status: 0 at the end, 1 when something failed, 2 for wrong arguments.
+/// its receipt. A line that cannot be said (over 4096 bytes, control characters, not UTF-8) is told on
+/// standard error and skipped. Exit status: 0 at the end, 1 when something failed or a line was skipped,
+/// 2 for wrong arguments.
 #[derive(Debug, Parser)]
 #[command(name = "veche-client", version)]
 struct Arguments {
@@ -134,6 +136,7 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
     let end = driver::run(session, link, address, &mut clock, &mut pipe).await;
     match ended(&end) {
         ExitStatus::Done if end.lost_messages => fail("Not everything that was to be said has a receipt."),
+        ExitStatus::Done if !pipe.said_all() => ExitStatus::Failed,
         status => status,
     }
 }

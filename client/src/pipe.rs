@@ -2,8 +2,10 @@
 //! and whatever is about the client itself goes to standard error.
 //!
 //! There are no commands here, so that a script can say anything: only `exit` or `/exit` alone on a line
-//! ends, like the end of the input. Either way the receipts are waited for first. Lines of standard output
-//! are the event's JSON (`--json`), or one of
+//! ends, like the end of the input. Either way the receipts are waited for first. An empty line is nothing;
+//! a line that cannot be said (more than 4 096 bytes, control characters, not UTF-8) is told and skipped,
+//! and makes the exit status 1 at the end, as does input that cannot be read. Lines of standard output are
+//! the event's JSON (`--json`), or one of
 //!
 //! ```text
 //! 2026-11-21T18:05:21.311Z #ROOM NAME: TEXT       a message in a room
@@ -26,6 +28,9 @@ use crate::display::{json_line, one_line, safe};
 use crate::driver::Front;
 use crate::session::{Command, Session, Show};
 
+/// Something to say, or the sentence that tells why there is nothing.
+type Read = Result<MessageText, String>;
+
 /// Lines that are read ahead.
 const READ_AHEAD_LINES: usize = 64;
 
@@ -35,8 +40,9 @@ pub struct Pipe {
     json: bool,
     for_terminal: bool,
     out: BufWriter<Stdout>,
-    lines: mpsc::Receiver<MessageText>,
+    lines: mpsc::Receiver<Read>,
     ended: bool,
+    said_all: bool,
 }
 
 impl Pipe {
@@ -45,9 +51,15 @@ impl Pipe {
         let (sender, lines) = mpsc::channel(READ_AHEAD_LINES);
         // A thread of its own, because reading a pipe cannot be waited for otherwise. It ends with the
         // input, or with the process.
-        std::thread::spawn(move || read_lines(&mut std::io::stdin().lock(), &mut std::io::stderr(), &sender));
+        std::thread::spawn(move || read_lines(&mut std::io::stdin().lock(), &sender));
         let out = BufWriter::new(std::io::stdout());
-        Pipe { me, json, for_terminal: std::io::stdout().is_terminal(), out, lines, ended: false }
+        let for_terminal = std::io::stdout().is_terminal();
+        Pipe { me, json, for_terminal, out, lines, ended: false, said_all: true }
+    }
+
+    /// Whether everything that was read could be said. If not, standard error tells what.
+    pub fn said_all(&self) -> bool {
+        self.said_all
     }
 
     fn line(&self, show: Show) -> Option<String> {
@@ -95,7 +107,12 @@ impl Front for Pipe {
             return std::future::pending().await;
         }
         match self.lines.recv().await {
-            Some(text) => Command::Say(text),
+            Some(Ok(text)) => Command::Say(text),
+            Some(Err(sentence)) => {
+                self.said_all = false;
+                tell(&mut std::io::stderr(), &sentence);
+                Command::Nothing
+            }
             None => {
                 self.ended = true;
                 Command::Exit
@@ -126,32 +143,27 @@ pub fn tell(out: &mut impl Write, sentence: &str) {
     let _ = writeln!(out, "veche-client: {}", safe(sentence));
 }
 
-/// Reads lines until the end of the input or an `exit`, and passes on what can be said.
-fn read_lines(input: &mut impl BufRead, errors: &mut impl Write, lines: &mpsc::Sender<MessageText>) {
-    let mut number = 0_u64;
-    loop {
-        number += 1;
-        match read_line(input) {
-            Ok(Some(Line::Text(line))) if line == b"exit" || line == b"/exit" => return,
-            Ok(Some(Line::Text(line))) if line.is_empty() => {}
-            Ok(Some(Line::Text(line))) => match sayable(line) {
-                Ok(text) => {
-                    if lines.blocking_send(text).is_err() {
-                        return;
-                    }
-                }
-                Err(why) => tell(errors, &format!("Line {number} was skipped: {why}")),
-            },
-            Ok(Some(Line::TooLong)) => {
-                tell(errors, &format!("Line {number} was skipped: it has more than {MAX_TEXT_BYTES} bytes."));
-            }
+/// Reads lines until the end of the input or an `exit`, and passes on what can be said, and why the rest
+/// cannot.
+fn read_lines(input: &mut impl BufRead, lines: &mpsc::Sender<Read>) {
+    for number in 1_u64.. {
+        let read = match read_line(input) {
             Ok(None) => return,
-            Err(error) => {
-                return tell(
-                    errors,
-                    &format!("The input ends at line {number}: it cannot be read ({error})."),
-                );
+            Ok(Some(Line::Text(line))) if line == b"exit" || line == b"/exit" => return,
+            Ok(Some(Line::Text(line))) if line.is_empty() => continue,
+            Ok(Some(Line::Text(line))) => {
+                sayable(line).map_err(|why| format!("Line {number} was skipped: {why}"))
             }
+            Ok(Some(Line::TooLong)) => {
+                Err(format!("Line {number} was skipped: it has more than {MAX_TEXT_BYTES} bytes."))
+            }
+            Err(error) => {
+                let sentence = format!("The input ends at line {number}: it cannot be read ({error}).");
+                return drop(lines.blocking_send(Err(sentence)));
+            }
+        };
+        if lines.blocking_send(read).is_err() {
+            return;
         }
     }
 }
@@ -207,25 +219,31 @@ fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
 mod tests {
     use super::*;
 
-    fn said(input: &[u8]) -> (Vec<String>, String) {
-        let (sender, mut lines) = mpsc::channel(1_000);
-        let mut errors = Vec::new();
+    /// What is said of this input, and what is told of the rest.
+    fn said(input: &[u8]) -> (Vec<String>, Vec<String>) {
         // A small buffer, so that lines lie across its ends.
-        let mut input = std::io::BufReader::with_capacity(7, input);
-        read_lines(&mut input, &mut errors, &sender);
+        read(std::io::BufReader::with_capacity(7, input))
+    }
+
+    fn read(mut input: impl BufRead) -> (Vec<String>, Vec<String>) {
+        let (sender, mut lines) = mpsc::channel(1_000);
+        read_lines(&mut input, &sender);
         drop(sender);
-        let mut texts = Vec::new();
-        while let Ok(text) = lines.try_recv() {
-            texts.push(text.as_str().to_owned());
+        let (mut texts, mut told) = (Vec::new(), Vec::new());
+        while let Ok(read) = lines.try_recv() {
+            match read {
+                Ok(text) => texts.push(text.as_str().to_owned()),
+                Err(sentence) => told.push(sentence),
+            }
         }
-        (texts, String::from_utf8(errors).expect("sentences"))
+        (texts, told)
     }
 
     #[test]
     fn each_line_is_said_until_exit_alone() {
-        let (texts, errors) = said(b"a\r\n\n/join b\n//c\n exit\nexit now\nl\xc3\xa4st\nexit\nnever\n");
+        let (texts, told) = said(b"a\r\n\n/join b\n//c\n exit\nexit now\nl\xc3\xa4st\nexit\nnever\n");
         assert_eq!(texts, ["a", "/join b", "//c", " exit", "exit now", "läst"]);
-        assert_eq!(errors, "");
+        assert!(told.is_empty(), "{told:?}");
         assert_eq!(said(b"no newline").0, ["no newline"]);
         assert!(said(b"").0.is_empty());
     }
@@ -234,12 +252,28 @@ mod tests {
     fn what_cannot_be_said_is_told_with_its_line_and_skipped() {
         let exact = "x".repeat(4_096);
         let input = format!("{exact}\n{exact}\r\n{exact}y\n{}\na\u{1b}b\nlast\n", "z".repeat(100_000));
-        let (texts, errors) = said(input.as_bytes());
+        let (texts, told) = said(input.as_bytes());
         assert_eq!(texts, [exact.as_str(), &exact, "last"]);
-        let told: Vec<_> = errors.lines().collect();
-        assert_eq!(told.len(), 3, "{errors}");
+        assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[0].contains("Line 3") && told[1].contains("Line 4") && told[2].contains("Line 5"));
-        let (texts, errors) = said(b"\xff\nok\n");
-        assert_eq!((texts.len(), errors.contains("UTF-8")), (1, true));
+        let (texts, told) = said(b"\xff\nok\n");
+        assert_eq!((texts.len(), told.len(), told[0].contains("UTF-8")), (1, 1, true));
+    }
+
+    /// Input that breaks off.
+    struct Broken;
+
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::IsADirectory.into())
+        }
+    }
+
+    #[test]
+    fn input_that_cannot_be_read_is_told() {
+        let input = std::io::Read::chain(&b"said\n"[..], Broken);
+        let (texts, told) = read(std::io::BufReader::new(input));
+        assert_eq!(texts, ["said"]);
+        assert!(told.len() == 1 && told[0].contains("line 2"), "{told:?}");
     }
 }

@@ -24,7 +24,7 @@ use veche::protocol::{
 };
 
 use self::backoff::Backoff;
-use self::inbox::Inbox;
+use self::inbox::{Inbox, Reading};
 use self::outbox::Outbox;
 use self::room::{Room, Stage};
 pub use self::vocabulary::{Action, Command, End, Options, Show};
@@ -71,7 +71,7 @@ enum Asked {
     Leave(RoomName),
     Message(MessageKey, Target),
     History,
-    Inbox { missed: bool },
+    Inbox(Reading),
     Rooms(u32),
     Who(Option<RoomName>, u32),
     Passwd(Password),
@@ -154,7 +154,10 @@ impl Session {
             random,
             actions: VecDeque::new(),
         };
-        session.read_inbox();
+        // Without letters to show, the inbox waits for the first room, which tells where to begin.
+        if session.away_since.is_some() {
+            session.read_inbox();
+        }
         session
     }
 
@@ -353,16 +356,6 @@ impl Session {
             return self.problem("You are in no room; name one.".to_owned());
         };
         self.ask(&Request::History { of, page: Page::Newest, limit }, Asked::History);
-    }
-
-    /// Reads the direct messages that came while nobody was here, or while the connection was lost.
-    fn read_inbox(&mut self) {
-        let missed = self.away_since.is_some();
-        if missed || self.lost_since.is_some() {
-            let after = MessageId::new(self.inbox.read_from());
-            self.inbox.start_reading();
-            self.ask(&Request::Inbox { after, limit: MAX_PAGE }, Asked::Inbox { missed });
-        }
     }
 
     fn is_open(&self) -> bool {

@@ -12,12 +12,28 @@ const REMEMBERED: usize = 1_000;
 /// How far a new reading reaches back over what was seen, in messages.
 const OVERLAP: usize = 64;
 
+/// Why the inbox is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// For what came while nobody was here: a person wants to see it.
+    Missed,
+    /// For its end only: a script's time begins with its login, and what lies there is from before it.
+    Before,
+    /// For what came while the connection was lost.
+    Lost,
+}
+
 /// The direct messages that were seen.
 #[derive(Debug, Default)]
 pub struct Inbox {
     /// Everything up to this id counts as seen.
     floor: u64,
     seen: BTreeSet<u64>,
+    /// What lies in the inbox up to this id is from before our time. Not so what comes live: an event may
+    /// come behind the page that has it.
+    old_upto: u64,
+    /// Whether `old_upto` is final.
+    begun: bool,
     /// Whether pages are on their way; what comes live waits for them.
     reading: bool,
     held: VecDeque<Show>,
@@ -26,12 +42,27 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Begins at this id: whatever lies before it is not our concern.
-    pub fn begin(&mut self, id: u64) {
-        self.floor = self.floor.max(id);
+    /// What lies there up to this id is not our concern.
+    pub fn pass_over(&mut self, id: u64) {
+        self.old_upto = self.old_upto.max(id);
     }
 
-    /// Notes a message; true when it is new.
+    /// It is known where our time begins.
+    pub fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// Whether it is known where our time begins.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Notes a message of a page; true when it is new.
+    pub fn take_past(&mut self, id: u64) -> bool {
+        id > self.old_upto && self.take(id)
+    }
+
+    /// Notes a message that came live, or a receipt; true when it is new.
     pub fn take(&mut self, id: u64) -> bool {
         if id <= self.floor || !self.seen.insert(id) {
             return false;
@@ -39,7 +70,7 @@ impl Inbox {
         if self.seen.len() > REMEMBERED
             && let Some(oldest) = self.seen.pop_first()
         {
-            self.begin(oldest);
+            self.floor = oldest;
         }
         true
     }
@@ -77,9 +108,9 @@ impl Inbox {
         self.held.clear();
     }
 
-    /// Where to read on after a lost connection.
+    /// Where to read on, to begin with or after a lost connection.
     pub fn read_from(&self) -> u64 {
-        self.seen.iter().rev().nth(OVERLAP).copied().unwrap_or(self.floor)
+        self.seen.iter().rev().nth(OVERLAP).copied().unwrap_or(self.floor).max(self.old_upto)
     }
 }
 
@@ -90,11 +121,12 @@ mod tests {
     #[test]
     fn each_is_new_once_in_any_order_and_memory_is_bounded() {
         let mut inbox = Inbox::default();
-        inbox.begin(10);
-        assert!(!inbox.take(10));
+        inbox.pass_over(10);
+        assert!(!inbox.take_past(10) && inbox.take_past(13) && !inbox.take(13));
+        assert!(inbox.take(10) && !inbox.take(10), "what comes live is of our time");
         assert!(inbox.take(12) && inbox.take(11) && !inbox.take(12));
         assert_eq!(inbox.read_from(), 10);
-        for id in 13..5_000 {
+        for id in 14..5_000 {
             assert!(inbox.take(id));
         }
         assert_eq!(inbox.seen.len(), REMEMBERED);

@@ -11,6 +11,7 @@ use veche::protocol::{
     ErrorCode, HistoryOf, Message, Page, Request, ServerFrame, SessionOpened, Target, TokenText,
 };
 
+use super::inbox::Reading;
 use super::room::Stage;
 use super::{Asked, HELD_EVENTS, JOIN_PAUSE, Phase, Session, Show};
 
@@ -137,8 +138,11 @@ impl Session {
                 }
                 self.show_past(messages);
             }
-            (Asked::Inbox { missed }, ServerFrame::Inbox { messages, more }) => {
-                self.letters(missed, messages, more);
+            (Asked::Inbox(Reading::Before), ServerFrame::Inbox { messages, more }) => {
+                self.letters_before(&messages, more);
+            }
+            (Asked::Inbox(reading), ServerFrame::Inbox { messages, more }) => {
+                self.letters(reading, messages, more);
             }
             (Asked::Rooms(pages), ServerFrame::Rooms { rooms, more }) => {
                 let last = rooms.last().and_then(|entry| RoomName::parse(&entry.room).ok());
@@ -211,7 +215,7 @@ impl Session {
                 self.problem(format!("You cannot enter {room}: {text}"));
                 self.forget_room(&room);
             }
-            Asked::Page(_) | Asked::Fill(..) | Asked::Inbox { .. } => {
+            Asked::Page(_) | Asked::Fill(..) | Asked::Inbox(_) => {
                 // A reader that goes on now would leave a hole; a new connection starts over.
                 self.retry_after = retry_after;
                 self.drop_connection(
@@ -245,9 +249,7 @@ impl Session {
         if !again {
             let newest = messages.last().map_or(0, |message| message.id);
             room.timeline.begin(newest);
-            if self.away_since.is_none() {
-                self.inbox.begin(newest);
-            }
+            self.begin_inbox(newest);
             self.current = Some(name.clone());
         }
         self.show(Show::Joined { room: name.to_string(), members, again });
@@ -361,25 +363,69 @@ impl Session {
         }
     }
 
-    /// A page of direct messages: those that came while nobody was here (`missed`), or while the connection
-    /// was lost.
-    fn letters(&mut self, missed: bool, messages: Vec<Message>, more: bool) {
+    /// Reads the inbox, for the first of these reasons that there is.
+    pub(super) fn read_inbox(&mut self) {
+        let reading = if self.away_since.is_some() {
+            Reading::Missed
+        } else if self.inbox.has_begun() {
+            Reading::Lost
+        } else {
+            Reading::Before
+        };
+        if reading != Reading::Before {
+            self.inbox.start_reading();
+        }
+        self.ask_for_letters(reading, self.inbox.read_from());
+    }
+
+    fn ask_for_letters(&mut self, reading: Reading, after: u64) {
+        let request = Request::Inbox { after: MessageId::new(after), limit: MAX_PAGE };
+        self.ask(&request, Asked::Inbox(reading));
+    }
+
+    /// The first room was entered, and this is its newest message. Where nobody reads what was missed, the
+    /// letters up to there are old, and those behind it that lie there already: the room may have been
+    /// silent for long, or for ever.
+    fn begin_inbox(&mut self, newest: u64) {
+        if self.away_since.is_some() || self.inbox.has_begun() {
+            return;
+        }
+        self.inbox.pass_over(newest);
+        if !self.asked.iter().any(|(_, asked)| matches!(asked, Asked::Inbox(_))) {
+            self.read_inbox();
+        }
+    }
+
+    /// A page of direct messages from before the login: only its end matters.
+    fn letters_before(&mut self, messages: &[Message], more: bool) {
+        let last = messages.last().map(|message| message.id);
+        self.inbox.pass_over(last.unwrap_or(0));
+        match last.filter(|_| more) {
+            // Who leaves needs no beginning any more.
+            Some(_) if self.exit_asked_at.is_some() => {}
+            Some(last) => self.ask_for_letters(Reading::Before, last),
+            None => self.inbox.begin(),
+        }
+    }
+
+    /// A page of direct messages: those that came while nobody was here, or while the connection was lost.
+    fn letters(&mut self, reading: Reading, messages: Vec<Message>, more: bool) {
         let last = messages.last().map(|message| message.id);
         for message in messages {
             // Of what came while nobody was here, one's own letters and those read then are known.
             let was_here = self.away_since.flatten().is_some_and(|since| message.at <= since);
-            let old = missed && (was_here || message.from == self.name.as_str());
-            let new = self.inbox.take(message.id);
+            let old = reading == Reading::Missed && (was_here || message.from == self.name.as_str());
+            let new = self.inbox.take_past(message.id);
             if new && !old && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });
             }
         }
         let held = if more && last.is_some() { None } else { self.inbox.stop_reading() };
         let Some(held) = held else {
-            let after = MessageId::new(last.unwrap_or_else(|| self.inbox.read_from()));
-            return self.ask(&Request::Inbox { after, limit: MAX_PAGE }, Asked::Inbox { missed });
+            return self.ask_for_letters(reading, last.unwrap_or_else(|| self.inbox.read_from()));
         };
         self.away_since = None;
+        self.inbox.begin();
         for show in held {
             if let Show::Message { message, .. } = &show {
                 self.letter(message.id, show);

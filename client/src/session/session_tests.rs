@@ -49,6 +49,9 @@ impl Bench {
         assert_eq!(join["token"], "T1");
         bench.reply(&join, json!({"type": "joined", "room": "lobby", "members": 2, "messages": [said(5, 0, "old")], "more": true}));
         assert_eq!(bench.texts(), ["old"]);
+        let inbox = bench.expect("inbox");
+        assert_eq!(inbox["after"], 5, "from where this session begins");
+        bench.reply(&inbox, json!({"type": "inbox", "messages": [], "more": false}));
         bench
     }
 
@@ -132,6 +135,14 @@ fn event(id: u64, prev: u64, text: &str) -> Value {
     let mut event = said(id, prev, text);
     event["type"] = json!("message");
     event
+}
+
+fn letter(id: u64, text: &str) -> Value {
+    json!({"type": "message", "id": id, "prev": 0, "at": AT, "to": "ann", "from": "bob", "text": text})
+}
+
+fn letters(messages: &[Value], more: bool) -> Value {
+    json!({"type": "inbox", "messages": messages, "more": more})
 }
 
 fn receipt(id: u64, prev: u64) -> Value {
@@ -327,7 +338,6 @@ fn an_answer_of_a_newer_server_is_an_answer() {
 #[test]
 fn letters_are_shown_once_whatever_their_order() {
     let mut bench = Bench::in_lobby();
-    let letter = |id: u64, text: &str| json!({"type": "message", "id": id, "prev": 0, "at": AT, "to": "ann", "from": "bob", "text": text});
     bench.frame(letter(12, "twelve"));
     bench.frame(letter(11, "eleven"));
     bench.lose();
@@ -336,6 +346,86 @@ fn letters_are_shown_once_whatever_their_order() {
     bench.expect("join");
     let inbox = bench.expect("inbox");
     assert_eq!(inbox["after"], 5, "from where this session began");
-    bench.reply(&inbox, json!({"type": "inbox", "messages": [letter(11, "eleven"), letter(12, "twelve"), letter(13, "thirteen")], "more": false}));
+    bench
+        .reply(&inbox, letters(&[letter(11, "eleven"), letter(12, "twelve"), letter(13, "thirteen")], false));
     assert_eq!(bench.texts(), ["twelve", "eleven", "thirteen"]);
+}
+
+#[test]
+fn a_script_never_sees_letters_from_before_its_login() {
+    let mut bench = Bench::new(false);
+    bench.command(Command::Join(RoomName::lobby()));
+    let join = bench.expect("join");
+    // Nobody ever spoke here, so the room does not tell where this session begins.
+    bench.reply(
+        &join,
+        json!({"type": "joined", "room": "lobby", "members": 1, "messages": [], "more": false}),
+    );
+    let inbox = bench.expect("inbox");
+    assert_eq!(inbox["after"], 0);
+    bench.frame(letter(9, "nine, live"));
+    assert_eq!(bench.texts(), ["nine, live"], "what comes live does not wait");
+    bench.reply(&inbox, letters(&[letter(3, "three"), letter(4, "four")], true));
+    let inbox = bench.expect("inbox");
+    assert_eq!(inbox["after"], 4);
+    bench.reply(&inbox, letters(&[letter(8, "eight"), letter(9, "nine, live")], false));
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    bench.frame(letter(8, "eight, live"));
+    assert_eq!(bench.texts(), ["eight, live"], "a page may overtake what comes live");
+
+    bench.lose();
+    let resume = bench.reconnect();
+    bench.reply(&resume, session("T2"));
+    bench.expect("join");
+    let inbox = bench.expect("inbox");
+    assert_eq!(inbox["after"], 9);
+    bench.reply(&inbox, letters(&[letter(10, "ten")], false));
+    assert_eq!(bench.texts(), ["ten"]);
+}
+
+#[test]
+fn a_connection_lost_at_once_brings_no_old_letters_either() {
+    for joined in [false, true] {
+        let mut bench = Bench::new(false);
+        bench.command(Command::Join(RoomName::lobby()));
+        let join = bench.expect("join");
+        let joined_frame = json!({"type": "joined", "room": "lobby", "members": 1, "messages": [said(2, 0, "old")], "more": false});
+        if joined {
+            bench.reply(&join, joined_frame.clone());
+            let inbox = bench.expect("inbox");
+            bench.reply(&inbox, letters(&[letter(3, "three"), letter(4, "four")], true));
+            bench.expect("inbox");
+        }
+        bench.lose();
+        let resume = bench.reconnect();
+        bench.reply(&resume, session("T2"));
+        let join = bench.expect("join");
+        let inbox = bench.expect("inbox");
+        assert_eq!(inbox["after"], if joined { 4 } else { 0 });
+        bench.reply(
+            &join,
+            if joined {
+                json!({"type": "joined", "room": "lobby", "members": 1, "messages": [], "more": false})
+            } else {
+                joined_frame
+            },
+        );
+        assert!(bench.sent.is_empty(), "one reading is enough: {:?}", bench.sent);
+        bench.reply(&inbox, letters(&[letter(5, "five")], false));
+        assert!(bench.texts().is_empty());
+        bench.frame(letter(6, "six"));
+        assert_eq!(bench.texts(), ["six"]);
+    }
+}
+
+#[test]
+fn who_enters_another_room_misses_no_letter() {
+    let mut bench = Bench::in_lobby();
+    bench.command(Command::Join(RoomName::parse("tea").expect("a room")));
+    let join = bench.expect("join");
+    bench.reply(&join, json!({"type": "joined", "room": "tea", "members": 1, "messages": [said(9, 0, "nine")], "more": false}));
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    bench.texts();
+    bench.frame(letter(8, "eight"));
+    assert_eq!(bench.texts(), ["eight"]);
 }

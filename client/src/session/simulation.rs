@@ -46,6 +46,9 @@ fn step() -> impl Strategy<Value = Step> {
 /// More breaks than these would take longer than the server remembers a key.
 const MAX_CUTS: usize = 7;
 
+/// Letters of Bob's that lie there from before Ann's login; they are not for this session.
+const OLD_LETTERS: usize = 3;
+
 struct World {
     session: Session,
     now: Duration,
@@ -101,14 +104,19 @@ impl World {
             connecting: false,
             stored: Vec::new(),
             keys: BTreeMap::new(),
-            in_session: true,
+            in_session: false,
             in_room: false,
             limit_next: false,
         };
+        (0..OLD_LETTERS).for_each(|_| world.store("bob", "to", "ann", "old"));
+        world.in_session = true;
         world.act();
-        // Ann is in the room before anything happens there, so that she has to see all of it.
-        world.serve(1);
-        world.deliver(1);
+        // Ann is in the room, and knows where her letters begin, before anything happens there, so that she
+        // has to see all of it.
+        while !world.to_server.is_empty() {
+            world.serve(1);
+            world.deliver(1);
+        }
         world
     }
 
@@ -269,9 +277,10 @@ impl World {
         }
     }
 
+    /// The messages that Ann has to see.
     fn ids(&self, place: &str) -> Vec<u64> {
-        let others =
-            self.stored.iter().filter(|message| message["from"] != "ann" && message.get(place).is_some());
+        let news = self.stored.iter().skip(OLD_LETTERS);
+        let others = news.filter(|message| message["from"] != "ann" && message.get(place).is_some());
         others.filter_map(|message| message["id"].as_u64()).collect()
     }
 }

@@ -68,8 +68,9 @@ fn nothing_but_exit_is_a_command_and_what_cannot_be_said_is_told() {
     let server = Server::start(Faults::default());
     let input = format!("/join x\n\n//y\n{}\na\u{1b}b\nexit now\nexit\nnever\n", "z".repeat(5_000));
     let output = run(command(server.port, &["--name", "ann"]), &input);
-    assert_done(&output);
+    assert_eq!(output.status.code(), Some(1), "not everything was said: {output:?}");
     assert_eq!(server.texts(), ["/join x", "//y", "exit now"]);
+    assert_eq!(server.state().asked.last().map(String::as_str), Some("exit"));
     let told = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(told.contains("Line 4 was skipped") && told.contains("Line 5 was skipped"), "{told}");
 }
@@ -178,6 +179,25 @@ fn json_is_what_the_wire_had_and_what_was_missed_comes_once() {
         let line: serde_json::Value = serde_json::from_str(&client.line()).expect("JSON");
         assert_eq!((&line["type"], &line["text"]), (&json!("message"), &json!(text)));
     }
+    assert_eq!(client.end(), Some(0));
+}
+
+#[test]
+fn letters_from_before_the_login_never_come_and_those_of_a_lost_connection_do() {
+    let server = Server::start(Faults::default());
+    (0..5).for_each(|number| server.bob_tells(&format!("old {number}")));
+    let mut client = Running::start(&server, &["--name", "ann"]);
+    server.until("the old letters were passed over", |state| {
+        state.asked.iter().filter(|kind| *kind == "inbox").count() == 3
+    });
+    server.bob_tells("one");
+    assert_eq!(client.line(), format!("{AT} @bob bob: one"));
+    server.cut();
+    server.bob_tells("two");
+    server.until_joined();
+    server.bob_tells("three");
+    assert_eq!(client.line(), format!("{AT} @bob bob: two"));
+    assert_eq!(client.line(), format!("{AT} @bob bob: three"));
     assert_eq!(client.end(), Some(0));
 }
 

@@ -33,6 +33,8 @@ pub struct State {
     keys: BTreeMap<String, u64>,
     /// The messages of the lobby: id and prev are their places, counted from 1.
     pub stored: Vec<Value>,
+    /// The letters to `ann`, oldest first.
+    pub letters: Vec<Value>,
     /// The types of the requests, in order.
     pub asked: Vec<String>,
     logins: usize,
@@ -99,6 +101,16 @@ impl Server {
         let mut event = state.store("bob", text);
         event["type"] = json!("message");
         state.push(&event);
+    }
+
+    /// Bob writes to `ann`; whoever is connected gets it as an event.
+    pub fn bob_tells(&self, text: &str) {
+        let mut state = self.state();
+        // Letters have ids of their own range, behind those of the room.
+        let id = 1_000 + state.letters.len();
+        let letter = json!({"type": "message", "id": id, "prev": 0, "at": AT, "to": "ann", "from": "bob", "text": text});
+        state.letters.push(letter.clone());
+        state.push(&letter);
     }
 
     /// Sends an event to whoever is connected.
@@ -182,7 +194,12 @@ impl State {
                 let (messages, more) = self.page(request["after"].as_u64(), count("limit"));
                 json!({"type": "history", "room": request["room"], "messages": messages, "more": more})
             }
-            "inbox" => json!({"type": "inbox", "messages": [], "more": false}),
+            "inbox" => {
+                let after = request["after"].as_u64();
+                let of_later = self.letters.iter().filter(|letter| letter["id"].as_u64() > after);
+                let rest: Vec<_> = of_later.cloned().collect();
+                json!({"type": "inbox", "messages": rest[..rest.len().min(2)], "more": rest.len() > 2})
+            }
             "who" => json!({"type": "who", "names": ["ann", "bob"], "more": false}),
             "say" if !self.in_room => error("not_in_room"),
             "say" => return self.say(&text("key"), &text("text")),
