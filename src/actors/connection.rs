@@ -8,11 +8,13 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use actix::Addr;
 use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::messages::{ConnectionId, ReplyTo, RoomId, Ticket};
@@ -66,7 +68,7 @@ pub struct Connection {
     pub rate: RefCell<Option<Arc<SharedRate>>>,
     /// Whether the session reads from it at the moment.
     pub reading: Cell<bool>,
-    stream: TcpStream,
+    stream: RefCell<TcpStream>,
     outbox: RefCell<Outbox>,
     outbox_bytes: usize,
     /// Whether the socket took no more at the last write, and the session waits until it does.
@@ -88,7 +90,7 @@ impl Connection {
             rooms: RefCell::default(),
             rate: RefCell::default(),
             reading: Cell::new(true),
-            stream,
+            stream: RefCell::new(stream),
             outbox: RefCell::default(),
             outbox_bytes,
             blocked: Cell::new(false),
@@ -179,7 +181,7 @@ impl Connection {
     pub fn poll_flush(&self, task: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.blocked.get() {
-                match self.stream.poll_write_ready(task) {
+                match self.stream.borrow().poll_write_ready(task) {
                     Poll::Ready(Ok(())) => self.blocked.set(false),
                     Poll::Ready(Err(_)) => {
                         self.judge(Verdict::Drop);
@@ -198,9 +200,16 @@ impl Connection {
     fn write_out(&self) -> bool {
         let mut outbox = self.outbox.borrow_mut();
         while !outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let count = outbox.slices(&mut slices);
-            match self.stream.try_write_vectored(&slices[..count]) {
+            let stream = self.stream.borrow();
+            let result = match outbox.only_piece() {
+                Some(piece) => stream.try_write(piece),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+                    let count = outbox.slices(&mut slices);
+                    stream.try_write_vectored(&slices[..count])
+                }
+            };
+            match result {
                 Ok(written) => {
                     outbox.advance(written);
                     self.with_deadlines(Deadlines::write_moved);
@@ -223,7 +232,7 @@ impl Connection {
     /// Tells the peer that nothing more will come.
     pub fn shut_down_writing(&self) {
         // A peer that is gone already needs no telling.
-        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(std::net::Shutdown::Write);
     }
 
     /// What waits to be written, in bytes.
@@ -233,23 +242,15 @@ impl Connection {
 
     // ------------------------------------------------------------ reading
 
-    /// Reads into `buffer` what has come; `Ready(Ok(0))` at the end of the stream.
+    /// Reads into `buffer` what has come; `Ready(Ok(0))` at the end of the stream. After a read that did not
+    /// fill the buffer the socket is known to be empty, and not asked again before it says so.
     pub fn poll_read(&self, task: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.stream.poll_read_ready(task) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            match self.stream.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => {
-                    self.with_deadlines(Deadlines::heard);
-                    return Poll::Ready(result);
-                }
-            }
-        }
+        let mut buffer = ReadBuf::new(buffer);
+        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(task, &mut buffer);
+        read.map_ok(|()| {
+            self.with_deadlines(Deadlines::heard);
+            buffer.filled().len()
+        })
     }
 
     // ------------------------------------------------------------ time and verdicts

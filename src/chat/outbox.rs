@@ -18,9 +18,13 @@ const ENTRY_BYTES: usize = 64;
 pub struct Overflow;
 
 /// The frames that wait for one socket. Every entry is a whole number of frames.
+///
+/// One entry is what most sockets have waiting at any time, and it lies here without an allocation.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queue: VecDeque<Bytes>,
+    first: Option<Bytes>,
+    /// What waits behind the first entry.
+    rest: VecDeque<Bytes>,
     /// How much of the first entry is written already.
     written: usize,
     cost_bytes: usize,
@@ -34,17 +38,20 @@ impl Outbox {
     /// anything.
     pub fn push(&mut self, frames: Bytes, limit_bytes: usize) -> Result<(), Overflow> {
         let cost = frames.len() + ENTRY_BYTES;
-        if !self.queue.is_empty() && self.cost_bytes + cost > limit_bytes {
+        if self.first.is_none() {
+            self.first = Some(frames);
+        } else if self.cost_bytes + cost > limit_bytes {
             return Err(Overflow);
+        } else {
+            self.rest.push_back(frames);
         }
         self.cost_bytes += cost;
-        self.queue.push_back(frames);
         Ok(())
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.first.is_none()
     }
 
     /// What waits, in bytes, the cost of its entries included.
@@ -52,11 +59,17 @@ impl Outbox {
         self.cost_bytes
     }
 
+    /// What waits when it is one piece: for a plain write, which is cheaper than a vectored one.
+    pub fn only_piece(&self) -> Option<&[u8]> {
+        let first = self.first.as_ref().filter(|_| self.rest.is_empty())?;
+        Some(&first[self.written..])
+    }
+
     /// Fills `slices` with what waits, from the front, for one vectored write; how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut skip = self.written;
         let mut count = 0;
-        for (slice, entry) in slices.iter_mut().zip(&self.queue) {
+        for (slice, entry) in slices.iter_mut().zip(self.first.iter().chain(&self.rest)) {
             *slice = IoSlice::new(&entry[skip..]);
             skip = 0;
             count += 1;
@@ -67,16 +80,18 @@ impl Outbox {
     /// Takes off what a write has taken: `count` bytes from the front.
     pub fn advance(&mut self, count: usize) {
         self.written += count;
-        while let Some(first) = self.queue.front() {
+        while let Some(first) = &self.first {
             if self.written < first.len() {
                 return;
             }
             self.written -= first.len();
             self.cost_bytes -= first.len() + ENTRY_BYTES;
-            self.queue.pop_front();
+            self.first = self.rest.pop_front();
         }
         // An idle session shall not keep the room that a busy hour needed.
-        self.queue = VecDeque::new();
+        if self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
     }
 
     /// Forgets everything: nobody will read it.
@@ -87,16 +102,13 @@ impl Outbox {
     /// Forgets what has not been begun, so that a last word can follow: only the rest of the frame that is
     /// half written stays.
     pub fn keep_started_frame(&mut self) {
-        let started = self.queue.front().filter(|_| self.written > 0).cloned();
-        self.queue.clear();
-        self.cost_bytes = 0;
-        let Some(mut entry) = started else {
-            self.written = 0;
-            return;
-        };
-        entry.truncate(end_of_frame_at(&entry, self.written));
-        self.cost_bytes = entry.len() + ENTRY_BYTES;
-        self.queue.push_back(entry);
+        let (first, written) = (self.first.take(), self.written);
+        self.clear();
+        if let Some(mut entry) = first.filter(|_| written > 0) {
+            entry.truncate(end_of_frame_at(&entry, written));
+            self.cost_bytes = entry.len() + ENTRY_BYTES;
+            (self.first, self.written) = (Some(entry), written);
+        }
     }
 }
 
