@@ -58,7 +58,7 @@ fn write(dir: &Path, rows: u64, rooms: u64) -> Result<(), Box<dyn Error>> {
 fn row(id: u64, rooms: u64) -> Result<Row, Box<dyn Error>> {
     let scattered = scatter(id);
     let user = |number: u64| UserName::parse(&format!("user{}", number % 2_000));
-    let target = if scattered % 10 == 0 {
+    let target = if scattered.is_multiple_of(10) {
         Target::Account(user(scattered / 10)?)
     } else {
         Target::Room(RoomName::parse(&format!("room{}", scattered % rooms))?)

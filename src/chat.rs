@@ -5,8 +5,11 @@
 //! - [`replies`]: the replies of a connection leave in the order of its requests;
 //! - [`deadlines`]: what takes too long;
 //! - [`outbox`]: what waits to be written to one socket, and when that is too much;
+//! - [`turns`]: a small room does not wait for a large one;
 //! - [`rate`]: how fast is too fast; [`budget`]: how much of something may be done in a time;
+//! - [`people`]: which accounts there are, and which names are free;
 //! - [`login`]: who may try a password, and what a person is told;
+//! - [`tokens`]: which sessions there are, whose token is good, and until when;
 //! - [`roster`]: who is in a room; [`window`]: its newest messages, and the page that someone who joins gets;
 //! - [`keys`]: a message sent twice under one key is stored once.
 
@@ -16,7 +19,10 @@ pub mod gate;
 pub mod keys;
 pub mod login;
 pub mod outbox;
+pub mod people;
 pub mod rate;
 pub mod replies;
 pub mod roster;
+pub mod tokens;
+pub mod turns;
 pub mod window;

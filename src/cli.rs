@@ -1,8 +1,13 @@
 //! The command line of `veche`: what can be typed, and what it asks for.
 //!
 //! [`parse`] turns arguments into an [`Invocation`]: the settings that they override, and one [`Task`].
-//! `src/main.rs` does the task. Environment variables are not read here but in
-//! [`Overrides::from_environment`], so that each layer of settings stays apart from the next.
+//! `src/main.rs` does the task: the server's own, [`ctl`] or [`account`]. Environment variables are not read
+//! here but in [`Overrides::from_environment`], so that each layer of settings stays apart from the next.
+
+pub mod account;
+pub mod ctl;
+pub mod import;
+mod offline;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,8 +15,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 
+pub use self::account::AccountCommand;
 use crate::config::load::Overrides;
 use crate::printable::lines;
 
@@ -52,6 +58,10 @@ pub enum Task {
     Serve,
     /// Show the effective settings.
     PrintConfig,
+    /// Send the running server a console command.
+    Ctl(String),
+    /// Manage accounts.
+    Account(AccountCommand),
 }
 
 /// A chat server built of actors: one binary, no database, nothing acknowledged is ever lost.
@@ -66,6 +76,31 @@ struct Typed {
     /// Print the effective settings as TOML, ready to be saved as veche.toml, and exit
     #[arg(long)]
     print_config: bool,
+
+    #[command(subcommand)]
+    command: Option<TypedCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum TypedCommand {
+    /// Send one console command to the running server of the data directory, and print the answer
+    ///
+    /// Exits with 0, or with 1 and the error. `veche ctl help` shows the commands.
+    #[command(after_help = CTL_HELP)]
+    Ctl {
+        /// The command, in one word or several; options of veche stand before it
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        words: Vec<String>,
+    },
+    /// Manage accounts, whether the server is running or not
+    ///
+    /// A password is read from the terminal without echo, or as one line of standard input when that is no
+    /// terminal.
+    #[command(after_help = ACCOUNT_HELP)]
+    Account {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
 }
 
 const AFTER_HELP: &str = "\
@@ -74,12 +109,27 @@ Examples:
   veche --listen 0.0.0.0:7878 --strict-port --data-dir /var/lib/veche
   veche --set limits.messages_per_second=0 --set journal.durability=os
   veche --print-config > veche.toml
+  veche ctl status
+  veche account add alice
 
 Each setting comes from its option, else the environment, else the file, else its default. VECHE_SET holds \
 several KEY=VALUE, separated by commas or newlines. VECHE_LOG chooses what is logged (error, warn, info, \
 debug, trace).
 
-Exit status: 0 after a shutdown, 1 on an error at start, 2 on wrong arguments.";
+Exit status: 0 after a shutdown, 1 on an error at start or a command that is refused, 2 on wrong arguments.";
+
+const CTL_HELP: &str = "\
+Examples:
+  veche ctl status
+  veche ctl say '#lobby' The server restarts at noon.
+  veche --data-dir /var/lib/veche ctl shutdown";
+
+const ACCOUNT_HELP: &str = "\
+Examples:
+  veche account add alice
+  printf '%s\\n' \"$PASSWORD\" | veche account passwd alice
+  veche account list
+  veche account import old-accounts.csv";
 
 /// What every way to call veche understands.
 #[derive(Debug, Clone, Args)]
@@ -134,7 +184,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         let _ = error.print(); // a closed output is no reason to end differently
         if error.use_stderr() { Exit::Usage } else { Exit::Success }
     })?;
-    let task = if typed.print_config { Task::PrintConfig } else { Task::Serve };
+    let task = match typed.command {
+        Some(_) if typed.print_config => {
+            complain(&"--print-config stands alone, without a command");
+            return Err(Exit::Usage);
+        }
+        None if typed.print_config => Task::PrintConfig,
+        None => Task::Serve,
+        Some(TypedCommand::Ctl { words }) => Task::Ctl(words.join(" ")),
+        Some(TypedCommand::Account { command }) => Task::Account(command),
+    };
     Ok(Invocation { overrides: typed.options.into(), task })
 }
 
@@ -183,8 +242,35 @@ mod tests {
     }
 
     #[test]
+    fn commands_take_the_options_of_veche() {
+        let task = |line: &str| parsed(line).unwrap().task;
+        assert_eq!(task("veche ctl stop listen"), Task::Ctl("stop listen".into()));
+        assert_eq!(task("veche ctl say --data-dir -x ctl"), Task::Ctl("say --data-dir -x ctl".into()));
+        let alice = crate::names::UserName::parse("alice").unwrap();
+        assert_eq!(task("veche account add Alice"), Task::Account(AccountCommand::Add { name: alice }));
+        assert_eq!(task("veche account list"), Task::Account(AccountCommand::List));
+        for line in
+            ["veche --data-dir d ctl who", "veche ctl --data-dir d who", "veche account list --data-dir d"]
+        {
+            let overrides = parsed(line).unwrap().overrides;
+            assert_eq!(overrides.data_dir.as_deref(), Some(std::path::Path::new("d")), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_arguments_end_with_their_own_status() {
-        for line in ["veche --samovar", "veche brew", "veche --listen", "veche --set"] {
+        for line in [
+            "veche --samovar",
+            "veche brew",
+            "veche --listen",
+            "veche --set",
+            "veche ctl",
+            "veche account",
+            "veche account add",
+            "veche account add a/b",
+            "veche account list x",
+            "veche --print-config ctl who",
+        ] {
             assert_eq!(parsed(line).unwrap_err(), Exit::Usage, "{line}");
         }
         assert_eq!(parsed("veche --help").unwrap_err(), Exit::Success);

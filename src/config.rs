@@ -147,6 +147,10 @@ pub struct Limits {
     pub wrong_passwords_per_hour: u32,
     /// Password checks that may wait for a hash thread.
     pub hash_queue: usize,
+    /// How long a password check may wait for a hash thread, in milliseconds; more are refused at once.
+    pub hash_wait_ms: u64,
+    /// Writes of accounts and sessions that may wait for the disk; more are refused with `rate_limited`.
+    pub auth_queue_writes: usize,
     /// Sessions of one account. 0: none.
     pub sessions_per_account: usize,
     /// Messages in one write of the journal.
@@ -256,6 +260,8 @@ impl Default for Limits {
             registrations_per_minute: 30,
             wrong_passwords_per_hour: 20,
             hash_queue: 100,
+            hash_wait_ms: 4_500,
+            auth_queue_writes: 16_384,
             sessions_per_account: 100,
             journal_batch_messages: 1_024,
             journal_queue_messages: 65_536,

@@ -1,22 +1,66 @@
-//! Veche, a chat server built of actors.
+//! Veche, a chat server built of actors: one binary, no database, nothing acknowledged is ever lost.
+//!
+//! This page is a reading list. `ARCHITECTURE.md` is the map that goes with it: who lives where, on which
+//! thread, and why. `docs/protocol.md` is the wire, `docs/data-formats.md` the files.
+//!
+//! # To see how it works
+//!
+//! 1. [`actors`]: a drawing of the cast, and who talks to whom.
+//! 2. [`actors::messages`] and [`actors::messages::chat`]: all that is ever said between them. Whoever has
+//!    read these knows the server; the rest is how.
+//! 3. [`actors::room`]: a small actor, whole. Then, along the way of a message: [`actors::session`],
+//!    [`actors::journal`], [`actors::fanout`].
+//! 4. [`chat`]: the decisions that these actors take, as plain values and functions, with their tests. Begin
+//!    with [`chat::window`], where a page of the past meets the events without a seam.
+//! 5. [`store::history`]: how a message gets to the disk, and a page back.
+//! 6. [`server`]: how everyone is started, and stopped in order.
+//!
+//! # To write a client in Rust
+//!
+//! Depend on this crate with `default-features = false`: that leaves [`codec`] (bytes ↔ frames),
+//! [`protocol`] (what a payload can say), [`names`], [`printable`] and [`nearest`], without actix. The
+//! package `veche-client` is such a client.
+//!
+//! # To follow one idea through all of it
+//!
+//! The journal is the order. A message exists when [`actors::journal`] has it, and is delivered because the
+//! journal has it: it goes to the disk, gets its id, comes back to its room, and only then to anyone's
+//! screen and to its sender as a receipt.
+
+// The cast: every actor, a file each, and all that they say to each other.
 #[cfg(feature = "server")]
 pub mod actors;
+// Pure decisions, with time passed in. The heart of the rules, and the easiest place to learn them.
 #[cfg(feature = "server")]
 pub mod chat;
+// The command line of `veche`.
 #[cfg(feature = "server")]
 pub mod cli;
+// Bytes ↔ frames. Shared with the client.
 pub mod codec;
+// Every setting and every bound, from file, environment and options.
 #[cfg(feature = "server")]
 pub mod config;
+// How `veche ctl` and `veche account` talk to the running server: a socket in the data directory.
+#[cfg(feature = "server")]
+pub mod control;
+// Service messages: a log that waits for nobody and that input cannot forge.
 #[cfg(feature = "server")]
 pub mod logging;
+// Who, where, which message, when: parsed once, valid ever after. Shared with the client.
 pub mod names;
+// Did you mean …? Shared with the client.
 pub mod nearest;
+// Text from others, made safe for a terminal. Shared with the client.
 pub mod printable;
+// The dictionary of the wire: requests, replies, events, codes. Shared with the client.
 pub mod protocol;
+// Passwords, tokens, and the sealing of cells.
 #[cfg(feature = "server")]
 pub mod secrets;
+// The whole life of the process; the one file that knows every actor.
 #[cfg(feature = "server")]
 pub mod server;
+// The files of the data directory.
 #[cfg(feature = "server")]
 pub mod store;

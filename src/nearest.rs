@@ -1,21 +1,23 @@
 //! "Did you mean …?": the known word that is nearest to one that was mistyped.
 
-/// The longest word that is compared, in characters; a longer one is no slip of the finger.
+/// The most characters of a word that are compared.
 const MAX_CHARS: usize = 64;
 
-/// The known word with the smallest edit distance to `word`, ignoring case, or `None` when even that one is
-/// too far away to have been meant (more than a third of its length, and more than two edits).
+/// The known word with the smallest [`distance`] to `word`, or `None` when even that one is too far away to
+/// have been meant: more than a third of its characters would have to change.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word.to_lowercase().chars().take(MAX_CHARS + 1).collect();
-    if word.is_empty() || word.len() > MAX_CHARS {
-        return None;
-    }
     known
         .into_iter()
-        .map(|candidate| (edit_distance(&word, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .map(|candidate| (distance(word, candidate), candidate))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(2))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
         .map(|(_, candidate)| candidate)
+}
+
+/// How many slips of the finger turn one word into the other, ignoring case.
+pub fn distance(from: &str, to: &str) -> usize {
+    let chars = |word: &str| word.chars().flat_map(char::to_lowercase).take(MAX_CHARS).collect::<Vec<_>>();
+    edit_distance(&chars(from), &chars(to))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other (optimal
@@ -51,6 +53,7 @@ mod tests {
         assert_eq!(nearest("STATSU", WORDS), Some("status"));
         assert_eq!(nearest("stop lisen", WORDS), Some("stop listen"));
         assert_eq!(nearest("hwo", WORDS), Some("who"));
+        assert_eq!(nearest("foo", WORDS), None);
     }
 
     #[test]
@@ -62,8 +65,6 @@ mod tests {
 
     #[test]
     fn distances_are_those_of_the_textbook() {
-        let distance =
-            |a: &str, b: &str| edit_distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>());
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);

@@ -1,12 +1,15 @@
 //! The dictionary of the wire: what a payload can say, in typed form.
 //!
-//! - [`request`]: a client's JSON object → [`Request`], in the order of checks that the contract fixes;
+//! - [`json`]: a payload → one JSON object within its bounds;
+//! - [`request`]: that object → [`Request`], in the order of checks that the contract fixes;
 //! - [`reply`]: everything the server says, [`ServerFrame`], and what a [`Message`] is;
 //! - [`encode`]: the frames of the hot path, written once for a whole room.
 //!
 //! The contract itself, with examples, is `docs/protocol.md`. Nothing here does I/O or knows an actor.
 
 pub mod encode;
+pub mod json;
+mod outgoing;
 pub mod reply;
 pub mod request;
 
@@ -14,10 +17,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use json::RawRequest;
 pub use reply::{Message, ServerFrame, SessionOpened};
 pub use request::{
-    HistoryOf, MessageKey, MessageText, Page, Password, RawRequest, Reference, Request, RequestKind,
-    TokenText,
+    HistoryOf, MessageKey, MessageText, Page, Password, Reference, Request, RequestKind, TokenText,
 };
 
 /// The version of the protocol that this crate speaks.

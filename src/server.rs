@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context, System};
 use log::{error, info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::actors::auth::AuthActor;
+use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
 use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
 use crate::actors::directory::DirectoryActor;
@@ -29,9 +30,12 @@ use crate::actors::listener::ListenerActor;
 use crate::actors::messages::IoThread;
 use crate::actors::messages::auth::Shutdown;
 use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
+use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
 use crate::config::Config;
 use crate::config::load::ConfigSource;
+use crate::control::accounts::AccountLinks;
+use crate::control::server::{self as control, ControlServer};
 use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
@@ -41,12 +45,14 @@ pub use bind::BindError;
 
 /// The folder of the history, in the data directory.
 const HISTORY_DIR: &str = "history";
+/// I/O threads that are started without being asked for by number.
+const MAX_IO_THREADS: usize = 256;
 /// How long the log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the parts that no client waits for may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why the server did not start. Each is one sentence that says what to do.
+/// Why the server did not start, or could not go on. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory.
@@ -64,6 +70,12 @@ pub enum StartError {
     /// Accounts, sessions and their key.
     #[error(transparent)]
     Accounts(#[from] crate::actors::auth::AuthStartError),
+    /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
+    #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
+    Died(&'static str),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
     /// Threads, signals, sockets.
     #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
     System {
@@ -88,9 +100,10 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let _lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
+    raise_open_files();
     let result = run_locked(config, source, &log);
     if let Err(why) = &result {
-        error!("not started: {why}");
+        error!("ended: {why}");
     }
     log.flush(LOG_PATIENCE);
     result
@@ -134,18 +147,34 @@ pub async fn serve(
     let history = open_history(&config, &newest_id)?;
     let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
-    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id()), Ordering::Relaxed);
+    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
-    let journal = JournalActor::new(Arc::clone(&config), history, newest_id);
-    let house = House::build(&config, listeners, auth, journal)?;
-    let _at_the_console = operator.map(|operator| house.open_console(operator)).transpose()?;
+    let (vital, mut deaths) = VitalSigns::new();
+    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
+    let house = House::build(&config, listeners, auth, journal, vital)?;
+    let console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
 
-    shutdown.await;
+    let died = tokio::select! {
+        () = shutdown => None,
+        died = deaths.recv() => died,
+    };
     info!("stopping");
     house.stop().await;
+    if let Some(console) = console {
+        console.control.stop().await;
+    }
     info!("stopped");
-    Ok(())
+    died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
+}
+
+/// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit
+/// of 1 024 is there for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!("the limit on open files stays at {:?}: {why}", limit.current);
+    }
 }
 
 fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
@@ -182,8 +211,9 @@ impl House {
     fn build(
         config: &Arc<Config>,
         listeners: Vec<TcpListener>,
-        auth: AuthActor,
+        auth: OpenedAuth,
         journal: JournalActor,
+        vital: VitalSigns,
     ) -> Result<Self, StartError> {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
         let listeners: Vec<_> =
@@ -193,12 +223,13 @@ impl House {
 
         let directory = Context::<DirectoryActor>::new();
         let listener = Context::<ListenerActor>::new();
-        let hasher = auth.token_hasher();
+        let auth_actor = auth.actor.with(vital.of("the account keeper"));
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),
-            hasher,
-            auth: auth.start(),
+            vital,
+            hasher: auth.tokens,
+            auth: auth_actor.start(),
             directory: directory.address(),
             journal: journal.start(),
             listener: listener.address(),
@@ -212,7 +243,12 @@ impl House {
         };
         let fanouts: Fanouts = arbiters.iter().enumerate().map(start).collect();
         directory.run(DirectoryActor::new(wiring.clone(), Arc::clone(&fanouts)));
-        listener.run(ListenerActor::new(listeners, Arc::clone(&fanouts), Arc::clone(config)));
+        listener.run(ListenerActor::new(
+            listeners,
+            Arc::clone(&fanouts),
+            Arc::clone(config),
+            wiring.vital.of("the listener"),
+        ));
         Ok(House { config: Arc::clone(config), wiring, fanouts, arbiters, addresses })
     }
 
@@ -242,7 +278,10 @@ impl House {
         let terminal =
             terminal::start(console.clone().recipient(), printer, data_dir.join("console_history"))
                 .map_err(StartError::system("a thread for the console"))?;
-        Ok(AtTheConsole { _terminal: terminal })
+        let socket = control::bind(data_dir)?;
+        let control = control::serve(socket, console.recipient(), AccountLinks::to(auth))
+            .map_err(StartError::system("the control socket"))?;
+        Ok(AtTheConsole { control, _terminal: terminal })
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.
@@ -268,8 +307,11 @@ impl House {
         }
         step("the rooms", directory.send(Flush)).await;
         let goodbye = Duration::from_secs(self.config.limits.shutdown_seconds);
-        for (thread, fanout) in self.fanouts.iter().enumerate() {
-            if timeout(goodbye, fanout.send(Dismiss)).await.is_err() {
+        // All threads say goodbye at the same time: how many there are makes nobody wait longer.
+        let goodbyes: Vec<_> =
+            self.fanouts.iter().map(|fanout| timeout(goodbye, fanout.send(Dismiss))).collect();
+        for (thread, said) in goodbyes.into_iter().enumerate() {
+            if said.await.is_err() {
                 warn!("some clients of thread {thread} did not take their goodbye in time");
             }
         }
@@ -280,12 +322,12 @@ impl House {
                 error!("an I/O thread ended by a panic");
             }
         }
-        System::current().stop();
     }
 }
 
 /// What lives as long as somebody can type at the console.
 struct AtTheConsole {
+    control: ControlServer,
     _terminal: terminal::Terminal,
 }
 
@@ -299,6 +341,6 @@ async fn step(what: &str, done: impl Future<Output = Result<(), actix::MailboxEr
 }
 
 fn io_threads(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let cores = || thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
     if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
 }

@@ -1,1 +1,36 @@
-fn main() {}
+//! The server through its public door: every test here starts the real binary and talks to it over a socket,
+//! its standard input, its files or signals.
+//!
+//! Which file proves which numbered line of the demands (issue 2, "What has to work"); each test names its
+//! line once more in a comment:
+//!
+//! | lines | file |
+//! | --- | --- |
+//! | 1, 2 | [`framing`]: connections of all kinds, frames whole, split, joined and broken |
+//! | 3 | [`requests`]: every request, `ref`, the order of replies and of checks; [`codes`]: every error code |
+//! | 4, 7 | [`sessions`]: exit, pings, tokens and what kills them |
+//! | 5, 6, 8 | [`accounts`]: who is who, passwords, and what lies on the disk; [`keyfile`]: the key |
+//! | 9 | [`talking`]: order, direct messages, presence, lists |
+//! | 10–12 | [`journal`]: the files of the history; [`pages`]: reading the past; [`keys`]: once and only once |
+//! | 10, 12, 18 | [`crash`]: kill -9 under load, and the order of write, fsync and acknowledgement |
+//! | 13–18 | [`operating`]: listening, pausing, stopping, signals; [`console`]: commands and the log |
+//! | 19 | [`settings`]: where settings come from |
+//! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
+//!
+//! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
+
+mod support;
+
+mod accounts;
+mod codes;
+mod crash;
+mod framing;
+mod journal;
+mod keyfile;
+mod keys;
+mod one_message;
+mod pages;
+mod requests;
+mod sessions;
+mod talking;
+mod tidy;

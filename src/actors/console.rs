@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
+use actix::{Actor, Context, Handler, Recipient, ResponseFuture};
 
 use self::printer::Printer;
 use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban};
@@ -91,7 +91,7 @@ impl Handler<RunCommand> for ConsoleActor {
         let (links, started) = (self.links.clone(), self.started);
         let task = actix::spawn(async move {
             let command = commands::parse(&line)?;
-            log::info!("the operator says: {}", line.trim());
+            log::info!("the operator asks for: {}", command.for_log());
             execute::execute(command, &links, started).await
         });
         Box::pin(async move {
@@ -99,19 +99,6 @@ impl Handler<RunCommand> for ConsoleActor {
             let answer = task.await.unwrap_or_else(failed);
             answer.map(|text| lines(&text).into_owned()).map_err(|text| lines(&text).into_owned())
         })
-    }
-}
-
-/// From the server, with `do_send`, when it has restarted an actor that the console asks.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Relink(pub ConsoleLinks);
-
-impl Handler<Relink> for ConsoleActor {
-    type Result = ();
-
-    fn handle(&mut self, Relink(links): Relink, _: &mut Self::Context) {
-        self.links = links;
     }
 }
 

@@ -13,17 +13,18 @@ use std::time::{Duration, Instant};
 
 use actix::fut::ActorFutureExt;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
-use log::info;
+use log::error;
 use tokio::sync::oneshot;
 
 use super::messages::auth::AccountInfo;
 use super::messages::chat::{
-    Admit, Answer, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, Proclaim,
-    Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
+    Admit, Answer, Collapse, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid,
+    Proclaim, Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
 };
 use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer};
 use super::messages::{ConnectionId, RoomId, Ticket};
 use super::room::ChatRoomActor;
+use super::vital::Vital;
 use super::{Fanouts, Wiring};
 use crate::chat::rate::{Pace, SharedRate, retry_after_ms};
 use crate::chat::roster::name_page;
@@ -56,6 +57,7 @@ struct Rates {
 
 /// Rooms, and who is online.
 pub struct DirectoryActor {
+    _vital: Vital,
     wiring: Wiring,
     fanouts: Fanouts,
     rooms: HashMap<RoomName, Room>,
@@ -81,6 +83,7 @@ impl DirectoryActor {
     pub fn new(wiring: Wiring, fanouts: Fanouts) -> Self {
         let per_minute = wiring.config.limits.new_rooms_per_minute;
         DirectoryActor {
+            _vital: wiring.vital.of("the directory"),
             wiring,
             fanouts,
             rooms: HashMap::new(),
@@ -135,7 +138,7 @@ impl DirectoryActor {
     }
 
     fn join(&mut self, join: Join) {
-        let is_new = !self.rooms.contains_key(&join.room);
+        let is_new = !self.rooms.contains_key(&join.room) && join.room != RoomName::lobby();
         if is_new && let Err((code, retry_after_ms)) = self.may_open_room(&join.member.account) {
             let frame = encode::error(code, code.sentence(), retry_after_ms, join.reference.as_ref());
             self.answer(Answer { reply_to: join.reply_to, frame });
@@ -149,7 +152,7 @@ impl DirectoryActor {
     }
 
     fn answer(&self, answer: Answer) {
-        self.fanouts[answer.reply_to.connection.thread.0].do_send(answer);
+        self.fanouts[answer.reply_to.connection.thread().0].do_send(answer);
     }
 
     // ------------------------------------------------------------ sweeping
@@ -205,8 +208,8 @@ impl Handler<Online> for DirectoryActor {
 
     fn handle(&mut self, Online { member, reply_to, frame }: Online, _: &mut Context<Self>) {
         let rate = Arc::clone(&self.rates_of(&member.account).messages);
-        self.online.entry(member.account).or_default().push(member.connection);
-        self.fanouts[reply_to.connection.thread.0].do_send(Admit { reply_to, frame, rate });
+        self.online.entry(member.account).or_insert_with(|| Vec::with_capacity(1)).push(member.connection);
+        self.fanouts[reply_to.connection.thread().0].do_send(Admit { reply_to, frame, rate });
     }
 }
 
@@ -280,6 +283,17 @@ impl Handler<RoomCount> for DirectoryActor {
     }
 }
 
+impl Handler<Collapse> for DirectoryActor {
+    type Result = ();
+
+    fn handle(&mut self, Collapse { name, .. }: Collapse, _: &mut Context<Self>) {
+        error!("the room {name} collapsed; its members are let go and can join it anew");
+        self.rooms.remove(&name);
+        self.occupied.remove(&name);
+        self.occupied.entry(RoomName::lobby()).or_insert(0);
+    }
+}
+
 impl Handler<ListRooms> for DirectoryActor {
     type Result = MessageResult<ListRooms>;
 
@@ -319,7 +333,6 @@ impl Handler<SayAsServer> for DirectoryActor {
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         self.operators.insert(ticket, sender);
-        info!("operator says something in {}", say.room);
         self.open_room(&say.room).address.do_send(SayByOperator { text: say.text, ticket });
         Box::pin(async move { receiver.await.unwrap_or(Err(ErrorCode::Internal)) })
     }

@@ -19,22 +19,28 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, JoinedRoom, Verdict};
 use super::messages::chat::{
-    Admit, Adopt, Answer, AuthorReceipt, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave, Proclaim,
-    StopRequests, Tidings,
+    Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
+    Proclaim, StopRequests, Tidings,
 };
 use super::messages::{ConnectionId, IoThread, RoomId};
 use super::session::{READ_BUFFER_BYTES, SessionActor, Surroundings};
+use super::vital::Vital;
 use super::{Wiring, session};
 use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
+use crate::chat::turns::Turns;
 use crate::codec::FrameCodec;
-use crate::protocol::{ByeReason, PROTOCOL_VERSION, ServerFrame, encode};
+use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encode};
+
+/// Sockets that are written to before others of the thread have their turn: about a millisecond's worth.
+const WRITES_PER_TURN: usize = 256;
 
 /// The members of one room on this thread.
 type LocalMembers = HashMap<ConnectionId, Rc<Connection>>;
 
 /// All connections of one I/O thread.
 pub struct FanoutActor {
+    _vital: Vital,
     thread: IoThread,
     wiring: Wiring,
     /// There from the moment that the actor runs on its thread.
@@ -43,8 +49,10 @@ pub struct FanoutActor {
     ping: Bytes,
     connections: HashMap<ConnectionId, Rc<Connection>>,
     rooms: HashMap<RoomId, LocalMembers>,
-    /// Connections with something in their outbox that nobody has tried to write.
+    /// Connections with a reply in their outbox that nobody has tried to write.
     unwritten: Vec<Rc<Connection>>,
+    /// The same, by the rooms' batches.
+    deliveries: Turns<Rc<Connection>>,
     dismissed: Option<oneshot::Sender<()>>,
 }
 
@@ -52,6 +60,7 @@ impl FanoutActor {
     /// The fan-out of a thread.
     pub fn new(thread: IoThread, wiring: Wiring) -> Self {
         FanoutActor {
+            _vital: wiring.vital.of("a fan-out"),
             thread,
             patience: Patience::new(&wiring.config.limits),
             wiring,
@@ -60,6 +69,7 @@ impl FanoutActor {
             connections: HashMap::new(),
             rooms: HashMap::new(),
             unwritten: Vec::new(),
+            deliveries: Turns::default(),
             dismissed: None,
         }
     }
@@ -98,7 +108,7 @@ impl FanoutActor {
     /// Gives an author on this thread what became of its message.
     fn settle(&mut self, receipt: &AuthorReceipt) {
         let reply_to = receipt.reply_to;
-        if reply_to.connection.thread != self.thread {
+        if reply_to.connection.thread() != self.thread {
             return;
         }
         let Some(connection) = self.connections.get(&reply_to.connection) else { return };
@@ -109,11 +119,11 @@ impl FanoutActor {
         self.unwritten.push(Rc::clone(connection));
     }
 
-    /// Writes to every connection that something was put out for.
-    fn write_out(&mut self) {
-        for connection in self.unwritten.drain(..) {
-            connection.flush();
-        }
+    /// Writes to connections that something was put out for, the small batches soon; whether to all of them.
+    fn write_out(&mut self) -> bool {
+        let replies = std::mem::take(&mut self.unwritten);
+        self.deliveries.push(replies);
+        self.deliveries.work(WRITES_PER_TURN, |connection| connection.flush())
     }
 }
 
@@ -148,9 +158,12 @@ impl ActorFuture<FanoutActor> for WriteOut {
         self: Pin<&mut Self>,
         fanout: &mut FanoutActor,
         _: &mut Context<FanoutActor>,
-        _: &mut TaskContext<'_>,
+        task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        fanout.write_out();
+        if !fanout.write_out() {
+            // Others of the thread have their turn first.
+            task.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }
@@ -169,8 +182,8 @@ impl Handler<Deliver> for FanoutActor {
                     None => connection.push(batch.frames.clone()),
                     Some(own) => push_without(connection, &batch, own),
                 }
-                self.unwritten.push(Rc::clone(connection));
             }
+            self.deliveries.push(members.values().cloned().collect());
         }
         for receipt in &*batch.receipts {
             self.settle(receipt);
@@ -183,7 +196,7 @@ fn own_frames(receipts: &[AuthorReceipt], thread: IoThread) -> HashMap<Connectio
     let mut own: HashMap<_, Vec<_>> = HashMap::new();
     for receipt in receipts {
         let author = receipt.reply_to.connection;
-        if let Some(frame) = receipt.own_frame.filter(|_| author.thread == thread) {
+        if let Some(frame) = receipt.own_frame.filter(|_| author.thread() == thread) {
             own.entry(author).or_default().push(frame);
         }
     }
@@ -227,9 +240,21 @@ impl Handler<Tidings> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, tidings: Tidings, _: &mut Context<Self>) {
-        for connection in self.rooms.get(&tidings.room).into_iter().flat_map(HashMap::values) {
+        let Some(members) = self.rooms.get(&tidings.room) else { return };
+        for connection in members.values() {
             connection.push(tidings.frame.clone());
-            self.unwritten.push(Rc::clone(connection));
+        }
+        self.deliveries.push(members.values().cloned().collect());
+    }
+}
+
+impl Handler<Collapse> for FanoutActor {
+    type Result = ();
+
+    fn handle(&mut self, Collapse { room, .. }: Collapse, _: &mut Context<Self>) {
+        for connection in self.rooms.remove(&room).into_iter().flat_map(HashMap::into_values) {
+            connection.rooms.borrow_mut().retain(|joined| joined.id != room);
+            connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
         }
     }
 }
@@ -238,10 +263,12 @@ impl Handler<Proclaim> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, notice: Proclaim, _: &mut Context<Self>) {
-        for connection in self.connections.values().filter(|connection| connection.rate.borrow().is_some()) {
+        let in_session = |connection: &&Rc<Connection>| connection.rate.borrow().is_some();
+        let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
+        for connection in &listeners {
             connection.push(notice.frame.clone());
-            self.unwritten.push(Rc::clone(connection));
         }
+        self.deliveries.push(listeners);
     }
 }
 
@@ -283,6 +310,8 @@ impl Handler<Enter> for FanoutActor {
         {
             let mut rooms = connection.rooms.borrow_mut();
             rooms.retain(|joined| joined.id != enter.room);
+            // Most sessions are in one room, and thousands of them idle.
+            rooms.reserve_exact(1);
             rooms.push(JoinedRoom {
                 id: enter.room,
                 name: enter.name,

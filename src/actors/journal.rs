@@ -4,7 +4,7 @@
 //! What arrives while one batch is being written gathers into the next (group commit): one write and one
 //! fsync carry them all, and it is only then that they get their ids, go back to their rooms, and are
 //! acknowledged. A batch that cannot be stored is refused to its senders, and nobody has seen it. The writing
-//! itself is done by [`writer`] on a thread of its own.
+//! itself is done by `writer` on a thread of its own.
 
 mod writer;
 
@@ -25,6 +25,7 @@ use super::messages::chat::{
 };
 use super::messages::operator::{AskJournal, JournalStatus};
 use super::room::{encoded, receipt_of};
+use super::vital::Vital;
 use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
 use crate::config::{Config, Durability};
 use crate::names::{MessageId, Timestamp, UserName};
@@ -49,6 +50,7 @@ struct Waiting {
 
 /// The one who orders and stores.
 pub struct JournalActor {
+    _vital: Vital,
     config: Arc<Config>,
     index: HistoryIndex,
     /// There from the moment that the actor runs.
@@ -71,7 +73,7 @@ pub struct JournalActor {
 impl JournalActor {
     /// The journal over an opened history. `newest_id` is where everyone can read the newest id; new ids lie
     /// above what it holds already.
-    pub fn new(config: Arc<Config>, opened: Opened, newest_id: Arc<AtomicU64>) -> Self {
+    pub fn new(config: Arc<Config>, opened: Opened, newest_id: Arc<AtomicU64>, vital: Vital) -> Self {
         let limits = &config.limits;
         let remembered_for = Duration::from_secs(limits.key_seconds);
         let mut keys = KeyLedger::new(limits.keys_per_account, remembered_for);
@@ -90,6 +92,7 @@ impl JournalActor {
             _ => 0,
         };
         JournalActor {
+            _vital: vital,
             index: opened.index,
             writer: None,
             opened_writer: Some(opened.writer),

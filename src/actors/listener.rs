@@ -24,6 +24,7 @@ use tokio::time::{Sleep, sleep};
 use super::Fanouts;
 use super::messages::chat::{Adopt, Closed, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
+use super::vital::Vital;
 use crate::config::Config;
 use crate::protocol::ErrorCode;
 
@@ -36,6 +37,7 @@ const REFUSALS_AT_ONCE: usize = 64;
 
 /// The listeners of a server.
 pub struct ListenerActor {
+    _vital: Vital,
     listeners: Vec<TcpListener>,
     fanouts: Fanouts,
     config: Arc<Config>,
@@ -51,8 +53,9 @@ pub struct ListenerActor {
 
 impl ListenerActor {
     /// A listener over bound sockets, whose connections live on `fanouts`.
-    pub fn new(listeners: Vec<TcpListener>, fanouts: Fanouts, config: Arc<Config>) -> Self {
+    pub fn new(listeners: Vec<TcpListener>, fanouts: Fanouts, config: Arc<Config>, vital: Vital) -> Self {
         ListenerActor {
+            _vital: vital,
             listeners,
             fanouts,
             config,

@@ -22,25 +22,32 @@ use crate::names::UserName;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IoThread(pub usize);
 
-/// One connection, never used twice while the process lives.
+/// One connection, never used twice while the process lives. One word: the thread in the low bits, the
+/// connection's number above them, so that the maps that hold thousands of them stay small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId {
-    /// Where it lives.
-    pub thread: IoThread,
-    serial: u64,
-}
+pub struct ConnectionId(u64);
 
 impl ConnectionId {
+    /// Threads that an id has room for; the configuration allows no more.
+    const THREAD_BITS: u32 = 10;
+
     /// A fresh connection on this thread.
     pub fn fresh(thread: IoThread) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        ConnectionId { thread, serial: NEXT.fetch_add(1, Ordering::Relaxed) }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        ConnectionId(number << Self::THREAD_BITS | thread.0 as u64)
+    }
+
+    /// Where it lives.
+    pub fn thread(self) -> IoThread {
+        let thread = self.0 & ((1 << Self::THREAD_BITS) - 1);
+        IoThread(thread as usize)
     }
 }
 
 impl std::fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "#{}", self.serial)
+        write!(f, "#{}", self.0 >> Self::THREAD_BITS)
     }
 }
 

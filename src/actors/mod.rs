@@ -31,6 +31,7 @@ pub mod listener;
 pub mod messages;
 pub mod room;
 pub mod session;
+pub mod vital;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,6 +51,8 @@ pub struct Wiring {
     pub config: Arc<Config>,
     /// When the server started; rates count from here.
     pub started: Instant,
+    /// Tells the server when an actor that it cannot do without has died.
+    pub vital: vital::VitalSigns,
     /// Checks tokens.
     pub hasher: TokenHasher,
     /// Who knows accounts.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::fanout::FanoutActor;
 use super::messages::chat::{
-    Answer, Append, Author, AuthorReceipt, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
+    Answer, Append, Author, AuthorReceipt, Collapse, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
     OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
     Tidings, Verdict,
 };
@@ -135,7 +135,7 @@ impl ChatRoomActor {
             self.tell_presence(&join.member.account, PresenceStatus::Joined);
         }
         if entered != Entered::WasIn {
-            self.on_thread[connection.thread.0] += 1;
+            self.on_thread[connection.thread().0] += 1;
         }
         let head = JoinedHead { room: &self.name, members: self.roster.accounts() };
         let keep = if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest };
@@ -185,7 +185,7 @@ impl ChatRoomActor {
         let batch =
             Deliver { room: self.id, frames: frames.freeze(), ends: ends.into(), receipts: receipts.into() };
         for (thread, fanout) in self.fanouts.iter().enumerate() {
-            let has_author = |receipt: &AuthorReceipt| receipt.reply_to.connection.thread.0 == thread;
+            let has_author = |receipt: &AuthorReceipt| receipt.reply_to.connection.thread().0 == thread;
             if self.on_thread[thread] > 0 || batch.receipts.iter().any(has_author) {
                 fanout.do_send(batch.clone());
             }
@@ -217,7 +217,7 @@ impl ChatRoomActor {
     }
 
     fn fanout(&self, connection: ConnectionId) -> &Addr<FanoutActor> {
-        &self.fanouts[connection.thread.0]
+        &self.fanouts[connection.thread().0]
     }
 
     fn append(&mut self, from: UserName, text: MessageText, key: Option<MessageKey>, author: Author) {
@@ -260,6 +260,20 @@ impl Actor for ChatRoomActor {
     }
 }
 
+/// A room that panics takes its members with it: what it knew of them is gone, and they are told.
+impl Drop for ChatRoomActor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let collapse = Collapse { room: self.id, name: self.name.clone() };
+            self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
+            self.wiring.directory.do_send(collapse.clone());
+            for fanout in self.fanouts.iter() {
+                fanout.do_send(collapse.clone());
+            }
+        }
+    }
+}
+
 impl Handler<Join> for ChatRoomActor {
     type Result = ();
 
@@ -278,14 +292,17 @@ impl Handler<Leave> for ChatRoomActor {
         let account = self.roster.account_of(connection).cloned();
         let left = self.roster.leave(connection);
         if left != Left::WasNotIn {
-            self.on_thread[connection.thread.0] -= 1;
+            self.on_thread[connection.thread().0] -= 1;
+        }
+        if left == Left::AccountLeft {
+            // Before the reply, so that whoever has read it and asks for the rooms finds it done.
+            self.count_changed();
         }
         let reply = request.map(|(ticket, reference)| {
             (ticket, encode::frame(&ServerFrame::Ok { receipt: None }, reference.as_ref()))
         });
         self.fanout(connection).do_send(Depart { connection, room: self.id, reply });
         if let (Left::AccountLeft, Some(account)) = (left, account) {
-            self.count_changed();
             self.tell_presence(&account, PresenceStatus::Left);
         }
     }

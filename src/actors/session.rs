@@ -7,8 +7,8 @@
 //! feels.
 //!
 //! - this file: the actor, its life, and the loop that reads and writes;
-//! - [`requests`]: what each request does;
-//! - [`pages`]: the requests that read the past or list names.
+//! - `requests`: what each request does;
+//! - `pages`: the requests that read the past or list names.
 
 mod pages;
 mod requests;
@@ -204,6 +204,7 @@ impl SessionActor {
         }
         let nothing_left = all_handled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
+            info!("{} disconnected", self.label());
             self.leave_everything();
             self.connection.push_last_words([], false);
             self.phase = Phase::Leaving;
@@ -235,7 +236,8 @@ impl SessionActor {
                 return false;
             }
             if waits || self.peer_is_done {
-                self.connection.reading.set(!waits);
+                // Whoever answers wakes a session that does not read.
+                self.connection.reading.set(false);
                 return !waits;
             }
             match self.connection.poll_read(task, &mut buffer) {
@@ -341,7 +343,9 @@ impl SessionActor {
 
     /// Goes out of every room and offline, at once. The session itself waits for a `resume`.
     fn leave_everything(&mut self) {
-        for room in self.connection.rooms.take() {
+        // When the server stops, everybody leaves: nobody is left to be told.
+        let rooms = self.connection.rooms.take();
+        for room in rooms.into_iter().filter(|_| !self.around.stopping.get()) {
             room.address.do_send(Leave { connection: self.connection.id, request: None });
         }
         if let Some(member) = self.member() {

@@ -1,6 +1,6 @@
 //! Option, environment, file, default → one checked [`Config`].
 //!
-//! Each source is turned into a list of [`Given`] settings that know where they come from; they are laid
+//! Each source is turned into a list of `Given` settings that know where they come from; they are laid
 //! over each other in the order of precedence, each checked by itself first, so that an error names the
 //! setting, its place, and what it has to be.
 

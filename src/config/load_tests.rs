@@ -188,6 +188,20 @@ fn the_example_file_agrees_with_the_defaults() {
 }
 
 #[test]
+fn the_operators_manual_names_every_setting_with_its_default() {
+    let manual = include_str!("../../docs/operating.md");
+    let defaults = Table::try_from(Config::default()).unwrap();
+    for key in settings::keys() {
+        let (section, name) = key.split_once('.').unwrap();
+        let row = match defaults[section].get(name) {
+            Some(value) => format!("| `{key}` | `{value}` |"),
+            None => format!("| `{key}` | `DATA_DIR/"),
+        };
+        assert!(manual.contains(&row), "docs/operating.md has no row that begins with {row}");
+    }
+}
+
+#[test]
 fn addresses_are_hosts_and_ports() {
     use crate::config::parse_listen;
     assert_eq!(parse_listen("127.0.0.1:7878"), Ok(("127.0.0.1", 7878)));

@@ -77,9 +77,18 @@ pub(super) fn keys() -> Vec<String> {
 /// The setting that someone who wrote `key` probably meant.
 pub(super) fn nearest_key(key: &str) -> Option<String> {
     let keys = keys();
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let same_name = keys.iter().find(|known| last(known) == last(key));
-    same_name.map(String::as_str).or_else(|| nearest(key, keys.iter().map(String::as_str))).map(str::to_owned)
+    let name_of = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    if let Some(moved) = keys.iter().find(|known| name_of(known) == name_of(key)) {
+        return Some(moved.clone());
+    }
+    match key.split_once('.') {
+        Some((section, name)) if is_section(section) => {
+            let of_section = keys.iter().filter(|known| known.starts_with(&format!("{section}.")));
+            let names: Vec<String> = of_section.map(|known| name_of(known)).collect();
+            nearest(name, names.iter().map(String::as_str)).map(|name| format!("{section}.{name}"))
+        }
+        _ => nearest(key, keys.iter().map(String::as_str)).map(str::to_owned),
+    }
 }
 
 /// Whether this is a section, such as `limits`.
@@ -146,6 +155,7 @@ fn range_of(key: &str) -> RangeInclusive<i64> {
     let special = RANGES.iter().find(|(known, _)| *known == key).map(|(_, range)| range.clone());
     special.unwrap_or_else(|| match key {
         key if key.ends_with("_seconds") => 0..=MAX_SECONDS,
+        key if key.ends_with("_ms") => 0..=MAX_SECONDS * 1_000,
         key if key.ends_with("_bytes") => 0..=MAX_BYTES,
         _ => 0..=MAX_COUNT,
     })
@@ -181,7 +191,9 @@ mod tests {
         assert_eq!(nearest_key("limits.mesages_per_second").as_deref(), Some("limits.messages_per_second"));
         assert_eq!(nearest_key("listen").as_deref(), Some("server.listen"));
         assert_eq!(nearest_key("journal.durabilty").as_deref(), Some("journal.durability"));
+        assert_eq!(nearest_key("limit.messages_per_second").as_deref(), Some("limits.messages_per_second"));
         assert_eq!(nearest_key("samovar"), None);
+        assert_eq!(nearest_key("limits.foo"), None);
     }
 
     #[test]

@@ -8,16 +8,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-
 use super::ErrorCode;
+use super::json::{Member, RawRequest, Value};
 use crate::names::{MAX_MESSAGE_ID, MessageId, NameError, RoomName, UserName};
 
-/// The deepest nesting of a payload, the object itself included.
-pub const MAX_DEPTH: usize = 128;
-/// The most members of the object.
-pub const MAX_MEMBERS: usize = 64;
 /// The longest `ref`, in bytes.
 pub const MAX_REF_BYTES: usize = 64;
 /// The longest `key`, in bytes.
@@ -31,9 +25,6 @@ pub const MAX_PAGE: usize = 500;
 /// The page that is meant when none is asked for.
 pub const DEFAULT_PAGE: usize = 50;
 
-/// The most of a parser's complaint that an error's text repeats, in characters.
-const MAX_QUOTED_CHARS: usize = 200;
-
 /// Why a request was refused before anything was done: the code and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {text}")]
@@ -45,7 +36,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn bad_request(text: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn bad_request(text: impl Into<Cow<'static, str>>) -> Self {
         Refusal { code: ErrorCode::BadRequest, text: text.into() }
     }
 }
@@ -54,32 +45,6 @@ impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
         Refusal { code, text: code.sentence().into() }
     }
-}
-
-macro_rules! members {
-    ($($variant:ident => $name:literal),+ $(,)?) => {
-        /// The members that some request knows. A frame may have each of them once.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        enum Member { $($variant),+ }
-
-        impl Member {
-            const COUNT: usize = [$($name),+].len();
-
-            fn named(name: &str) -> Option<Member> {
-                match name { $($name => Some(Member::$variant),)+ _ => None }
-            }
-
-            fn name(self) -> &'static str {
-                match self { $(Member::$variant => $name),+ }
-            }
-        }
-    };
-}
-
-members! {
-    Type => "type", Ref => "ref", Token => "token", Name => "name", Password => "password", Room => "room",
-    History => "history", After => "after", Before => "before", Limit => "limit", Text => "text",
-    Key => "key", To => "to", With => "with", Old => "old", New => "new",
 }
 
 macro_rules! kinds {
@@ -301,41 +266,7 @@ pub enum Request {
     Exit,
 }
 
-/// The value of one known member, as far as any request can use it.
-#[derive(Debug)]
-enum Value<'a> {
-    Null,
-    Text(Cow<'a, str>),
-    Integer(u64),
-    /// Something that no member may be.
-    Other,
-}
-
-/// A payload that is one JSON object, within its bounds, with no known member twice.
-#[derive(Debug)]
-pub struct RawRequest<'a> {
-    values: [Option<Value<'a>>; Member::COUNT],
-}
-
 impl<'a> RawRequest<'a> {
-    /// Reads a payload as JSON.
-    ///
-    /// # Errors
-    /// `bad_request` when it is not UTF-8, not one JSON object, deeper than [`MAX_DEPTH`], has more than
-    /// [`MAX_MEMBERS`] members, or has a known member twice.
-    pub fn parse(payload: &'a [u8]) -> Result<Self, Refusal> {
-        let text =
-            std::str::from_utf8(payload).map_err(|_| Refusal::bad_request("The payload is not UTF-8."))?;
-        if is_deeper_than(payload, MAX_DEPTH) {
-            return Err(Refusal::bad_request(format!("The payload is nested deeper than {MAX_DEPTH}.")));
-        }
-        serde_json::from_str(text).map_err(|error| {
-            // The parser may quote what it found, which can be as long as the payload.
-            let why: String = error.to_string().chars().take(MAX_QUOTED_CHARS).collect();
-            Refusal::bad_request(format!("The payload is not one JSON object: {why}."))
-        })
-    }
-
     /// Which request this is.
     ///
     /// # Errors
@@ -418,11 +349,6 @@ impl<'a> RawRequest<'a> {
             RequestKind::Pong => Request::Pong,
             RequestKind::Exit => Request::Exit,
         })
-    }
-
-    /// A member's value; one that is `null` counts as absent.
-    fn get(&self, member: Member) -> Option<&Value<'a>> {
-        self.values[member as usize].as_ref().filter(|value| !matches!(value, Value::Null))
     }
 
     fn required<'v, T: 'v>(
@@ -509,198 +435,6 @@ fn name_refusal(code: ErrorCode, why: NameError) -> Refusal {
     Refusal { code, text: format!("This is no name here: {why}.").into() }
 }
 
-impl Value<'_> {
-    fn text(&self) -> Option<&str> {
-        if let Value::Text(text) = self { Some(text) } else { None }
-    }
-
-    fn integer(&self) -> Option<u64> {
-        if let Value::Integer(number) = self { Some(*number) } else { None }
-    }
-}
-
-/// Whether a JSON text opens more than `limit` arrays and objects within each other. Brackets inside strings
-/// do not count.
-fn is_deeper_than(json: &[u8], limit: usize) -> bool {
-    // Nearly every payload has too few brackets to be deep, and a count is much cheaper than the walk.
-    if json.iter().filter(|&&byte| byte == b'{' || byte == b'[').count() <= limit {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for &byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                if depth > limit {
-                    return true;
-                }
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
-}
-
-impl<'de> Deserialize<'de> for RawRequest<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
-    }
-}
-
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = RawRequest<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawRequest<'de>, A::Error> {
-        let mut values = [const { None }; Member::COUNT];
-        let mut count = 0;
-        while let Some(member) = map.next_key_seed(MemberSeed)? {
-            count += 1;
-            if count > MAX_MEMBERS {
-                return Err(de::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
-            }
-            let Some(member) = member else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            if values[member as usize].replace(map.next_value()?).is_some() {
-                return Err(de::Error::custom(format_args!("`{}` is there twice", member.name())));
-            }
-        }
-        Ok(RawRequest { values })
-    }
-}
-
-/// Reads a member's name without keeping it.
-struct MemberSeed;
-
-impl<'de> DeserializeSeed<'de> for MemberSeed {
-    type Value = Option<Member>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Member>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for MemberSeed {
-    type Value = Option<Member>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member's name")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Option<Member>, E> {
-        Ok(Member::named(name))
-    }
-}
-
-impl<'de> Deserialize<'de> for Value<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Integer(number))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
-    }
-}
-
-/// Every member that some request has, for writing one.
-#[derive(Default, Serialize)]
-struct Outgoing<'a> {
-    r#type: &'a str,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    with: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<After<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    new: Option<&'a str>,
-}
-
-/// `after` is an id for messages and a name for lists of names.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum After<'a> {
-    Id(u64),
-    Name(&'a str),
-}
-
 impl Request {
     /// Which request this is.
     pub fn kind(&self) -> RequestKind {
@@ -721,69 +455,6 @@ impl Request {
             Request::Ping => RequestKind::Ping,
             Request::Pong => RequestKind::Pong,
             Request::Exit => RequestKind::Exit,
-        }
-    }
-
-    /// The payload that a client sends for this request, with its `ref` and, in a session, its token.
-    pub fn encode(&self, reference: Option<&str>, token: Option<&TokenText>) -> Vec<u8> {
-        let mut out = Outgoing {
-            r#type: self.kind().name(),
-            reference,
-            token: token.map(TokenText::expose),
-            ..Outgoing::default()
-        };
-        match self {
-            Request::Identify { name } => out.name = Some(name.as_str()),
-            Request::Register { name, password } | Request::Login { name, password } => {
-                (out.name, out.password) = (Some(name.as_str()), Some(password.expose()));
-            }
-            Request::Resume { token } => out.token = Some(token.expose()),
-            Request::Join { room, page, limit } => {
-                (out.room, out.history) = (Some(room.as_str()), Some(*limit));
-                out.put_page(*page);
-            }
-            Request::Leave { room } => out.room = Some(room.as_str()),
-            Request::Say { room, text, key } => {
-                (out.room, out.text) = (Some(room.as_str()), Some(text.as_str()));
-                out.key = key.as_ref().map(MessageKey::as_str);
-            }
-            Request::Tell { to, text, key } => {
-                (out.to, out.text) = (Some(to.as_str()), Some(text.as_str()));
-                out.key = key.as_ref().map(MessageKey::as_str);
-            }
-            Request::History { of, page, limit } => {
-                match of {
-                    HistoryOf::Room(room) => out.room = Some(room.as_str()),
-                    HistoryOf::With(with) => out.with = Some(with.as_str()),
-                }
-                out.limit = Some(*limit);
-                out.put_page(*page);
-            }
-            Request::Inbox { after, limit } => {
-                (out.after, out.limit) = (Some(After::Id(MessageId::or_zero(*after))), Some(*limit));
-            }
-            Request::Rooms { after, limit } => {
-                out.after = after.as_ref().map(|name| After::Name(name.as_str()));
-                out.limit = Some(*limit);
-            }
-            Request::Who { room, after, limit } => {
-                out.room = room.as_ref().map(RoomName::as_str);
-                out.after = after.as_ref().map(|name| After::Name(name.as_str()));
-                out.limit = Some(*limit);
-            }
-            Request::Passwd { old, new } => (out.old, out.new) = (Some(old.expose()), Some(new.expose())),
-            Request::Ping | Request::Pong | Request::Exit => {}
-        }
-        serde_json::to_vec(&out).expect("plain data always has a JSON form")
-    }
-}
-
-impl Outgoing<'_> {
-    fn put_page(&mut self, page: Page) {
-        match page {
-            Page::Newest => {}
-            Page::Before(id) => self.before = Some(MessageId::or_zero(id)),
-            Page::After(id) => self.after = Some(After::Id(MessageId::or_zero(id))),
         }
     }
 }

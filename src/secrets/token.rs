@@ -18,18 +18,22 @@ const TOKEN_BYTES: usize = 32;
 /// The longest text that is looked at as a token, in bytes; ours have 43.
 const MAX_TOKEN_TEXT_BYTES: usize = 64;
 
-/// The keyed hash (HMAC-SHA256) of a token. Comparing two takes the same time wherever they differ.
+/// Bytes that are kept of a token's hash: 128 bits that nobody can work towards without the key.
+const HASH_BYTES: usize = 16;
+
+/// The keyed hash (HMAC-SHA256, its first 128 bits) of a token. Comparing two takes the same time wherever
+/// they differ.
 #[derive(Clone, Copy)]
-pub struct TokenHash([u8; 32]);
+pub struct TokenHash([u8; HASH_BYTES]);
 
 impl TokenHash {
     /// The hash with these bytes, as the session file has it.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub fn from_bytes(bytes: [u8; HASH_BYTES]) -> Self {
         TokenHash(bytes)
     }
 
     /// The bytes, for the session file.
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8; HASH_BYTES] {
         &self.0
     }
 }
@@ -72,7 +76,9 @@ impl TokenHasher {
         let mut mac = Hmac::clone(&self.keyed);
         // A longer text is no token of ours, and cut it still is none: the work stays small for 64 KiB of it.
         mac.update(&text[..text.len().min(MAX_TOKEN_TEXT_BYTES)]);
-        TokenHash(mac.finalize().into_bytes().into())
+        let mut hash = [0; HASH_BYTES];
+        hash.copy_from_slice(&mac.finalize().into_bytes()[..HASH_BYTES]);
+        TokenHash(hash)
     }
 
     /// A fresh token and its hash.

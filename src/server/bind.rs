@@ -67,7 +67,7 @@ pub fn bind(listen: &str, strict: bool) -> Result<TcpListener, BindError> {
                 Err(error) => last = Some(error),
             }
         }
-        if !last.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+        if last.as_ref().is_none_or(|error| error.kind() != io::ErrorKind::AddrInUse) {
             break;
         }
     }

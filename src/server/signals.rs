@@ -11,6 +11,7 @@ use log::{info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::actors::console::terminal;
 use crate::config::load::ConfigSource;
 use crate::logging::LogControl;
 
@@ -45,6 +46,7 @@ pub fn watch(stop: Arc<Notify>, log: LogControl, source: ConfigSource) -> io::Re
             };
             info!("{name}");
             if stopping {
+                terminal::put_back();
                 std::process::exit(ENDED_AT_ONCE);
             }
             stopping = true;

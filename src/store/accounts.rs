@@ -132,6 +132,7 @@ impl AccountChange {
                     account.addresses.retain(|address| address != from);
                     account.addresses.insert(0, *from);
                     account.addresses.truncate(MAX_ADDRESSES);
+                    account.addresses.shrink_to_fit();
                 }
             }),
             AccountChange::Remove { row } => {
@@ -140,7 +141,8 @@ impl AccountChange {
         }
     }
 
-    fn row(&self) -> u64 {
+    /// The row that it is about.
+    pub fn row(&self) -> u64 {
         match self {
             AccountChange::Add(account) => account.row,
             AccountChange::Password { row, .. }
@@ -152,7 +154,7 @@ impl AccountChange {
     }
 
     /// Whether it can wait to be written, for a minute or the next change that cannot.
-    fn can_wait(&self) -> bool {
+    pub fn can_wait(&self) -> bool {
         matches!(self, AccountChange::Seen { .. } | AccountChange::Rehash { .. })
     }
 }
@@ -360,6 +362,11 @@ impl AccountFile {
             }
         }
         result
+    }
+
+    /// The account in this row, as the file has it, or will have it after the next flush.
+    pub fn account(&self, row: u64) -> Option<&Arc<Account>> {
+        self.accounts.get(&row)
     }
 
     /// Whether [`AccountFile::flush`] has something to write.

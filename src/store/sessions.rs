@@ -131,7 +131,7 @@ pub struct SessionFile {
     path: PathBuf,
     sealer: Arc<Sealer>,
     file: AppendFile,
-    sessions: BTreeMap<u64, StoredSession>,
+    sessions: BTreeMap<u64, Box<StoredSession>>,
     alive_at: Option<Timestamp>,
     compacted_len: u64,
     /// The file is not known to hold what it should: the next commit writes it anew.
@@ -160,7 +160,7 @@ impl SessionFile {
         write_rows(&path, &sealer, &found.sessions).map_err(io)?;
         let file = AppendFile::open(&path, HEADER.as_bytes()).map_err(io)?;
         Ok(OpenedSessions {
-            sessions: found.sessions.values().cloned().collect(),
+            sessions: found.sessions.values().map(|session| (**session).clone()).collect(),
             damaged: found.damaged,
             next_number: found.next_number,
             file: SessionFile {
@@ -250,10 +250,10 @@ impl SessionFile {
     }
 }
 
-fn apply(sessions: &mut BTreeMap<u64, StoredSession>, event: &SessionEvent) {
+fn apply(sessions: &mut BTreeMap<u64, Box<StoredSession>>, event: &SessionEvent) {
     match event {
         SessionEvent::Open(session) => {
-            sessions.insert(session.number, (**session).clone());
+            sessions.insert(session.number, session.clone());
         }
         SessionEvent::Used { number } => {
             if let Some(session) = sessions.get_mut(number) {
@@ -279,11 +279,11 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-fn write_rows(path: &Path, sealer: &Sealer, sessions: &BTreeMap<u64, StoredSession>) -> io::Result<()> {
+fn write_rows(path: &Path, sealer: &Sealer, sessions: &BTreeMap<u64, Box<StoredSession>>) -> io::Result<()> {
     write_atomically_with(path, |file| {
         file.write_all(HEADER.as_bytes())?;
         for session in sessions.values() {
-            file.write_all(encode(sealer, &SessionEvent::Open(Box::new(session.clone()))).as_bytes())?;
+            file.write_all(encode(sealer, &SessionEvent::Open(session.clone())).as_bytes())?;
             if let Some(at) = session.seen_at {
                 let seen = SessionEvent::Seen { number: session.number, at };
                 file.write_all(encode(sealer, &seen).as_bytes())?;
@@ -360,7 +360,7 @@ fn cells(line: &[u8]) -> Option<[&str; COLUMNS]> {
 
 /// What the file says when it is read to its end.
 struct Found {
-    sessions: BTreeMap<u64, StoredSession>,
+    sessions: BTreeMap<u64, Box<StoredSession>>,
     alive_at: Option<Timestamp>,
     damaged: usize,
     next_number: u64,

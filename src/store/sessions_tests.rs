@@ -12,7 +12,7 @@ fn session(number: u64) -> StoredSession {
         account: 100 + number,
         opened_at: at,
         token_at: at,
-        token: TokenHash::from_bytes([u8::try_from(number).expect("small"); 32]),
+        token: TokenHash::from_bytes([u8::try_from(number).expect("small"); 16]),
         previous: None,
         seen_at: None,
     }
@@ -44,7 +44,7 @@ fn events_come_back() {
     let alive = Timestamp::from_millis(1_795_284_500_000);
     let mut resumed = session(3);
     resumed.previous = Some(resumed.token);
-    resumed.token = TokenHash::from_bytes([9; 32]);
+    resumed.token = TokenHash::from_bytes([9; 16]);
     file.commit(&[SessionEvent::End { number: 1 }, SessionEvent::Seen { number: 2, at: seen }], false)
         .expect("ok");
     file.commit(&[SessionEvent::Open(Box::new(resumed.clone())), SessionEvent::Alive { at: alive }], true)

@@ -1,9 +1,12 @@
 //! The operator's commands, as one table, and how a line becomes one of them. Pure.
 
 use crate::names::{NameError, RoomName, UserName};
-use crate::nearest::nearest;
+use crate::nearest::distance;
 use crate::printable::one_line;
 use crate::protocol::MessageText;
+
+/// How much of an unknown command is shown, in characters.
+const MAX_SHOWN_CHARS: usize = 40;
 
 /// What an operator can ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,32 @@ pub enum Command {
     Ban(UserName),
     /// Let it in again.
     Unban(UserName),
+}
+
+impl Command {
+    /// The command as the log has it: with names, and never with a text that somebody is told.
+    pub fn for_log(&self) -> String {
+        match self {
+            Command::Shutdown => "shutdown".into(),
+            Command::SetListening(on) => format!("{} listen", start_or_stop(*on)),
+            Command::ShowLog(on) => format!("{} log", start_or_stop(*on)),
+            Command::ClearLog => "clear log".into(),
+            Command::ClearFile => "clear file".into(),
+            Command::SayToAll(_) => "say".into(),
+            Command::SayInRoom(room, _) => format!("say #{room}"),
+            Command::Help => "help".into(),
+            Command::Status => "status".into(),
+            Command::Who => "who".into(),
+            Command::Rooms => "rooms".into(),
+            Command::Kick(name, _) => format!("kick {name}"),
+            Command::Ban(name) => format!("ban {name}"),
+            Command::Unban(name) => format!("unban {name}"),
+        }
+    }
+}
+
+fn start_or_stop(on: bool) -> &'static str {
+    if on { "start" } else { "stop" }
 }
 
 /// A command as people see it, and what makes one of the words after its name.
@@ -122,21 +151,17 @@ pub fn usage(entry: &Entry) -> String {
     format!("{} {}", entry.name, entry.arguments).trim_end().to_owned()
 }
 
+/// The nearest command is named in any case; a `stop` alone is near to `stop listen`.
 fn unknown(line: &str, one: &str, two: &str) -> String {
-    let names = || TABLE.iter().map(|entry| entry.name).filter(|name| !name.contains('#'));
-    let of_one = nearest(one, names().filter(|name| !name.contains(' ')));
-    let of_two = nearest(two, names().filter(|name| name.contains(' ')));
-    let shown = one_line(line.trim());
-    let shown: String = shown.chars().take(40).collect();
-    match of_two.or(of_one).or_else(|| same_start(one)) {
-        Some(name) => format!("There is no command \"{shown}\"; did you mean `{name}`?"),
-        None => format!("There is no command \"{shown}\"; `help` shows those there are."),
-    }
-}
-
-/// `stop` alone means a command of two words; the first one will do.
-fn same_start(word: &str) -> Option<&'static str> {
-    TABLE.iter().map(|entry| entry.name).find(|name| name.starts_with(word))
+    let slips = |name: &str| match name.contains(' ') {
+        _ if two.trim_end() == one && name.starts_with(one) => 0,
+        true => distance(two, name),
+        false => distance(one, name),
+    };
+    let names = TABLE.iter().map(|entry| entry.name).filter(|name| !name.contains('#'));
+    let nearest = names.min_by_key(|name| slips(name)).unwrap_or("help");
+    let shown: String = one_line(line.trim()).chars().take(MAX_SHOWN_CHARS).collect();
+    format!("There is no command \"{shown}\"; did you mean `{nearest}`? `help` shows those there are.")
 }
 
 fn split_word(text: &str) -> (&str, &str) {
@@ -202,6 +227,14 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_manual_names_every_command() {
+        let manual = include_str!("../../../docs/operating.md");
+        for entry in &TABLE {
+            assert!(manual.contains(&format!("`{}`", usage(entry))), "{}", usage(entry));
+        }
+    }
+
+    #[test]
     fn arguments_are_parsed_once_and_for_all() {
         assert_eq!(parse("say  Hello,   all! "), Ok(Command::SayToAll(said("Hello,   all!"))));
         let lobby = RoomName::parse("lobby").unwrap();
@@ -244,7 +277,7 @@ mod tests {
             let problem = parse(line).unwrap_err();
             assert!(problem.contains(&format!("did you mean `{name}`?")), "{line}: {problem}");
         }
-        assert!(parse("make tea for everyone").unwrap_err().contains("`help`"));
+        assert!(parse("make tea for everyone").unwrap_err().contains("did you mean `"));
         assert!(!parse("x\u{1b}]0;y\u{7}").unwrap_err().contains('\u{1b}'));
     }
 

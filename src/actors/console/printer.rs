@@ -4,13 +4,15 @@
 //! line. When the output is closed, what is printed is forgotten, and nothing else happens.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
 
 use rustyline::ExternalPrinter;
 
 /// What may wait to be printed, in texts.
 const MAX_QUEUED_TEXTS: usize = 1_024;
+/// How often to look whether a full queue has room for whoever waits.
+const FULL_QUEUE_POLL: Duration = Duration::from_millis(1);
 /// Clears a terminal's screen and what lies above it, and goes to the top.
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J\x1b[3J";
 
@@ -62,15 +64,26 @@ impl Printer {
         let _ = self.queue.try_send(Order::ClearScreen); // an unclear screen is no fault
     }
 
-    /// From now on prints above the line that is being typed, or straight out again.
+    /// From now on prints above the line that is being typed, or straight out again. Never waits: an output
+    /// whose queue is full shows nothing to anybody.
     pub(super) fn print_through(&self, above_line: Option<AboveLine>) {
-        let _ = self.queue.send(Order::Through(above_line)); // the thread lives as long as this
+        let _ = self.queue.try_send(Order::Through(above_line)); // see above
     }
 
     /// Waits until what was printed before is out, but not longer than `patience`. Answers whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
         let (answer, answered) = mpsc::channel();
-        self.queue.try_send(Order::Flush(answer)).is_ok() && answered.recv_timeout(patience).is_ok()
+        let mut order = Order::Flush(answer);
+        while let Err(full) = self.queue.try_send(order) {
+            let TrySendError::Full(again) = full else { return false };
+            if Instant::now() >= deadline {
+                return false;
+            }
+            order = again;
+            std::thread::sleep(FULL_QUEUE_POLL);
+        }
+        answered.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }
 }
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use actix::{MailboxError, Recipient};
@@ -32,22 +33,37 @@ const PROMPT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often a server in the background of its shell looks whether it has come to the front.
 const BACKGROUND_POLL: Duration = Duration::from_secs(1);
 
-/// The console's hold on the terminal. Dropped when the server ends, it puts the terminal back to how it
-/// was found: the thread may be in the middle of a line that nobody will finish.
+/// The terminal as it was found, when standard input is one.
+static FOUND: OnceLock<Termios> = OnceLock::new();
+
+/// The console's hold on the terminal. Dropped when the server ends, it prints what is still to be printed
+/// and puts the terminal back.
 #[must_use = "the terminal is put back when this is dropped"]
 pub struct Terminal {
-    found: Option<Termios>,
     printer: Printer,
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // What is printed from here on goes straight out: there is no line to be kept whole any more.
+        self.printer.print_through(None);
         self.printer.flush(PROMPT_PATIENCE);
-        let Some(found) = &self.found else { return };
-        // A terminal that is gone cannot be put back, and nobody sees it.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, found);
-        let _ = io::stdout().write_all(b"\r\n");
+        put_back();
     }
+}
+
+/// Puts the terminal back to how it was found: the thread may be in the middle of a line that nobody will
+/// finish. Whoever ends the process in a hurry calls this first.
+pub fn put_back() {
+    let Some(found) = FOUND.get() else { return };
+    let Ok(now) = tcgetattr(io::stdin()) else { return };
+    // A process in the background of its shell must not touch the terminal, and would be stopped for it.
+    if in_background() || now.local_modes == found.local_modes {
+        return;
+    }
+    // A terminal that is gone cannot be put back, and nobody sees it.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, found);
+    let _ = io::stdout().write_all(b"\r\n");
 }
 
 /// Starts to read commands for the console from standard input, answered on `printer`. What is typed at a
@@ -57,7 +73,9 @@ impl Drop for Terminal {
 /// What the system says when there can be no more threads.
 pub fn start(console: Recipient<RunCommand>, printer: Printer, history: PathBuf) -> io::Result<Terminal> {
     let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let found = if at_terminal { tcgetattr(io::stdin()).ok() } else { None };
+    if let (true, Ok(found)) = (at_terminal, tcgetattr(io::stdin())) {
+        let _ = FOUND.set(found); // a second console finds the terminal as the first one did
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let output = printer.clone();
     let run = move |line: &str| {
@@ -74,7 +92,7 @@ pub fn start(console: Recipient<RunCommand>, printer: Printer, history: PathBuf)
             None => session.read_lines(&mut io::stdin().lock()),
         }
     })?;
-    Ok(Terminal { found, printer })
+    Ok(Terminal { printer })
 }
 
 /// One reading of the input, to its end.
@@ -210,10 +228,14 @@ fn remember(editor: &mut LineEditor, line: &str, history: &Path) {
 /// A process in the background of its shell that reads the terminal is stopped by the system, and a server
 /// must not be: so it does not read before it has come to the front.
 fn wait_for_foreground() {
-    let own = rustix::process::getpgrp();
-    while tcgetpgrp(io::stdin()).is_ok_and(|front| front != own) {
+    while in_background() {
         std::thread::sleep(BACKGROUND_POLL);
     }
+}
+
+/// Whether standard input is a terminal that another process group of the shell has to itself.
+fn in_background() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|front| front != rustix::process::getpgrp())
 }
 
 /// Completes the names of the commands.

@@ -67,7 +67,7 @@ impl DirectoryActor {
 
     /// Gives the author of a letter its receipt, or the reason why there is none.
     fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refused>) {
-        self.fanouts[reply_to.connection.thread.0].do_send(DeliverTo {
+        self.fanouts[reply_to.connection.thread().0].do_send(DeliverTo {
             connections: [].into(),
             frame: None,
             receipt: Some(AuthorReceipt { reply_to, outcome, own_frame: None }),
@@ -108,7 +108,7 @@ impl Handler<Settled> for DirectoryActor {
                 let frame = encoded(&row).frame().clone();
                 for (thread, fanout) in self.fanouts.iter().enumerate() {
                     let here: Vec<_> =
-                        readers.iter().copied().filter(|reader| reader.thread.0 == thread).collect();
+                        readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
                     if !here.is_empty() {
                         fanout.do_send(DeliverTo {
                             connections: here.into(),

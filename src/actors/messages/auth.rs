@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 use actix::{Message, Recipient};
 
+use crate::chat::tokens::PREVIOUS_TOKEN_LIFE;
 use crate::names::{MessageId, Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode, Password, TokenText};
 use crate::secrets::token::TokenHash;
 pub use crate::store::sessions::SessionId;
 
 /// For how many seconds the token before the last stays good, unless the fresh one is used first.
-pub const PREVIOUS_TOKEN_SECONDS: u64 = 60;
+pub const PREVIOUS_TOKEN_SECONDS: u64 = PREVIOUS_TOKEN_LIFE.as_secs();
 
 /// From a SessionActor, for `identify`: is this name registered? `server` counts as known.
 #[derive(Debug, Clone, Message)]

@@ -407,6 +407,17 @@ pub struct Proclaim {
     pub frame: Bytes,
 }
 
+/// ChatRoomActor → FanoutActor and DirectoryActor, when it panics: the room is no more. Its members are let go
+/// with `internal`, come back and join anew.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Collapse {
+    /// The room.
+    pub room: RoomId,
+    /// Its name.
+    pub name: RoomName,
+}
+
 /// Anyone → FanoutActor: the reply to one request.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -20,9 +20,10 @@ use crate::chat::rate::retry_after_ms;
 use crate::chat::replies::Company;
 use crate::names::RoomName;
 use crate::protocol::reply::LastSeen;
-use crate::protocol::request::{RawRequest, Refusal};
+use crate::protocol::request::Refusal;
 use crate::protocol::{
-    ByeReason, ErrorCode, Page, Reference, Request, RequestKind, ServerFrame, SessionOpened, encode,
+    ByeReason, ErrorCode, Page, RawRequest, Reference, Request, RequestKind, ServerFrame, SessionOpened,
+    encode,
 };
 
 /// How a request goes together with those under way.
@@ -49,11 +50,14 @@ impl SessionActor {
             Ok(kind) => kind,
             Err(refusal) => return self.bad_frame(&refusal, reference),
         };
+        if kind == RequestKind::Pong {
+            // It says that the peer lives, which reading it has told already, and has no reply.
+            return Taken::Done;
+        }
         if !self.connection.may_begin(company(kind)) {
             return Taken::Waits;
         }
         match self.checked(raw, kind) {
-            Ok(Request::Pong) => Taken::Done,
             Ok(request) => {
                 let ticket = self.connection.begin(reference.clone(), company(kind));
                 if let Err((refusal, retry_after_ms)) = self.carry_out(request, ticket, reference, ctx) {

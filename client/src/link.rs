@@ -1,0 +1,215 @@
+//! A connection to the server: frames in, frames out. What they mean is the business of others.
+//!
+//! Reading and writing are two tasks, so that a server that does not read cannot keep us from hearing it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::codec::{FramedRead, FramedWrite};
+use veche::codec::{CodecError, DEFAULT_MAX_FRAME_BYTES, FrameCodec};
+use veche::protocol::ServerFrame;
+
+/// How long one attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Frames that may wait for the network.
+const OUT_FRAMES: usize = 1_024;
+/// Frames that may wait for us. They can be large, so they are few.
+const IN_FRAMES: usize = 64;
+/// No server's `max_frame` is believed above this, in bytes.
+const LARGEST_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// A name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Why there is no connection (any more): a part of a sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The name stands for no address.
+    #[error("the host {host} is not known ({error})")]
+    Host {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        error: std::io::Error,
+    },
+    /// Nobody took the connection.
+    #[error("{host} port {port} does not answer ({error})")]
+    Connect {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The stream ended.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The stream failed.
+    #[error("{0}")]
+    Failed(#[from] CodecError),
+    /// Too much waits to be written.
+    #[error("the server does not read what it is sent")]
+    Stuck,
+}
+
+/// An open connection. Dropping it closes it.
+pub struct Link {
+    frames: mpsc::Receiver<Result<Bytes, LinkError>>,
+    out: mpsc::Sender<Vec<u8>>,
+    reader: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+impl Link {
+    /// Connects, to the first of the host's addresses that answers.
+    ///
+    /// # Errors
+    /// [`LinkError::Host`] and [`LinkError::Connect`].
+    pub async fn connect(address: &Address) -> Result<Self, LinkError> {
+        let (host, port) = (address.host.clone(), address.port);
+        let resolved = tokio::net::lookup_host((host.as_str(), port)).await;
+        let addresses: Vec<_> =
+            resolved.map_err(|error| LinkError::Host { host: host.clone(), error })?.collect();
+        let attempt = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addresses.as_slice())).await;
+        let connected = attempt.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let stream = connected.map_err(|error| LinkError::Connect { host, port, error })?;
+        // A chat line is small and wants to go at once. A system that cannot promise it still works.
+        let _ = stream.set_nodelay(true);
+        let (read_half, write_half) = stream.into_split();
+        let (frames_in, frames) = mpsc::channel(IN_FRAMES);
+        let (out, frames_out) = mpsc::channel(OUT_FRAMES);
+        let reader = tokio::spawn(read(read_half, frames_in));
+        let writer = tokio::spawn(write(write_half, frames_out));
+        Ok(Link { frames, out, reader, writer })
+    }
+
+    /// The next payload. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    /// When there will be none any more.
+    pub async fn next(&mut self) -> Result<Bytes, LinkError> {
+        self.frames.recv().await.unwrap_or(Err(LinkError::Closed))
+    }
+
+    /// Sends a payload, behind those before it.
+    ///
+    /// # Errors
+    /// [`LinkError::Stuck`] when the server has not read for long. That the connection is gone is told by
+    /// [`Link::next`], behind what the server said last.
+    pub fn send(&self, payload: Vec<u8>) -> Result<(), LinkError> {
+        match self.out.try_send(payload) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(LinkError::Stuck),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.writer.abort();
+    }
+}
+
+async fn read(half: OwnedReadHalf, frames: mpsc::Sender<Result<Bytes, LinkError>>) {
+    let mut framed = FramedRead::new(half, FrameCodec::default());
+    while let Some(frame) = framed.next().await {
+        let failed = frame.is_err();
+        if let Ok(payload) = &frame {
+            adapt(framed.decoder_mut(), payload);
+        }
+        if frames.send(frame.map_err(LinkError::Failed)).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Takes over the bound that a `welcome` announces.
+fn adapt(codec: &mut FrameCodec, payload: &Bytes) {
+    if !payload.starts_with(br#"{"type":"welcome""#) {
+        return;
+    }
+    if let Ok((ServerFrame::Welcome { max_frame, .. }, _)) = ServerFrame::parse(payload) {
+        *codec = FrameCodec::new(max_frame.clamp(DEFAULT_MAX_FRAME_BYTES, LARGEST_FRAME_BYTES));
+    }
+}
+
+async fn write(half: OwnedWriteHalf, mut payloads: mpsc::Receiver<Vec<u8>>) {
+    let mut framed = FramedWrite::new(half, FrameCodec::default());
+    while let Some(payload) = payloads.recv().await {
+        if framed.feed(payload).await.is_err() {
+            return;
+        }
+        // Whatever waits already goes out in the same write.
+        while let Ok(payload) = payloads.try_recv() {
+            if framed.feed(payload).await.is_err() {
+                return;
+            }
+        }
+        if SinkExt::<Vec<u8>>::flush(&mut framed).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads `HOST`, `HOST:PORT`, `[IPv6]:PORT` or a bare IPv6 address; the port may be missing.
+///
+/// # Errors
+/// A sentence when it is none of these.
+pub fn parse_address(text: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None => return Err(format!("{text} is no address; write [IPv6]:PORT")),
+        },
+        None if text.matches(':').count() > 1 => (text, None),
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    if host.is_empty() || host.contains(odd) {
+        return Err(format!("{text:?} names no host; write HOST or HOST:PORT"));
+    }
+    Ok((host.to_owned(), port.map(parse_port).transpose()?))
+}
+
+/// Reads a port to connect to.
+///
+/// # Errors
+/// A sentence when it is none.
+pub fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
+        _ => Err(format!("a port is a number from 1 to 65535, not {text:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        let read = |text: &str| parse_address(text).expect(text);
+        assert_eq!(read("veche.example"), ("veche.example".to_owned(), None));
+        assert_eq!(read("127.0.0.1:7878"), ("127.0.0.1".to_owned(), Some(7878)));
+        assert_eq!(read("[::1]:80"), ("::1".to_owned(), Some(80)));
+        assert_eq!(read("[::1]"), ("::1".to_owned(), None));
+        assert_eq!(read("::1"), ("::1".to_owned(), None));
+        for text in ["", ":80", "a:0", "a:65536", "a:x", "a:+1", "[::1]80", "a b", "http://a", "a:"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+}

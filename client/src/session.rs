@@ -1,0 +1,495 @@
+//! The client's side of the protocol as a pure state machine: events and the time go in, [`Action`]s come
+//! out. It knows no socket, no terminal and no clock, so that a lost connection is an ordinary test.
+//!
+//! It begins with a session that [`crate::login`] opened, and keeps it: it answers pings, connects again
+//! when the connection is lost, takes the session over (`resume`), enters its rooms again, reads what was
+//! missed, and sends again what has no receipt. [`replies`] handles what the server says; this file what
+//! the person wants, and what time brings.
+
+mod backoff;
+mod inbox;
+pub mod outbox;
+mod replies;
+mod room;
+mod timeline;
+mod vocabulary;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use veche::names::{MessageId, RoomName, Timestamp, UserName};
+use veche::protocol::request::MAX_PAGE;
+use veche::protocol::{
+    HistoryOf, MessageKey, MessageText, Page, Password, Request, SessionOpened, Target, TokenText,
+};
+
+use self::backoff::Backoff;
+use self::inbox::Inbox;
+use self::outbox::Outbox;
+use self::room::{Room, Stage};
+pub use self::vocabulary::{Action, Command, End, Options, Show};
+
+/// Silence of the server after which it is asked for a sign of life; it asks us after 60 s of ours.
+const PING_AFTER: Duration = Duration::from_secs(75);
+/// Silence of the server after which the connection counts as lost.
+const LOST_AFTER: Duration = Duration::from_secs(105);
+/// How long opening the session anew may take, counted from the connection.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that lived this long makes the next pause a short one again.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+/// How long the server may take to answer `exit`.
+const BYE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait with a `join` that was refused for now, when the server gave no time.
+const JOIN_PAUSE: Duration = Duration::from_secs(1);
+/// Events of a room that are kept while its history is read; with more, the history is read further.
+const HELD_EVENTS: usize = 1_000;
+/// Pages of names that one `/who` or `/rooms` shows at most.
+const LIST_PAGES: u32 = 20;
+
+/// Where the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing to do until then.
+    Waiting { until: Duration },
+    /// An attempt to connect is under way.
+    Connecting,
+    /// Connected: the `welcome`, then the reply to `resume` or `login` has to come.
+    Opening { since: Duration },
+    /// In session.
+    Open { since: Duration },
+    /// Over.
+    Ended,
+}
+
+/// A request that has no reply yet.
+#[derive(Debug)]
+enum Asked {
+    Open,
+    Join(RoomName),
+    Page(RoomName),
+    Fill(RoomName, u64),
+    Leave(RoomName),
+    Message(MessageKey, Target),
+    History,
+    Inbox { missed: bool },
+    Rooms(u32),
+    Who(Option<RoomName>, u32),
+    Passwd(Password),
+    Ping,
+    Exit,
+}
+
+/// A source of random numbers, so that tests can do without.
+pub type Random = Box<dyn FnMut() -> u64>;
+
+/// The state of a client that is, or was a moment ago, in session.
+pub struct Session {
+    options: Options,
+    name: UserName,
+    password: Password,
+    token: TokenText,
+    /// Set after `bad_token`: the next connection logs in with the password.
+    token_is_dead: bool,
+    phase: Phase,
+    asked: VecDeque<(String, Asked)>,
+    count: u64,
+    rooms: BTreeMap<RoomName, Room>,
+    current: Option<RoomName>,
+    outbox: Outbox,
+    inbox: Inbox,
+    /// The moment of the previous session, until the letters since then were read.
+    away_since: Option<Option<Timestamp>>,
+    backoff: Backoff,
+    /// When the connection was lost, while it is.
+    lost_since: Option<Duration>,
+    /// What the server said went wrong, before its `bye`.
+    fault: Option<String>,
+    /// How long the server asked us to stay away.
+    retry_after: Option<Duration>,
+    joins_held_until: Option<Duration>,
+    last_heard: Duration,
+    pinged: bool,
+    /// Since when the person wants to leave.
+    leaving_since: Option<Duration>,
+    exit_asked_at: Option<Duration>,
+    something_was_lost: bool,
+    random: Random,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// Goes on where the login ended: the connection is open and in session.
+    pub fn new(
+        options: Options,
+        name: UserName,
+        password: Password,
+        opened: &SessionOpened,
+        now: Duration,
+        random: Random,
+    ) -> Self {
+        let mut session = Session {
+            away_since: options.shows_missed_letters.then(|| opened.last_seen.as_ref().map(|seen| seen.at)),
+            options,
+            name,
+            password,
+            token: TokenText::new(opened.token.clone()),
+            token_is_dead: false,
+            phase: Phase::Open { since: now },
+            asked: VecDeque::new(),
+            count: 0,
+            rooms: BTreeMap::new(),
+            current: None,
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            backoff: Backoff::default(),
+            lost_since: None,
+            fault: None,
+            retry_after: None,
+            joins_held_until: None,
+            last_heard: now,
+            pinged: false,
+            leaving_since: None,
+            exit_asked_at: None,
+            something_was_lost: false,
+            random,
+            actions: VecDeque::new(),
+        };
+        session.read_inbox();
+        session
+    }
+
+    /// The room that plain text goes to.
+    pub fn current(&self) -> Option<&RoomName> {
+        self.current.as_ref()
+    }
+
+    /// Whether another message may be said just now.
+    pub fn takes_messages(&self) -> bool {
+        self.outbox.has_room() && self.leaving_since.is_none()
+    }
+
+    /// What is to be done, in order.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Session::tick`] is to be called at the latest.
+    pub fn deadline(&self) -> Option<Duration> {
+        let by_phase = match self.phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Connecting | Phase::Ended => None,
+            Phase::Opening { since } => Some(since + OPENING_TIMEOUT),
+            Phase::Open { .. } => Some(self.last_heard + if self.pinged { LOST_AFTER } else { PING_AFTER }),
+        };
+        let leaving = self.leaving_since.zip(self.options.exit_wait).map(|(since, wait)| since + wait);
+        let giving_up = self.lost_since.zip(self.options.give_up_after).map(|(since, wait)| since + wait);
+        [
+            by_phase,
+            leaving,
+            giving_up,
+            self.exit_asked_at.map(|at| at + BYE_TIMEOUT),
+            self.outbox.deadline().filter(|_| self.is_open()),
+            self.outbox.expiry(),
+            self.joins_held_until.filter(|_| self.is_open()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .filter(|_| self.phase != Phase::Ended)
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Duration) {
+        match self.phase {
+            Phase::Waiting { until } if now >= until => {
+                self.phase = Phase::Connecting;
+                self.actions.push_back(Action::Connect);
+            }
+            Phase::Opening { since } if now >= since + OPENING_TIMEOUT => {
+                self.drop_connection(now, "the server does not answer");
+            }
+            Phase::Open { .. } if now >= self.last_heard + LOST_AFTER => {
+                self.drop_connection(now, "nothing is heard from the server any more");
+            }
+            Phase::Open { .. } if now >= self.last_heard + PING_AFTER && !self.pinged => {
+                self.pinged = true;
+                self.ask(&Request::Ping, Asked::Ping);
+            }
+            _ => {}
+        }
+        self.tell_what_expired(now);
+        self.end_when_due(now);
+        self.go_on(now);
+    }
+
+    /// A connection is there.
+    pub fn connected(&mut self, now: Duration) {
+        if self.phase == Phase::Connecting {
+            self.phase = Phase::Opening { since: now };
+            (self.last_heard, self.pinged) = (now, false);
+        }
+    }
+
+    /// The connection is gone, or did not come about.
+    pub fn lost(&mut self, now: Duration, why: &str) {
+        let since = match self.phase {
+            Phase::Ended | Phase::Waiting { .. } => return,
+            Phase::Open { since } => Some(since),
+            Phase::Connecting | Phase::Opening { .. } => None,
+        };
+        self.asked.clear();
+        self.outbox.disconnected();
+        self.inbox.disconnected();
+        self.rooms.values_mut().for_each(Room::disconnected);
+        self.joins_held_until = None;
+        if self.exit_asked_at.is_some() {
+            return self.end(true, None);
+        }
+        if since.is_some_and(|since| now >= since + GOOD_CONNECTION) {
+            self.backoff.reset();
+        }
+        self.lost_since.get_or_insert(now);
+        let random = (self.random)();
+        let pause = self.backoff.next(random).max(self.retry_after.take().unwrap_or_default());
+        self.phase = Phase::Waiting { until: now + pause };
+        // A server that stays away is worth a few lines, not one each half minute.
+        if self.backoff.attempts() <= 7 {
+            let why = self.fault.take().unwrap_or_else(|| why.to_owned());
+            let seconds = pause.as_secs_f32();
+            self.info(format!("The connection is lost: {why}. Trying again in {seconds:.1} s."));
+        }
+        self.fault = None;
+        self.end_when_due(now);
+    }
+
+    /// The person wants something.
+    pub fn command(&mut self, now: Duration, command: Command) {
+        match command {
+            Command::Say(text) => match self.current.clone() {
+                Some(room) => self.queue(Target::Room(room), text),
+                None => {
+                    self.something_was_lost = true;
+                    self.problem("You are in no room; /join one first.".to_owned());
+                }
+            },
+            Command::Tell(to, text) => self.queue(Target::Account(to), text),
+            Command::Join(room) => self.want_room(room),
+            Command::Leave(room) => self.leave(room),
+            Command::Nothing => return,
+            Command::Exit => {
+                self.leaving_since.get_or_insert(now);
+            }
+            other if !self.is_open() => {
+                drop(other);
+                self.problem("There is no connection just now; try again in a moment.".to_owned());
+            }
+            Command::Who(room) => {
+                let request = Request::Who { room: room.clone(), after: None, limit: MAX_PAGE };
+                self.ask(&request, Asked::Who(room, LIST_PAGES));
+            }
+            Command::Rooms => {
+                self.ask(&Request::Rooms { after: None, limit: MAX_PAGE }, Asked::Rooms(LIST_PAGES));
+            }
+            Command::History(of, limit) => self.ask_history(of, limit),
+            Command::Passwd(old, new) => {
+                let asked = Asked::Passwd(new.clone());
+                self.ask(&Request::Passwd { old, new }, asked);
+            }
+        }
+        self.end_when_due(now);
+        self.go_on(now);
+    }
+
+    fn queue(&mut self, target: Target, text: MessageText) {
+        if !self.takes_messages() {
+            return self.problem("Too many messages wait for the server; this one was not sent.".to_owned());
+        }
+        let key = format!("{:016x}{:016x}", (self.random)(), (self.random)());
+        if let Some(key) = MessageKey::parse(&key) {
+            self.outbox.push(key, target, text);
+        }
+    }
+
+    fn want_room(&mut self, room: RoomName) {
+        match self.rooms.get(&room).map(|room| room.stage) {
+            Some(Stage::In) => {
+                self.current = Some(room.clone());
+                self.info(format!("You speak in {room} now."));
+            }
+            Some(_) => {}
+            None => {
+                // What is said while `join` is on its way waits for it.
+                self.current.get_or_insert(room.clone());
+                self.rooms.insert(room, Room::new());
+            }
+        }
+    }
+
+    fn leave(&mut self, room: Option<RoomName>) {
+        let Some(room) = room.or_else(|| self.current.clone()) else {
+            return self.problem("You are in no room.".to_owned());
+        };
+        match self.rooms.get(&room).map(|room| room.stage) {
+            None => self.problem(format!("You are not in {room}.")),
+            Some(Stage::Wanted) => self.forget_room(&room),
+            Some(_) => self.ask(&Request::Leave { room: room.clone() }, Asked::Leave(room)),
+        }
+    }
+
+    fn forget_room(&mut self, room: &RoomName) {
+        self.rooms.remove(room);
+        let dropped = self.outbox.drop_target(&Target::Room(room.clone()));
+        if dropped > 0 {
+            self.something_was_lost = true;
+            self.problem(format!("{dropped} messages to {room} had no receipt yet and were given up."));
+        }
+        if self.current.as_ref() == Some(room) {
+            self.current = self.rooms.keys().next().cloned();
+        }
+    }
+
+    fn ask_history(&mut self, of: Option<HistoryOf>, limit: usize) {
+        let Some(of) = of.or_else(|| self.current.clone().map(HistoryOf::Room)) else {
+            return self.problem("You are in no room; name one.".to_owned());
+        };
+        self.ask(&Request::History { of, page: Page::Newest, limit }, Asked::History);
+    }
+
+    /// Reads the direct messages that came while nobody was here, or while the connection was lost.
+    fn read_inbox(&mut self) {
+        let missed = self.away_since.is_some();
+        if missed || self.lost_since.is_some() {
+            let after = MessageId::new(self.inbox.read_from());
+            self.inbox.start_reading();
+            self.ask(&Request::Inbox { after, limit: MAX_PAGE }, Asked::Inbox { missed });
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Sends whatever may be sent now: joins, messages, and `exit` when nothing is left to wait for.
+    fn go_on(&mut self, now: Duration) {
+        if !self.is_open() || self.exit_asked_at.is_some() {
+            return;
+        }
+        if self.joins_held_until.is_none_or(|until| now >= until) {
+            self.joins_held_until = None;
+            self.ask_for_rooms();
+        }
+        let rooms = &self.rooms;
+        let ready = |target: &Target| match target {
+            Target::Room(room) => {
+                rooms.get(room).is_some_and(|room| matches!(room.stage, Stage::Paging | Stage::In))
+            }
+            Target::Account(_) => true,
+        };
+        let mut to_send = Vec::new();
+        while let Some(entry) = self.outbox.send_next(now, ready) {
+            to_send.push(entry.clone());
+        }
+        for entry in to_send {
+            let asked = Asked::Message(entry.key.clone(), entry.target.clone());
+            let (text, key) = (entry.text, Some(entry.key));
+            let request = match entry.target {
+                Target::Room(room) => Request::Say { room, text, key },
+                Target::Account(to) => Request::Tell { to, text, key },
+            };
+            self.ask(&request, asked);
+        }
+        if self.leaving_since.is_some() && self.outbox.is_empty() {
+            self.exit_asked_at = Some(now);
+            self.ask(&Request::Exit, Asked::Exit);
+        }
+    }
+
+    fn ask_for_rooms(&mut self) {
+        let wanted: Vec<_> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| room.stage == Stage::Wanted)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in wanted {
+            let Some(room) = self.rooms.get_mut(&name) else { continue };
+            room.stage = Stage::Asked;
+            let (page, limit) = if room.known {
+                (Page::After(MessageId::new(room.timeline.cursor())), MAX_PAGE)
+            } else {
+                (Page::Newest, self.options.history)
+            };
+            self.ask(&Request::Join { room: name.clone(), page, limit }, Asked::Join(name));
+        }
+    }
+
+    fn ask(&mut self, request: &Request, asked: Asked) {
+        self.count += 1;
+        let reference = self.count.to_string();
+        let token =
+            (!request.kind().needs_no_token() && !request.kind().opens_session()).then_some(&self.token);
+        self.actions.push_back(Action::Send(request.encode(Some(&reference), token)));
+        self.asked.push_back((reference, asked));
+    }
+
+    fn tell_what_expired(&mut self, now: Duration) {
+        for entry in self.outbox.expired(now) {
+            self.something_was_lost = true;
+            let text = entry.text.as_str();
+            self.problem(format!(
+                "There is no receipt for \u{201c}{text}\u{201d} after two minutes, so nobody can tell whether it was stored; \
+                 look at /history, and say it again if it is not there."
+            ));
+        }
+    }
+
+    /// Ends what has waited for long enough.
+    fn end_when_due(&mut self, now: Duration) {
+        let due = |since: Option<Duration>, wait: Option<Duration>| {
+            since.zip(wait).is_some_and(|(since, wait)| now >= since + wait)
+        };
+        let waiting = self.outbox.len();
+        let nothing_to_wait_for = self.leaving_since.is_some() && !self.is_open() && waiting == 0;
+        if nothing_to_wait_for || due(self.exit_asked_at, Some(BYE_TIMEOUT)) {
+            self.end(true, None);
+        } else if due(self.leaving_since, self.options.exit_wait) {
+            self.end(true, Some(format!("{waiting} messages have no receipt; they may be lost.")));
+        } else if due(self.lost_since, self.options.give_up_after) {
+            let rest =
+                if waiting > 0 { format!(" {waiting} messages have no receipt.") } else { String::new() };
+            self.end(false, Some(format!("The server cannot be reached any more.{rest}")));
+        }
+    }
+
+    fn drop_connection(&mut self, now: Duration, why: &str) {
+        self.actions.push_back(Action::Disconnect);
+        self.lost(now, why);
+    }
+
+    fn end(&mut self, well: bool, sentence: Option<String>) {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Ended;
+            let lost_messages = self.something_was_lost || !self.outbox.is_empty();
+            self.actions.push_back(Action::End(End { well, lost_messages, sentence }));
+        }
+    }
+
+    fn show(&mut self, show: Show) {
+        self.actions.push_back(Action::Show(show));
+    }
+
+    fn info(&mut self, sentence: String) {
+        self.show(Show::Info(sentence));
+    }
+
+    fn problem(&mut self, sentence: String) {
+        self.show(Show::Problem(sentence));
+    }
+}
+
+#[cfg(test)]
+#[path = "session/session_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+mod simulation;

@@ -1,0 +1,57 @@
+//! A room as this client knows it.
+
+use std::collections::VecDeque;
+
+use super::Show;
+use super::timeline::Timeline;
+
+/// Where a room stands on this connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not asked for yet.
+    Wanted,
+    /// `join` is on its way.
+    Asked,
+    /// Joined; pages of the past are on their way, events are held until they are there.
+    Paging,
+    /// Joined, events are shown as they come.
+    In,
+}
+
+/// A room that this session is in or wants to be in.
+#[derive(Debug)]
+pub struct Room {
+    /// Where it stands.
+    pub stage: Stage,
+    /// What was seen of it.
+    pub timeline: Timeline,
+    /// Whether it was joined before: then `join` goes on after the cursor.
+    pub known: bool,
+    /// Events that wait for the pages before them.
+    pub held: VecDeque<Show>,
+    /// Held events were dropped: the next page that ends the past is not the end yet.
+    pub overflowed: bool,
+    /// A page that closes a gap is on its way.
+    pub filling: bool,
+}
+
+impl Room {
+    /// A room that is wanted for the first time.
+    pub fn new() -> Self {
+        Room {
+            stage: Stage::Wanted,
+            timeline: Timeline::default(),
+            known: false,
+            held: VecDeque::new(),
+            overflowed: false,
+            filling: false,
+        }
+    }
+
+    /// The connection is gone, and this session is in no room.
+    pub fn disconnected(&mut self) {
+        // What is held was not shown and the timeline does not know it: the rejoin brings it again.
+        (self.stage, self.overflowed, self.filling) = (Stage::Wanted, false, false);
+        self.held.clear();
+    }
+}

@@ -1,0 +1,341 @@
+//! Conversations with a server that is a script, and then with one that is a model and drops connections.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::*;
+
+pub(super) const AT: &str = "2026-11-21T18:05:21.311Z";
+
+/// A session with its clock, and what it did since it was looked at last.
+struct Bench {
+    session: Session,
+    now: Duration,
+    sent: VecDeque<Value>,
+    shown: Vec<Show>,
+    connects: usize,
+    end: Option<End>,
+}
+
+impl Bench {
+    fn new(shows_history: bool) -> Self {
+        let mut number = 0;
+        let random = Box::new(move || {
+            number += 1;
+            number
+        });
+        let options = Options {
+            history: 2,
+            shows_history,
+            shows_missed_letters: false,
+            exit_wait: None,
+            give_up_after: Some(Duration::from_secs(300)),
+        };
+        let opened = serde_json::from_value(json!({
+            "name": "ann", "token": "T1", "expires_in": 9, "new": false, "last_seen": null, "greeting": "hi"
+        }))
+        .expect("a session");
+        let name = UserName::parse("ann").expect("a name");
+        let now = Duration::from_secs(1);
+        let session = Session::new(options, name, Password::given("secret"), &opened, now, random);
+        Bench { session, now, sent: VecDeque::new(), shown: Vec::new(), connects: 0, end: None }
+    }
+
+    /// A session that is in the lobby and has seen the message 5.
+    fn in_lobby() -> Self {
+        let mut bench = Bench::new(true);
+        bench.command(Command::Join(RoomName::lobby()));
+        let join = bench.expect("join");
+        assert_eq!(join["token"], "T1");
+        bench.reply(&join, json!({"type": "joined", "room": "lobby", "members": 2, "messages": [said(5, 0, "old")], "more": true}));
+        assert_eq!(bench.texts(), ["old"]);
+        bench
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            match action {
+                Action::Send(payload) => self.sent.push_back(serde_json::from_slice(&payload).expect("JSON")),
+                Action::Show(show) => self.shown.push(show),
+                Action::Connect => self.connects += 1,
+                Action::End(end) => self.end = Some(end),
+                Action::Disconnect => {}
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.session.command(self.now, command);
+        self.drain();
+    }
+
+    fn say(&mut self, text: &str) {
+        self.command(Command::Say(MessageText::parse(text).expect("a text")));
+    }
+
+    fn frame(&mut self, frame: Value) {
+        self.session.frame(self.now, Bytes::from(frame.to_string()));
+        self.drain();
+    }
+
+    fn reply(&mut self, request: &Value, mut frame: Value) {
+        frame["ref"] = request["ref"].clone();
+        self.frame(frame);
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.session.tick(self.now);
+        self.drain();
+    }
+
+    fn lose(&mut self) {
+        self.session.lost(self.now, "cut");
+        self.drain();
+    }
+
+    /// Lets the pause pass and the connection come about, up to the first request on it.
+    fn reconnect(&mut self) -> Value {
+        let connects = self.connects;
+        self.pass(40);
+        assert_eq!(self.connects, connects + 1);
+        self.session.connected(self.now);
+        self.frame(json!({"type": "welcome", "protocol": 1, "server": "x", "max_frame": 65536, "motd": ""}));
+        self.sent.pop_front().expect("a request")
+    }
+
+    /// The next request, which has to be of this type.
+    fn expect(&mut self, kind: &str) -> Value {
+        let request = self.sent.pop_front().expect(kind);
+        assert_eq!(request["type"], kind, "{request}");
+        request
+    }
+
+    /// The texts that were shown since the last look.
+    fn texts(&mut self) -> Vec<String> {
+        let shown = std::mem::take(&mut self.shown).into_iter();
+        shown
+            .filter_map(|show| match show {
+                Show::Message { message, .. } => Some(message.text),
+                Show::Presence { name, .. } => Some(format!("* {name}")),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn said(id: u64, prev: u64, text: &str) -> Value {
+    json!({"id": id, "prev": prev, "at": AT, "room": "lobby", "from": "bob", "text": text})
+}
+
+fn event(id: u64, prev: u64, text: &str) -> Value {
+    let mut event = said(id, prev, text);
+    event["type"] = json!("message");
+    event
+}
+
+fn receipt(id: u64, prev: u64) -> Value {
+    json!({"type": "ok", "id": id, "prev": prev, "at": AT})
+}
+
+fn session(token: &str) -> Value {
+    json!({"type": "session", "name": "ann", "token": token, "expires_in": 9, "new": false, "last_seen": null, "greeting": "hi"})
+}
+
+#[test]
+fn a_lost_connection_leaves_no_gap_and_repeats_nothing() {
+    let mut bench = Bench::in_lobby();
+    bench.frame(event(6, 5, "six"));
+    bench.frame(event(6, 5, "six"));
+    assert_eq!(bench.texts(), ["six"]);
+    bench.say("mine");
+    let first = bench.expect("say");
+    bench.lose();
+    let resume = bench.reconnect();
+    assert_eq!((&resume["type"], &resume["token"]), (&json!("resume"), &json!("T1")));
+    bench.reply(&resume, session("T2"));
+    let join = bench.expect("join");
+    assert_eq!((&join["token"], &join["after"]), (&json!("T2"), &json!(6)));
+    let inbox = bench.expect("inbox");
+    assert!(bench.sent.is_empty(), "nothing is said before the room is entered: {:?}", bench.sent);
+    bench.shown.clear();
+    bench.reply(&join, json!({"type": "joined", "room": "lobby", "members": 2, "messages": [said(7, 6, "seven")], "more": true}));
+    let page = bench.expect("history");
+    assert_eq!(page["after"], 7);
+    let again = bench.expect("say");
+    assert_eq!(again["key"], first["key"]);
+    // Events that come before the past is complete wait for it.
+    bench.frame(event(10, 9, "ten"));
+    bench.frame(json!({"type": "presence", "room": "lobby", "name": "carl", "status": "joined", "at": AT}));
+    assert_eq!(bench.texts(), ["seven"]);
+    let mut own = said(9, 8, "mine");
+    own["from"] = json!("ann");
+    bench.reply(&page, json!({"type": "history", "room": "lobby", "messages": [said(8, 7, "eight"), own, said(10, 9, "ten")], "more": false}));
+    assert_eq!(bench.texts(), ["eight", "ten", "* carl"], "our own is on the screen already");
+    bench.reply(&inbox, json!({"type": "inbox", "messages": [], "more": false}));
+    bench.reply(&again, receipt(9, 8));
+    bench.frame(event(11, 10, "eleven"));
+    assert_eq!(bench.texts(), ["eleven"]);
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+}
+
+#[test]
+fn a_gap_among_live_events_is_read_from_the_history() {
+    let mut bench = Bench::in_lobby();
+    bench.frame(event(9, 7, "nine"));
+    let page = bench.expect("history");
+    assert_eq!(page["after"], 5);
+    bench.reply(&page, json!({"type": "history", "room": "lobby", "messages": [said(7, 5, "seven"), said(9, 7, "nine")], "more": false}));
+    assert_eq!(bench.texts(), ["nine", "seven"]);
+    bench.frame(event(10, 9, "ten"));
+    assert!(bench.sent.is_empty());
+}
+
+#[test]
+fn a_late_receipt_is_no_gap() {
+    let mut bench = Bench::in_lobby();
+    bench.say("mine");
+    let say = bench.expect("say");
+    bench.frame(event(7, 6, "seven"));
+    bench.reply(&say, receipt(6, 5));
+    bench.frame(event(8, 7, "eight"));
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    assert_eq!(bench.texts(), ["seven", "eight"]);
+}
+
+#[test]
+fn rate_limited_messages_come_again_in_order() {
+    let mut bench = Bench::in_lobby();
+    ["a", "b", "c"].into_iter().for_each(|text| bench.say(text));
+    let say = bench.expect("say");
+    assert!(bench.sent.is_empty(), "one at a time to begin with");
+    bench.reply(&say, json!({"type": "error", "code": "rate_limited", "text": "x", "retry_after_ms": 1500}));
+    assert!(bench.sent.is_empty());
+    bench.pass(2);
+    for (position, text) in ["a", "b", "c"].into_iter().enumerate() {
+        let say = bench.expect("say");
+        assert_eq!(say["text"], text);
+        let id = 6 + position as u64;
+        bench.reply(&say, receipt(id, id - 1));
+    }
+}
+
+#[test]
+fn a_dead_token_is_answered_with_the_password_and_a_wrong_one_ends_it() {
+    let mut bench = Bench::in_lobby();
+    bench.lose();
+    let resume = bench.reconnect();
+    bench.reply(&resume, json!({"type": "error", "code": "bad_token", "text": "x"}));
+    let login = bench.expect("login");
+    assert_eq!((&login["name"], &login["password"]), (&json!("ann"), &json!("secret")));
+    bench.reply(&login, json!({"type": "error", "code": "wrong_password", "text": "No."}));
+    let end = bench.end.expect("an end");
+    assert_eq!((end.well, end.sentence.as_deref()), (false, Some("No.")));
+}
+
+#[test]
+fn goodbyes_end_it_or_bring_it_back() {
+    for reason in ["kicked", "expired", "resumed", "banned", "exit"] {
+        let mut bench = Bench::in_lobby();
+        bench.frame(json!({"type": "bye", "reason": reason, "text": "So."}));
+        assert!(bench.end.is_some_and(|end| !end.well), "{reason}");
+    }
+    for reason in ["shutting_down", "slow_consumer", "idle_timeout", "something_new"] {
+        let mut bench = Bench::in_lobby();
+        bench.frame(json!({"type": "bye", "reason": reason, "text": "So."}));
+        assert!(bench.end.is_none());
+        assert_eq!(bench.reconnect()["type"], "resume", "{reason}");
+    }
+}
+
+#[test]
+fn the_end_of_the_input_waits_for_the_receipts() {
+    let mut bench = Bench::in_lobby();
+    bench.say("last");
+    bench.command(Command::Exit);
+    let say = bench.expect("say");
+    assert!(bench.sent.is_empty());
+    bench.lose();
+    let resume = bench.reconnect();
+    bench.reply(&resume, session("T2"));
+    let join = bench.expect("join");
+    bench.expect("inbox");
+    bench.reply(
+        &join,
+        json!({"type": "joined", "room": "lobby", "members": 1, "messages": [], "more": false}),
+    );
+    let again = bench.expect("say");
+    assert_eq!(again["key"], say["key"]);
+    bench.reply(&again, receipt(6, 5));
+    let exit = bench.expect("exit");
+    assert!(exit.get("token").is_none());
+    bench.reply(&exit, json!({"type": "bye", "reason": "exit", "text": "Goodbye."}));
+    assert_eq!(bench.end, Some(End { well: true, lost_messages: false, sentence: None }));
+}
+
+#[test]
+fn what_is_too_old_to_be_sent_again_is_told() {
+    let mut bench = Bench::in_lobby();
+    bench.say("lost?");
+    bench.expect("say");
+    bench.lose();
+    bench.pass(120);
+    let told = bench.shown.iter().any(|show| matches!(show, Show::Problem(text) if text.contains("lost?")));
+    assert!(told, "{:?}", bench.shown);
+    bench.command(Command::Exit);
+    assert!(bench.end.is_some_and(|end| end.lost_messages));
+}
+
+#[test]
+fn silence_is_asked_about_and_then_taken_for_a_loss() {
+    let mut bench = Bench::in_lobby();
+    bench.frame(json!({"type": "ping"}));
+    assert_eq!(bench.expect("pong"), json!({"type": "pong"}));
+    bench.pass(76);
+    let ping = bench.expect("ping");
+    bench.reply(&ping, json!({"type": "pong"}));
+    bench.pass(76);
+    bench.expect("ping");
+    bench.pass(30);
+    assert_eq!(bench.reconnect()["type"], "resume");
+}
+
+#[test]
+fn a_script_gives_up_and_says_what_has_no_receipt() {
+    let mut bench = Bench::in_lobby();
+    bench.say("x");
+    bench.lose();
+    for _ in 0..20 {
+        bench.pass(31);
+        bench.lose();
+    }
+    let end = bench.end.expect("an end");
+    assert!(!end.well && end.sentence.is_some_and(|text| text.contains("cannot be reached")));
+}
+
+#[test]
+fn an_answer_of_a_newer_server_is_an_answer() {
+    let mut bench = Bench::in_lobby();
+    bench.say("x");
+    let say = bench.expect("say");
+    bench.reply(&say, json!({"type": "error", "code": "too_sunny", "text": "Too sunny."}));
+    assert!(bench.session.outbox.is_empty());
+    bench.frame(json!({"type": "confetti"}));
+    assert!(bench.end.is_none());
+}
+
+#[test]
+fn letters_are_shown_once_whatever_their_order() {
+    let mut bench = Bench::in_lobby();
+    let letter = |id: u64, text: &str| json!({"type": "message", "id": id, "prev": 0, "at": AT, "to": "ann", "from": "bob", "text": text});
+    bench.frame(letter(12, "twelve"));
+    bench.frame(letter(11, "eleven"));
+    bench.lose();
+    let resume = bench.reconnect();
+    bench.reply(&resume, session("T2"));
+    bench.expect("join");
+    let inbox = bench.expect("inbox");
+    assert_eq!(inbox["after"], 5, "from where this session began");
+    bench.reply(&inbox, json!({"type": "inbox", "messages": [letter(11, "eleven"), letter(12, "twelve"), letter(13, "thirteen")], "more": false}));
+    assert_eq!(bench.texts(), ["twelve", "eleven", "thirteen"]);
+}

@@ -1,0 +1,494 @@
+//! The AuthActor: who has an account, who has a session, and whose token is good.
+//!
+//! It lives on the system arbiter and never blocks. What takes time goes elsewhere with the step that is to
+//! follow: passwords to the hash threads ([`hashing`]), writes to the disk thread ([`disk`]); the step comes
+//! back as a message and goes on where the handler left off. So every decision is made here, one after the
+//! other, on what is durable: accounts and sessions are in memory when they are on the disk.
+//!
+//! - `entry`: `register`, `login`, `resume` and `passwd`;
+//! - `operator`: what the console and `veche account` ask for;
+//! - this file: how it starts and stops, and what is answered at once.
+
+pub mod disk;
+mod entry;
+pub mod hashing;
+mod operator;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture, WeakAddr,
+};
+use tokio::sync::oneshot;
+
+use self::disk::{Batch, Disk, Order, WriteFault, Written};
+use self::hashing::{HashPool, Hashed, Work};
+use super::messages::auth::{
+    AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
+    Shutdown, TokenUsed,
+};
+use super::vital::Vital;
+use crate::chat::login::Gate;
+use crate::chat::people::People;
+use crate::chat::tokens::{Ended, Lives, SessionTable};
+use crate::config::{Config, Registration};
+use crate::names::{MessageId, Timestamp};
+use crate::protocol::{ByeReason, ErrorCode};
+use crate::secrets::password::{PasswordError, PasswordHashing, StoredPassword};
+use crate::secrets::seal::Sealer;
+use crate::secrets::token::TokenHasher;
+use crate::store::accounts::{AccountChange, AccountFile, AccountsError, RejectedRow, StoreError, open_keys};
+use crate::store::append::create_private_dir;
+use crate::store::sessions::{SessionEvent, SessionFile};
+
+/// How often it looks whose time is over.
+const EXPIRE_EVERY: Duration = Duration::from_millis(500);
+/// How often it forgets old budgets and writes that sessions are alive.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Requests that may wait in the mailbox; further senders wait outside.
+const MAILBOX: usize = 1_024;
+/// When to come back if the disk has too much to write, in milliseconds.
+const DISK_BUSY_RETRY_MS: u64 = 1_000;
+
+/// Why accounts could not be opened, in sentences that say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthStartError {
+    /// The data directory could not be made.
+    #[error("the data directory {} could not be made: {source}", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The key or the account file is not sound.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// The session file could not be opened.
+    #[error("the session file could not be opened: {0}")]
+    Sessions(#[source] StoreError),
+    /// The settings for Argon2 are out of bounds.
+    #[error(transparent)]
+    Settings(#[from] PasswordError),
+    /// A thread could not be started.
+    #[error("a thread for passwords or accounts could not be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// An AuthActor that can be started, and what was found when its files were opened.
+#[derive(Debug)]
+pub struct OpenedAuth {
+    /// The actor.
+    pub actor: AuthActor,
+    /// What sessions check tokens with.
+    pub tokens: TokenHasher,
+    /// The largest message id that an account was made after: the journal gives no id at or below it.
+    pub highest_first_id: Option<MessageId>,
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// How many sessions outlived the restart.
+    pub sessions: usize,
+    /// The first rows of the account file that were set aside in `clients.rejected`.
+    pub rejected: Vec<RejectedRow>,
+    /// How many there were in all.
+    pub rejected_count: usize,
+    /// Lines of the session file that were damaged.
+    pub damaged_sessions: usize,
+}
+
+/// What follows when a hash or a write is done.
+type Step<T> = Box<dyn FnOnce(&mut AuthActor, T) + Send>;
+/// Where steps come back, known once the actor has started.
+type Home = Arc<OnceLock<WeakAddr<AuthActor>>>;
+
+/// See the module.
+pub struct AuthActor {
+    _vital: Option<Vital>,
+    registration: Registration,
+    sessions_per_account: usize,
+    queue_writes: usize,
+    people: People,
+    sessions: SessionTable<Recipient<EndSession>>,
+    gate: Gate,
+    tokens: TokenHasher,
+    /// What is compared with when there is no account.
+    dummy: StoredPassword,
+    pool: HashPool<Step<Hashed>>,
+    disk: Disk<Step<Written>>,
+    home: Home,
+    newest_id: Arc<AtomicU64>,
+    next_session: u64,
+    rejected_rows: usize,
+    closing: bool,
+}
+
+impl AuthActor {
+    /// Opens key, accounts and sessions in the data directory and starts the threads. The caller holds the
+    /// lock of the data directory. `newest_id` is the largest message id that is stored, 0 for none, kept up
+    /// to date by whoever stores messages.
+    ///
+    /// # Errors
+    /// [`AuthStartError`].
+    pub fn open(config: &Config, newest_id: Arc<AtomicU64>) -> Result<OpenedAuth, AuthStartError> {
+        let dir = &config.server.data_dir;
+        create_private_dir(dir).map_err(|source| AuthStartError::DataDir { path: dir.clone(), source })?;
+        let hashing = PasswordHashing::new(config.auth.argon2_memory_kib, config.auth.argon2_passes)?;
+        let key_file = config.auth.key_file.clone().unwrap_or_else(|| dir.join("key"));
+        let sealer = Arc::new(Sealer::new(&open_keys(dir, &key_file)?));
+        let accounts = AccountFile::open(dir, Arc::clone(&sealer), &key_file)?;
+        let mut sessions = SessionTable::new(Lives {
+            idle: Duration::from_secs(config.auth.session_idle_seconds),
+            max: Duration::from_secs(config.auth.session_max_seconds),
+        });
+        let files = SessionFile::open(dir, Arc::clone(&sealer), |session| {
+            accounts.accounts.get(&session.account).is_some_and(|account| !account.banned)
+        })
+        .map_err(AuthStartError::Sessions)?;
+        let over: Vec<SessionEvent> = files
+            .sessions
+            .iter()
+            .filter(|stored| !sessions.restore(stored, Timestamp::now(), Instant::now()))
+            .map(|stored| SessionEvent::End { number: stored.number })
+            .collect();
+
+        let home = Home::default();
+        let (to_hash, to_disk) = (Arc::clone(&home), Arc::clone(&home));
+        let pool = HashPool::start(
+            &hashing,
+            hash_threads(config.auth.hash_threads),
+            config.limits.hash_queue,
+            Duration::from_millis(config.limits.hash_wait_ms),
+            move |step, hashed| send_home(&to_hash, HashDone { step, hashed }),
+        )
+        .map_err(AuthStartError::Thread)?;
+        let disk = Disk::start(accounts.file, files.file, move |done| send_home(&to_disk, DiskDone(done)))
+            .map_err(AuthStartError::Thread)?;
+        if !over.is_empty() {
+            disk.note(Order { sessions: over, ..Order::default() });
+        }
+        let opened = OpenedAuth {
+            tokens: sealer.tokens().clone(),
+            highest_first_id: accounts.accounts.values().filter_map(|account| account.first_id).max(),
+            accounts: accounts.accounts.len(),
+            sessions: sessions.len(),
+            rejected: accounts.rejected,
+            rejected_count: accounts.rejected_count,
+            damaged_sessions: files.damaged,
+            actor: AuthActor {
+                _vital: None,
+                registration: config.auth.registration,
+                sessions_per_account: config.limits.sessions_per_account,
+                queue_writes: config.limits.auth_queue_writes,
+                people: People::new(accounts.accounts),
+                sessions,
+                gate: Gate::new(&config.limits),
+                tokens: sealer.tokens().clone(),
+                dummy: hashing.dummy()?,
+                pool,
+                disk,
+                home,
+                newest_id,
+                next_session: files.next_number,
+                rejected_rows: accounts.rejected_count,
+                closing: false,
+            },
+        };
+        opened.report();
+        Ok(opened)
+    }
+
+    /// The actor with a sign of life, for a server that cannot do without it.
+    pub fn with(self, vital: Vital) -> Self {
+        AuthActor { _vital: Some(vital), ..self }
+    }
+
+    /// Hashes, and goes on with `then`; also at once, when there is too much to hash. A job that nobody
+    /// wants any more when it is its turn is not done.
+    fn hash(
+        &mut self,
+        work: Work,
+        wanted: impl Fn() -> bool + Send + 'static,
+        then: impl FnOnce(&mut AuthActor, Hashed) + Send + 'static,
+    ) {
+        if let Err((step, retry_after_ms)) = self.pool.submit(work, Box::new(then), wanted) {
+            step(self, Hashed::Busy(retry_after_ms));
+        }
+    }
+
+    /// Writes, and goes on with `then` when that is durable, or was not possible.
+    fn store(&mut self, order: Order, then: impl FnOnce(&mut AuthActor, Written) + Send + 'static) {
+        if let Err(Some(step)) = self.disk.write(order, Box::new(then)) {
+            step(self, Err(disk_is_gone()));
+        }
+    }
+
+    /// Writes events of sessions and changes of accounts for which nobody waits.
+    fn note(&self, sessions: Vec<SessionEvent>, accounts: Vec<AccountChange>) {
+        if !sessions.is_empty() || !accounts.is_empty() {
+            self.disk.note(Order { accounts, sessions });
+        }
+    }
+
+    /// Tells connections that their sessions have ended, writes that they have, and goes on with `then` and
+    /// their number when that is durable. They are dead in any case: if the disk does not take it now, it is
+    /// told with the next write.
+    fn end_sessions(
+        &mut self,
+        ended: Vec<Ended<Recipient<EndSession>>>,
+        bye: &EndSession,
+        then: impl FnOnce(&mut AuthActor, usize) + Send + 'static,
+    ) {
+        let count = ended.len();
+        let sessions = tell_ended(ended, bye);
+        if sessions.is_empty() {
+            then(self, 0);
+        } else {
+            self.store(Order { sessions, ..Order::default() }, move |actor, _| then(actor, count));
+        }
+    }
+
+    /// Whether there is room for another request that has to be written.
+    fn takes_more(&self) -> Result<(), AuthRefusal> {
+        if self.closing {
+            return Err(ErrorCode::ShuttingDown.into());
+        }
+        if self.disk.waiting() >= self.queue_writes {
+            return Err(AuthRefusal {
+                retry_after_ms: Some(DISK_BUSY_RETRY_MS),
+                ..ErrorCode::RateLimited.into()
+            });
+        }
+        Ok(())
+    }
+
+    /// The newest message of the server.
+    fn newest(&self) -> Option<MessageId> {
+        MessageId::new(self.newest_id.load(Ordering::Acquire))
+    }
+
+    fn expire(&mut self) {
+        let bye = EndSession { reason: ByeReason::Expired, text: None };
+        let ended = self.sessions.expire(Instant::now());
+        self.note(tell_ended(ended, &bye), Vec::new());
+    }
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        self.gate.sweep(now);
+        let at = Timestamp::now();
+        // A connection whose actor ended without a word, by a panic say.
+        let lost = self.sessions.detach_lost(Recipient::connected, now);
+        let mut events: Vec<_> = lost.into_iter().map(|number| SessionEvent::Seen { number, at }).collect();
+        if self.sessions.attached() > 0 {
+            events.push(SessionEvent::Alive { at });
+        }
+        self.note(events, Vec::new());
+    }
+}
+
+impl OpenedAuth {
+    fn report(&self) {
+        for RejectedRow { line, fault } in &self.rejected {
+            log::warn!("clients.csv line {line} was set aside in clients.rejected: {fault}");
+        }
+        if self.rejected_count > self.rejected.len() {
+            log::warn!("clients.csv: {} lines were set aside in all", self.rejected_count);
+        }
+        if self.damaged_sessions > 0 {
+            log::warn!(
+                "sessions.csv: {} lines were damaged; those sessions have ended",
+                self.damaged_sessions
+            );
+        }
+        log::info!("{} accounts, {} sessions", self.accounts, self.sessions);
+    }
+}
+
+impl std::fmt::Debug for AuthActor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AuthActor({} accounts, {} sessions)", self.people.len(), self.sessions.len())
+    }
+}
+
+/// Tells connections that their sessions have ended; returns what to write of it.
+fn tell_ended(ended: Vec<Ended<Recipient<EndSession>>>, bye: &EndSession) -> Vec<SessionEvent> {
+    let mut events = Vec::with_capacity(ended.len());
+    for Ended { number, seat, .. } in ended {
+        if let Some(seat) = seat {
+            seat.do_send(bye.clone());
+        }
+        events.push(SessionEvent::End { number });
+    }
+    events
+}
+
+fn disk_is_gone() -> WriteFault {
+    WriteFault { sentence: "the server is stopping".into(), accounts_stored: false }
+}
+
+fn hash_threads(setting: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if setting == 0 { (cores / 2).max(1) } else { setting }
+}
+
+/// The reply that a step will send; `fallback` when the actor ends before.
+fn answer<T: 'static>(reply: oneshot::Receiver<T>, fallback: T) -> ResponseFuture<T> {
+    Box::pin(async move { reply.await.unwrap_or(fallback) })
+}
+
+/// A hash thread is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct HashDone {
+    step: Step<Hashed>,
+    hashed: Hashed,
+}
+
+/// The disk thread is done with a batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DiskDone(Batch<Step<Written>>);
+
+fn send_home<M>(home: &Home, message: M)
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+    AuthActor: Handler<M>,
+{
+    // An actor that is gone has dropped who waited.
+    if let Some(actor) = home.get().and_then(WeakAddr::upgrade) {
+        actor.do_send(message);
+    }
+}
+
+impl Actor for AuthActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        // Set once: an actor is started once.
+        let _ = self.home.set(ctx.address().downgrade());
+        ctx.run_interval(EXPIRE_EVERY, |actor, _| actor.expire());
+        ctx.run_interval(SWEEP_EVERY, |actor, _| actor.sweep());
+    }
+}
+
+impl Handler<HashDone> for AuthActor {
+    type Result = ();
+
+    fn handle(&mut self, done: HashDone, _: &mut Self::Context) {
+        (done.step)(self, done.hashed);
+    }
+}
+
+impl Handler<DiskDone> for AuthActor {
+    type Result = ();
+
+    fn handle(&mut self, done: DiskDone, _: &mut Self::Context) {
+        for (step, written) in done.0.errands {
+            step(self, written);
+        }
+        for account in &done.0.accounts {
+            self.people.share(account);
+        }
+    }
+}
+
+impl Handler<Identify> for AuthActor {
+    type Result = bool;
+
+    fn handle(&mut self, message: Identify, _: &mut Self::Context) -> bool {
+        message.name.is_server() || self.people.named(&message.name).is_some()
+    }
+}
+
+impl Handler<LookUp> for AuthActor {
+    type Result = Option<AccountInfo>;
+
+    fn handle(&mut self, message: LookUp, _: &mut Self::Context) -> Option<AccountInfo> {
+        let account = self.people.named(&message.name)?;
+        Some(AccountInfo { name: account.name.clone(), first_id: account.first_id })
+    }
+}
+
+impl Handler<TokenUsed> for AuthActor {
+    type Result = ();
+
+    fn handle(&mut self, message: TokenUsed, _: &mut Self::Context) {
+        if self.sessions.token_used(message.session) {
+            self.note(vec![SessionEvent::Used { number: message.session.number() }], Vec::new());
+        }
+    }
+}
+
+impl Handler<Detach> for AuthActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Detach, _: &mut Self::Context) {
+        if let Some(row) = self.sessions.detach(message.session, Instant::now()) {
+            let at = Timestamp::now();
+            let seen = AccountChange::Seen { row, at, from: None };
+            self.people.apply(&seen);
+            self.note(vec![SessionEvent::Seen { number: message.session.number(), at }], vec![seen]);
+        }
+    }
+}
+
+impl Handler<CloseSession> for AuthActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: CloseSession, _: &mut Self::Context) -> Self::Result {
+        let (reply, closed) = oneshot::channel();
+        if let Some(ended) = self.sessions.close(message.session) {
+            let seen = AccountChange::Seen { row: ended.account, at: Timestamp::now(), from: None };
+            self.people.apply(&seen);
+            let order =
+                Order { accounts: vec![seen], sessions: vec![SessionEvent::End { number: ended.number }] };
+            self.store(order, move |_, _| {
+                let _ = reply.send(());
+            });
+        }
+        answer(closed, ())
+    }
+}
+
+impl Handler<AuthStatus> for AuthActor {
+    type Result = MessageResult<AuthStatus>;
+
+    fn handle(&mut self, _: AuthStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(AuthCounts {
+            accounts: self.people.len(),
+            banned: self.people.iter().filter(|account| account.banned).count(),
+            sessions: self.sessions.len(),
+            attached: self.sessions.attached(),
+            hashes: self.pool.jobs(),
+            rejected_rows: self.rejected_rows,
+        })
+    }
+}
+
+impl Handler<Shutdown> for AuthActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
+        self.closing = true;
+        let (reply, closed) = oneshot::channel();
+        let done: Step<Written> = Box::new(move |_, _| {
+            let _ = reply.send(());
+        });
+        if let Err(Some(step)) = self.disk.close(done) {
+            step(self, Err(disk_is_gone()));
+        }
+        answer(closed, ())
+    }
+}
+
+#[cfg(test)]
+#[path = "auth/tests.rs"]
+mod tests;

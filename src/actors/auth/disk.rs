@@ -1,0 +1,305 @@
+//! The one thread that writes accounts and sessions, with group commit.
+//!
+//! It takes what has gathered in its queue, writes all of it with one fsync a file, and then answers all.
+//! What can wait (when somebody was last seen) is written once a minute, and when the thread ends.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::names::Timestamp;
+use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
+use crate::store::sessions::{SessionEvent, SessionFile};
+
+/// How long what can wait does wait.
+const FLUSH_AFTER: Duration = Duration::from_secs(60);
+/// Orders in one batch, at most: what follows them all runs in one go on the system arbiter.
+const MAX_BATCH: usize = 512;
+
+/// What is to be written together.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// Changes of accounts.
+    pub accounts: Vec<AccountChange>,
+    /// Events of sessions.
+    pub sessions: Vec<SessionEvent>,
+}
+
+/// What came of an errand.
+pub type Written = Result<Done, WriteFault>;
+
+/// Why something was not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteFault {
+    /// What happened, for the operator.
+    pub sentence: String,
+    /// Whether the changes of accounts are on the disk all the same, and only the sessions are not.
+    pub accounts_stored: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// The order is on the disk.
+    Stored,
+    /// The account file is empty.
+    Cleared {
+        /// How many accounts there were.
+        accounts: usize,
+        /// The copy.
+        copy: PathBuf,
+    },
+    /// Everything is written, and nothing will be any more.
+    Closed,
+}
+
+struct Task<E> {
+    what: What,
+    /// Who waits until it is durable.
+    errand: Option<E>,
+}
+
+enum What {
+    Write(Order),
+    Clear,
+    Close,
+}
+
+/// What came of a batch.
+pub struct Batch<E> {
+    /// Who waited for something in it, and what came of that.
+    pub errands: Vec<(E, Written)>,
+    /// The accounts that it changed, as this thread has them: to share them in memory.
+    pub accounts: Vec<Arc<Account>>,
+}
+
+/// The thread and its queue.
+pub struct Disk<E> {
+    tasks: Option<Sender<Task<E>>>,
+    waiting: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<E: Send + 'static> Disk<E> {
+    /// Starts the thread. `deliver` takes what came of a batch, on that thread.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(
+        accounts: AccountFile,
+        sessions: SessionFile,
+        deliver: impl Fn(Batch<E>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (sender, tasks) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = Writer { accounts, sessions, waiting: Arc::clone(&waiting), deliver, flush_at: None };
+        let thread = thread::Builder::new().name("auth-disk".into()).spawn(move || writer.run(&tasks))?;
+        Ok(Disk { tasks: Some(sender), waiting, thread: Some(thread) })
+    }
+
+    /// How many tasks wait for the disk.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Writes, and answers the errand when all of it is durable.
+    ///
+    /// # Errors
+    /// The errand, when the thread has ended.
+    pub fn write(&self, order: Order, errand: E) -> Result<(), Option<E>> {
+        self.send(What::Write(order), Some(errand))
+    }
+
+    /// Writes sometime soon; nobody waits for it.
+    pub fn note(&self, order: Order) {
+        // Once the thread has ended, the server is stopping, and a note has nowhere to go.
+        let _ = self.send(What::Write(order), None);
+    }
+
+    /// Empties the account file, keeping a copy.
+    ///
+    /// # Errors
+    /// The errand, when the thread has ended.
+    pub fn clear(&self, errand: E) -> Result<(), Option<E>> {
+        self.send(What::Clear, Some(errand))
+    }
+
+    /// Writes what is not written, and ends the thread.
+    ///
+    /// # Errors
+    /// The errand, when the thread has ended before.
+    pub fn close(&self, errand: E) -> Result<(), Option<E>> {
+        self.send(What::Close, Some(errand))
+    }
+
+    fn send(&self, what: What, errand: Option<E>) -> Result<(), Option<E>> {
+        let Some(tasks) = &self.tasks else { return Err(errand) };
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        tasks.send(Task { what, errand }).map_err(|refused| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            refused.0.errand
+        })
+    }
+}
+
+impl<E> Drop for Disk<E> {
+    /// Waits until everything is written, so that nobody else opens the files before.
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the thread that writes accounts and sessions panicked");
+        }
+    }
+}
+
+struct Writer<D> {
+    accounts: AccountFile,
+    sessions: SessionFile,
+    waiting: Arc<AtomicUsize>,
+    deliver: D,
+    /// When what could wait is to be written.
+    flush_at: Option<Instant>,
+}
+
+impl<D> Writer<D> {
+    /// The life of the thread: until it is closed, or the other end of the queue is gone.
+    fn run<E>(mut self, tasks: &Receiver<Task<E>>)
+    where
+        D: Fn(Batch<E>),
+    {
+        loop {
+            let next = match self.flush_at {
+                Some(at) => tasks.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(task) => {
+                    let batch: Vec<Task<E>> =
+                        std::iter::once(task).chain(tasks.try_iter().take(MAX_BATCH - 1)).collect();
+                    self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+                    if let Some(errand) = self.work_off(batch) {
+                        // What came too late is dropped with the queue, and its senders notice.
+                        self.answer(errand.into_iter().map(|errand| (errand, Ok(Done::Closed))).collect());
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.flush();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Does a batch in its order. Returns who closes, if anyone does.
+    fn work_off<E>(&mut self, batch: Vec<Task<E>>) -> Option<Option<E>>
+    where
+        D: Fn(Batch<E>),
+    {
+        let mut orders = Vec::new();
+        for Task { what, errand } in batch {
+            match what {
+                What::Write(order) => orders.push((order, errand)),
+                What::Clear => {
+                    self.write(std::mem::take(&mut orders));
+                    let cleared = self.clear();
+                    self.answer(errand.into_iter().map(|errand| (errand, cleared.clone())).collect());
+                }
+                What::Close => {
+                    self.write(std::mem::take(&mut orders));
+                    self.close();
+                    return Some(errand);
+                }
+            }
+        }
+        self.write(orders);
+        None
+    }
+
+    /// Writes orders together, and answers those who wait.
+    fn write<E>(&mut self, orders: Vec<(Order, Option<E>)>)
+    where
+        D: Fn(Batch<E>),
+    {
+        if orders.is_empty() {
+            return;
+        }
+        let durable = orders.iter().any(|(_, errand)| errand.is_some());
+        let changes: Vec<AccountChange> =
+            orders.iter().flat_map(|(order, _)| order.accounts.iter().cloned()).collect();
+        let accounts = told(self.accounts.commit(&changes));
+        // A session of an account that could not be stored is none.
+        let events: Vec<SessionEvent> = orders
+            .iter()
+            .filter(|(order, _)| accounts.is_ok() || !order.needs_accounts())
+            .flat_map(|(order, _)| order.sessions.iter().cloned())
+            .collect();
+        let sessions = told(self.sessions.commit(&events, durable && !events.is_empty()));
+        if self.accounts.is_dirty() && self.flush_at.is_none() {
+            self.flush_at = Some(Instant::now() + FLUSH_AFTER);
+        }
+        let answers = orders.into_iter().filter_map(|(order, errand)| {
+            let accounts = if order.needs_accounts() { accounts.clone() } else { Ok(()) };
+            let sessions = if order.sessions.is_empty() { Ok(()) } else { sessions.clone() };
+            let accounts_stored = accounts.is_ok();
+            let fault = |sentence| WriteFault { sentence, accounts_stored };
+            Some((errand?, accounts.and(sessions).map(|()| Done::Stored).map_err(fault)))
+        });
+        let errands: Vec<_> = answers.collect();
+        let accounts: Vec<_> =
+            changes.iter().filter_map(|change| self.accounts.account(change.row()).cloned()).collect();
+        if !errands.is_empty() || !accounts.is_empty() {
+            (self.deliver)(Batch { errands, accounts });
+        }
+    }
+
+    fn answer<E>(&self, errands: Vec<(E, Written)>)
+    where
+        D: Fn(Batch<E>),
+    {
+        (self.deliver)(Batch { errands, accounts: Vec::new() });
+    }
+
+    fn clear(&mut self) -> Written {
+        match self.accounts.clear(Timestamp::now()) {
+            Ok((accounts, copy)) => Ok(Done::Cleared { accounts, copy }),
+            Err(error) => {
+                log::error!("the account file could not be cleared: {error}");
+                Err(WriteFault { sentence: error.to_string(), accounts_stored: false })
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let result = told(self.accounts.flush());
+        self.flush_at = result.is_err().then(|| Instant::now() + FLUSH_AFTER);
+    }
+
+    fn close(&mut self) {
+        self.flush();
+        let alive = SessionEvent::Alive { at: Timestamp::now() };
+        // Its fault is in the log; the sessions are as old as they were last seen then.
+        let _ = told(self.sessions.commit(&[alive], true));
+    }
+}
+
+impl Order {
+    /// Whether a change of accounts has to be durable with it.
+    fn needs_accounts(&self) -> bool {
+        self.accounts.iter().any(|change| !change.can_wait())
+    }
+}
+
+fn told(result: Result<(), StoreError>) -> Result<(), String> {
+    result.map_err(|error| {
+        log::error!("accounts or sessions could not be written: {error}");
+        error.to_string()
+    })
+}

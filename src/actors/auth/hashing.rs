@@ -1,0 +1,307 @@
+//! The hash threads: the one place where passwords are hashed, with few permits and a bounded queue.
+//!
+//! They are threads of their own, because one hash takes tens of milliseconds and tens of MiB; they are
+//! nicer than the others, so that 500 logins at once do not hold up the chat; and one that panics over a
+//! hash goes on with the next. What goes in comes out with the errand that it belongs to.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::chat::budget::wait_ms;
+use crate::protocol::Password;
+use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing, StoredPassword};
+
+/// What a hash is taken to need before the first one was measured.
+const FIRST_GUESS: Duration = Duration::from_millis(50);
+/// How much nicer than the rest of the process a hash thread is.
+const NICENESS: i32 = 10;
+
+/// What a hash thread is to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Hash a chosen password.
+    Hash(Password),
+    /// Hash what an older server kept.
+    HashMd5(Md5Hex),
+    /// Compare, and hash anew when the stored hash is not as a fresh one would be.
+    Compare {
+        /// What someone takes for the password.
+        given: Password,
+        /// What is stored.
+        stored: StoredPassword,
+    },
+    /// Compare, and hash the new password when the old one is right.
+    Change {
+        /// What someone takes for the password.
+        old: Password,
+        /// What is stored.
+        stored: StoredPassword,
+        /// The new password.
+        new: Password,
+    },
+    /// What no hash does, for the test of what happens if one does.
+    #[cfg(test)]
+    Panic,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Hashed {
+    /// A hash was made; for [`Work::Change`] the old password was right.
+    Fresh(StoredPassword),
+    /// The password is right; with a new hash of it when the stored one is not as it would be made today.
+    Right(Option<StoredPassword>),
+    /// It is wrong.
+    Wrong,
+    /// Nobody waited for it any more.
+    Unwanted,
+    /// Too much is waiting; this is when to try again, in milliseconds.
+    Busy(u64),
+    /// It could not be hashed; the log says why.
+    Failed,
+}
+
+struct Job<E> {
+    work: Work,
+    errand: E,
+    wanted: Box<dyn Fn() -> bool + Send>,
+}
+
+/// Hash threads, and their queue.
+pub struct HashPool<E> {
+    queue: SyncSender<Job<E>>,
+    load: Arc<Load>,
+    max_wait: Duration,
+}
+
+/// How much there is to do.
+struct Load {
+    threads: u32,
+    /// Jobs that wait or run.
+    jobs: AtomicUsize,
+    /// What a job takes of late, in microseconds.
+    mean_micros: AtomicU64,
+    /// Refusals of late: each is told to come back a little later than the one before.
+    refused: AtomicUsize,
+}
+
+impl<E: Send + 'static> HashPool<E> {
+    /// Starts `threads` threads (at least one) with a queue of `queue` jobs, that refuse what would wait
+    /// longer than `max_wait`. `deliver` takes what came of a job, on the hash thread.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        hashing: &PasswordHashing,
+        threads: usize,
+        queue: usize,
+        max_wait: Duration,
+        deliver: impl Fn(E, Hashed) + Send + Clone + 'static,
+    ) -> io::Result<Self> {
+        let threads = threads.max(1);
+        let (sender, receiver) = sync_channel(queue);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let load = Arc::new(Load {
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
+            jobs: AtomicUsize::new(0),
+            mean_micros: AtomicU64::new(u64::try_from(FIRST_GUESS.as_micros()).unwrap_or(u64::MAX)),
+            refused: AtomicUsize::new(0),
+        });
+        for number in 0..threads {
+            let (receiver, load, hashing, deliver) =
+                (Arc::clone(&receiver), Arc::clone(&load), hashing.clone(), deliver.clone());
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || work_off(&receiver, &load, &hashing, &deliver))?;
+        }
+        Ok(HashPool { queue: sender, load, max_wait })
+    }
+
+    /// Puts a job into the queue. It is not done when `wanted` says no by the time it is its turn.
+    ///
+    /// # Errors
+    /// When the queue is full or too long: the errand, and in how many milliseconds to try again.
+    pub fn submit(
+        &self,
+        work: Work,
+        errand: E,
+        wanted: impl Fn() -> bool + Send + 'static,
+    ) -> Result<(), (E, u64)> {
+        let waiting = self.load.jobs.load(Ordering::Relaxed);
+        if self.load.wait_of(waiting) > self.max_wait {
+            return Err((errand, self.load.come_back(waiting)));
+        }
+        self.load.jobs.fetch_add(1, Ordering::Relaxed);
+        let job = Job { work, errand, wanted: Box::new(wanted) };
+        self.queue.try_send(job).map_err(|refused| {
+            self.load.jobs.fetch_sub(1, Ordering::Relaxed);
+            let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = refused;
+            (job.errand, self.load.come_back(waiting))
+        })
+    }
+
+    /// How many jobs wait or run.
+    pub fn jobs(&self) -> usize {
+        self.load.jobs.load(Ordering::Relaxed)
+    }
+}
+
+impl Load {
+    /// How long a job waits that has so many before it.
+    fn wait_of(&self, waiting: usize) -> Duration {
+        let mean = Duration::from_micros(self.mean_micros.load(Ordering::Relaxed));
+        mean.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)) / self.threads
+    }
+
+    /// When to come back, in milliseconds: after those that wait, and those that were told before.
+    fn come_back(&self, waiting: usize) -> u64 {
+        let before = self.refused.fetch_add(1, Ordering::Relaxed);
+        wait_ms(self.wait_of(waiting.saturating_add(before % (waiting.max(1)))))
+    }
+
+    fn measured(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mean = self.mean_micros.load(Ordering::Relaxed);
+        // Threads may lose each other's samples here; it is an estimate.
+        self.mean_micros.store((mean.saturating_mul(7).saturating_add(took)) / 8, Ordering::Relaxed);
+    }
+}
+
+/// The life of a hash thread: until the pool is dropped.
+fn work_off<E>(
+    receiver: &Mutex<Receiver<Job<E>>>,
+    load: &Load,
+    hashing: &PasswordHashing,
+    deliver: &impl Fn(E, Hashed),
+) {
+    be_nice();
+    loop {
+        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { work, errand, wanted }) = next else { return };
+        let hashed = if wanted() {
+            let start = Instant::now();
+            let hashed = catch_unwind(AssertUnwindSafe(|| hash(hashing, &work))).unwrap_or_else(|_| {
+                log::error!("hashing a password panicked; the thread goes on");
+                Hashed::Failed
+            });
+            load.measured(start.elapsed());
+            hashed
+        } else {
+            Hashed::Unwanted
+        };
+        load.jobs.fetch_sub(1, Ordering::Relaxed);
+        deliver(errand, hashed);
+    }
+}
+
+fn hash(hashing: &PasswordHashing, work: &Work) -> Hashed {
+    try_hash(hashing, work).unwrap_or_else(|error| {
+        log::error!("hashing a password failed: {error}");
+        Hashed::Failed
+    })
+}
+
+fn try_hash(hashing: &PasswordHashing, work: &Work) -> Result<Hashed, PasswordError> {
+    Ok(match work {
+        Work::Hash(password) => Hashed::Fresh(hashing.hash(password)?),
+        Work::HashMd5(md5) => Hashed::Fresh(hashing.hash_md5(md5)?),
+        Work::Compare { given, stored } if !hashing.verify(given, stored)? => Hashed::Wrong,
+        Work::Compare { stored, .. } if hashing.is_current(stored) => Hashed::Right(None),
+        // A hash that cannot be renewed now is renewed another time: the password was right.
+        Work::Compare { given, .. } => Hashed::Right(hashing.hash(given).ok()),
+        Work::Change { old, stored, .. } if !hashing.verify(old, stored)? => Hashed::Wrong,
+        Work::Change { new, .. } => Hashed::Fresh(hashing.hash(new)?),
+        #[cfg(test)]
+        Work::Panic => panic!("as a hash might"),
+    })
+}
+
+/// On Linux a thread has a niceness of its own; elsewhere it would be the whole process's.
+fn be_nice() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        log::debug!("a hash thread stays as urgent as the others: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn hashing() -> PasswordHashing {
+        PasswordHashing::new(8, 1).expect("small parameters")
+    }
+
+    #[test]
+    fn errands_come_back_with_what_came_of_them() {
+        let (sender, results) = channel();
+        let deliver = move |errand: u32, hashed| {
+            let _ = sender.send((errand, hashed));
+        };
+        let pool = HashPool::start(&hashing(), 2, 10, PATIENCE, deliver).expect("threads");
+        let given = || Password::given("password");
+        let stored = hashing().hash(&given()).expect("a hash");
+        let old = PasswordHashing::new(16, 1).expect("parameters").hash(&given()).expect("a hash");
+        let jobs = [
+            Work::Hash(given()),
+            Work::Compare { given: given(), stored: stored.clone() },
+            Work::Compare { given: given(), stored: old },
+            Work::Compare { given: Password::given("another"), stored: stored.clone() },
+            Work::Change { old: given(), stored: stored.clone(), new: Password::given("another") },
+            Work::Change { old: Password::given("another"), stored, new: given() },
+        ];
+        for (errand, work) in (0..).zip(jobs) {
+            pool.submit(work, errand, || true).expect("there is room");
+        }
+        pool.submit(Work::Hash(given()), 6, || false).expect("there is room");
+        let mut seen = [false; 7];
+        for _ in 0..7 {
+            let (errand, hashed) = results.recv_timeout(PATIENCE).expect("an answer");
+            seen[errand as usize] = match (errand, hashed) {
+                (0 | 4, Hashed::Fresh(_)) | (1, Hashed::Right(None)) | (2, Hashed::Right(Some(_))) => true,
+                (3 | 5, Hashed::Wrong) | (6, Hashed::Unwanted) => true,
+                (errand, hashed) => panic!("{errand}: {hashed:?}"),
+            };
+        }
+        assert_eq!(seen, [true; 7]);
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_errand_back() {
+        let (hold, held) = channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let deliver = move |_: u32, _| {
+            let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        };
+        let pool = HashPool::start(&hashing(), 1, 2, PATIENCE, deliver).expect("threads");
+        let work = || Work::Hash(Password::given("password"));
+        let refused = (0..10).find_map(|errand| pool.submit(work(), errand, || true).err());
+        let (errand, retry_after_ms) = refused.expect("two in the queue, one in work");
+        assert!((2..=3).contains(&errand) && retry_after_ms > 0, "{errand} {retry_after_ms}");
+        drop(hold);
+    }
+
+    #[test]
+    fn a_panic_costs_its_own_errand_alone() {
+        let (sender, results) = channel();
+        let deliver = move |errand: u32, hashed| {
+            let _ = sender.send((errand, matches!(hashed, Hashed::Fresh(_))));
+        };
+        let pool = HashPool::start(&hashing(), 1, 10, PATIENCE, deliver).expect("threads");
+        for _ in 0..3 {
+            pool.submit(Work::Panic, 0, || true).expect("there is room");
+            assert_eq!(results.recv_timeout(PATIENCE), Ok((0, false)));
+        }
+        pool.submit(Work::Hash(Password::given("password")), 1, || true).expect("there is room");
+        assert_eq!(results.recv_timeout(PATIENCE), Ok((1, true)));
+    }
+}

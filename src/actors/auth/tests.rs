@@ -1,0 +1,622 @@
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use actix::{ActorContext, Addr, System};
+
+use super::*;
+use crate::actors::messages::auth::*;
+use crate::names::UserName;
+use crate::protocol::{Password, TokenText};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server's worth of settings in a folder of its own.
+struct House {
+    dir: tempfile::TempDir,
+    config: Config,
+    newest_id: Arc<AtomicU64>,
+}
+
+impl House {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        config.server.data_dir = dir.path().to_owned();
+        config.auth.argon2_memory_kib = 8;
+        config.auth.argon2_passes = 1;
+        config.limits.logins_per_minute = 0;
+        config.limits.registrations_per_minute = 0;
+        change(&mut config);
+        House { dir, config, newest_id: Arc::default() }
+    }
+
+    fn open(&self) -> Addr<AuthActor> {
+        AuthActor::open(&self.config, Arc::clone(&self.newest_id)).expect("sound files").actor.start()
+    }
+
+    /// What a machine finds that comes up after this moment: nothing was flushed or closed.
+    fn after_a_crash(&self) -> Self {
+        let after = House::new(|config| *config = self.config.clone());
+        for entry in fs::read_dir(self.dir.path()).expect("the folder").flatten() {
+            fs::copy(entry.path(), after.dir.path().join(entry.file_name())).expect("copied");
+        }
+        let config = Config {
+            server: crate::config::ServerConfig {
+                data_dir: after.dir.path().to_owned(),
+                ..self.config.server.clone()
+            },
+            ..self.config.clone()
+        };
+        House { config, ..after }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    System::new().block_on(test)
+}
+
+/// A connection that writes down how its session ended.
+struct Connection(Arc<Mutex<Vec<EndSession>>>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Hangup;
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+}
+
+impl Handler<EndSession> for Connection {
+    type Result = ();
+    fn handle(&mut self, message: EndSession, _: &mut Self::Context) {
+        self.0.lock().expect("no panic").push(message);
+    }
+}
+
+impl Handler<Hangup> for Connection {
+    type Result = ();
+    fn handle(&mut self, _: Hangup, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+struct Client {
+    connection: Addr<Connection>,
+    heard: Arc<Mutex<Vec<EndSession>>>,
+}
+
+impl Client {
+    fn new() -> Self {
+        let heard = Arc::default();
+        Client { connection: Connection(Arc::clone(&heard)).start(), heard }
+    }
+
+    fn ask(
+        &self,
+        auth: &Addr<AuthActor>,
+        how: HowToOpen,
+        from: &str,
+    ) -> impl Future<Output = Result<OpenedSession, AuthRefusal>> + use<> {
+        let end = self.connection.clone().recipient();
+        let request = auth.send(OpenSession { how, from: ip(from), end });
+        async { request.await.expect("an AuthActor") }
+    }
+
+    /// How the session ended, waiting for it.
+    async fn ended(&self) -> EndSession {
+        let start = Instant::now();
+        loop {
+            if let Some(end) = self.heard.lock().expect("no panic").pop() {
+                return end;
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody said that the session has ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn heard_nothing(&self) -> bool {
+        self.heard.lock().expect("no panic").is_empty()
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn name(text: &str) -> UserName {
+    UserName::parse(text).expect("a name")
+}
+
+fn register(text: &str, password: &str) -> HowToOpen {
+    HowToOpen::Register { name: name(text), password: Password::given(password) }
+}
+
+fn login(text: &str, password: &str) -> HowToOpen {
+    HowToOpen::Login { name: name(text), password: Password::given(password) }
+}
+
+fn resume(token: &TokenText) -> HowToOpen {
+    HowToOpen::Resume { token: token.clone() }
+}
+
+fn code<T>(result: Result<T, AuthRefusal>) -> ErrorCode {
+    match result {
+        Ok(_) => panic!("it was not refused"),
+        Err(refusal) => refusal.code,
+    }
+}
+
+const HOME: &str = "192.0.2.1";
+const AWAY: &str = "198.51.100.9";
+const SECRET: &str = "correct horse";
+
+async fn alice(auth: &Addr<AuthActor>) -> (Client, OpenedSession) {
+    let client = Client::new();
+    let opened = client.ask(auth, register("alice", SECRET), HOME).await.expect("a session");
+    (client, opened)
+}
+
+#[test]
+fn register_then_login() {
+    run(async {
+        let house = House::new(|_| {});
+        house.newest_id.store(41, Ordering::Release);
+        let auth = house.open();
+        assert!(!auth.send(Identify { name: name("alice") }).await.expect("alive"));
+        assert!(auth.send(Identify { name: UserName::server() }).await.expect("alive"));
+        let (client, opened) = alice(&auth).await;
+        assert!(opened.new && opened.last_seen.is_none() && opened.previous.is_none());
+        assert_eq!((opened.account.as_str(), opened.first_id), ("alice", MessageId::new(41)));
+        assert_eq!(opened.expires_in_seconds, 24 * 60 * 60);
+        assert!(opened.greeting.contains("first visit"), "{}", opened.greeting);
+        assert_eq!(code(client.ask(&auth, register("alice", SECRET), HOME).await), ErrorCode::NameTaken);
+        assert_eq!(code(client.ask(&auth, register("server", SECRET), HOME).await), ErrorCode::NameTaken);
+        assert_eq!(code(client.ask(&auth, login("alice", "wrong"), HOME).await), ErrorCode::WrongPassword);
+        assert_eq!(code(client.ask(&auth, login("bob", SECRET), HOME).await), ErrorCode::WrongPassword);
+        let again = client.ask(&auth, login("alice", SECRET), AWAY).await.expect("a session");
+        assert!(!again.new && again.session != opened.session);
+        assert_eq!(again.last_seen.map(|(_, from)| from), Some(ip(HOME)));
+        assert!(again.greeting.contains("Welcome back, alice"), "{}", again.greeting);
+        let info = auth.send(LookUp { name: name("alice") }).await.expect("alive");
+        assert_eq!(info.map(|info| info.first_id), Some(MessageId::new(41)));
+        assert_eq!(auth.send(LookUp { name: UserName::server() }).await.expect("alive"), None);
+        assert!(client.heard_nothing());
+    });
+}
+
+#[test]
+fn sixty_four_registrations_of_one_name_have_one_winner() {
+    run(async {
+        let house = House::new(|config| config.auth.hash_threads = 4);
+        let auth = house.open();
+        let client = Client::new();
+        let twins = ["carol", "Carol", "CAROL", "ｃａｒｏｌ"];
+        let all = (0..64).map(|at| client.ask(&auth, register(twins[at % 4], SECRET), HOME));
+        let results = futures(all).await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        assert!(
+            results.into_iter().filter(Result::is_err).all(|result| code(result) == ErrorCode::NameTaken)
+        );
+        let rows = fs::read_to_string(house.file("clients.csv")).expect("text").lines().count();
+        assert_eq!(rows, 2, "a header and one row");
+    });
+}
+
+/// Runs futures together.
+async fn futures<F: Future + 'static>(all: impl Iterator<Item = F>) -> Vec<F::Output>
+where
+    F::Output: 'static,
+{
+    let handles: Vec<_> = all.map(actix::spawn).collect();
+    let mut results = Vec::new();
+    for handle in handles {
+        results.push(handle.await.expect("no panic"));
+    }
+    results
+}
+
+#[test]
+fn a_resume_takes_the_session_over() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (first, opened) = alice(&auth).await;
+        let second = Client::new();
+        let resumed = second.ask(&auth, resume(&opened.token), AWAY).await.expect("a session");
+        assert_eq!(first.ended().await.reason, ByeReason::Resumed);
+        assert_eq!((resumed.previous, resumed.account), (Some(opened.token_hash), opened.account));
+        assert_eq!(resumed.last_seen.map(|(_, from)| from), Some(ip(HOME)));
+        auth.do_send(Detach { session: opened.session });
+        let counts = auth.send(AuthStatus).await.expect("alive");
+        assert_eq!((counts.sessions, counts.attached), (1, 1), "the old connection has no say");
+        auth.do_send(TokenUsed { session: resumed.session });
+        assert_eq!(code(first.ask(&auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
+        assert_eq!(code(first.ask(&auth, resume(&TokenText::new("guess")), HOME).await), ErrorCode::BadToken);
+        auth.do_send(Detach { session: resumed.session });
+        let third = Client::new();
+        let again = third.ask(&auth, resume(&resumed.token), HOME).await.expect("a session");
+        assert!(second.heard_nothing(), "its connection was lost before");
+        auth.send(CloseSession { session: again.session }).await.expect("alive");
+        for token in [&again.token, &resumed.token] {
+            assert_eq!(code(third.ask(&auth, resume(token), HOME).await), ErrorCode::BadToken);
+        }
+    });
+}
+
+#[test]
+fn what_was_answered_outlives_a_crash() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        let crashed = house.after_a_crash();
+        let after = crashed.open();
+        let resumed = client.ask(&after, resume(&opened.token), HOME).await.expect("the token is still good");
+        assert_eq!(code(client.ask(&after, register("alice", SECRET), HOME).await), ErrorCode::NameTaken);
+
+        let crashed = crashed.after_a_crash();
+        let after = crashed.open();
+        client.ask(&after, resume(&opened.token), HOME).await.expect("the fresh one was never used");
+        assert_eq!(code(client.ask(&after, resume(&resumed.token), HOME).await), ErrorCode::BadToken);
+
+        auth.send(CloseSession { session: opened.session }).await.expect("alive");
+        let after = house.after_a_crash();
+        assert_eq!(code(client.ask(&after.open(), resume(&opened.token), HOME).await), ErrorCode::BadToken);
+    });
+}
+
+#[test]
+fn a_stopped_server_says_so_and_has_written_what_waited() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        client.ask(&auth, login("alice", SECRET), AWAY).await.expect("a session");
+        auth.send(Shutdown).await.expect("alive");
+        assert_eq!(code(client.ask(&auth, login("alice", SECRET), HOME).await), ErrorCode::ShuttingDown);
+        auth.send(Shutdown).await.expect("twice is no harm");
+        let opened_again = AuthActor::open(&house.config, Arc::default()).expect("sound files");
+        assert_eq!((opened_again.accounts, opened_again.sessions), (1, 2));
+        let auth = opened_again.actor.start();
+        let resumed = client.ask(&auth, resume(&opened.token), HOME).await.expect("a session");
+        assert_eq!(resumed.last_seen.map(|(_, from)| from), Some(ip(AWAY)));
+    });
+}
+
+#[test]
+fn a_changed_password_ends_the_other_sessions() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (owner, opened) = alice(&auth).await;
+        let thief = Client::new();
+        let stolen = thief.ask(&auth, login("alice", SECRET), AWAY).await.expect("a session");
+        let change = |old: &str| ChangePassword {
+            session: opened.session,
+            old: Password::given(old),
+            new: Password::given("another horse"),
+            from: ip(HOME),
+        };
+        assert_eq!(code(auth.send(change("wrong")).await.expect("alive")), ErrorCode::WrongPassword);
+        assert_eq!(auth.send(change(SECRET)).await.expect("alive"), Ok(()));
+        assert_eq!(thief.ended().await.reason, ByeReason::Kicked);
+        assert!(owner.heard_nothing());
+        let crashed = house.after_a_crash();
+        for auth in [auth, crashed.open()] {
+            assert_eq!(code(thief.ask(&auth, resume(&stolen.token), AWAY).await), ErrorCode::BadToken);
+            assert_eq!(code(thief.ask(&auth, login("alice", SECRET), AWAY).await), ErrorCode::WrongPassword);
+            owner.ask(&auth, login("alice", "another horse"), HOME).await.expect("a session");
+            owner.ask(&auth, resume(&opened.token), HOME).await.expect("its own session goes on");
+        }
+        let gone = ChangePassword { session: SessionId::new(99, 0), ..change(SECRET) };
+        let crashed = house.after_a_crash();
+        let auth = crashed.open();
+        assert_eq!(code(auth.send(gone).await.expect("alive")), ErrorCode::BadToken);
+    });
+}
+
+#[test]
+fn the_operator_bans_kicks_and_removes() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        let target = || name("alice");
+        let why = Some("be nice".to_owned());
+        assert_eq!(auth.send(Kick { name: target(), why: why.clone() }).await.expect("alive"), Ok(1));
+        assert_eq!(client.ended().await, EndSession { reason: ByeReason::Kicked, text: why });
+        assert_eq!(code(client.ask(&auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
+        let opened = client.ask(&auth, login("alice", SECRET), HOME).await.expect("kicked is not banned");
+
+        assert_eq!(auth.send(Ban { name: target() }).await.expect("alive"), Ok(1));
+        assert_eq!(client.ended().await.reason, ByeReason::Fault(ErrorCode::Banned));
+        for auth in [&auth, &house.after_a_crash().open()] {
+            assert_eq!(code(client.ask(auth, login("alice", "wrong"), HOME).await), ErrorCode::WrongPassword);
+            assert_eq!(code(client.ask(auth, login("alice", SECRET), HOME).await), ErrorCode::Banned);
+            assert_eq!(code(client.ask(auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
+        }
+        assert_eq!(auth.send(Unban { name: target() }).await.expect("alive"), Ok(()));
+        client.ask(&auth, login("alice", SECRET), HOME).await.expect("a session");
+
+        let set = SetPassword { name: target(), password: Password::given("set by hand") };
+        assert_eq!(auth.send(set).await.expect("alive"), Ok(1));
+        client.ask(&auth, login("alice", "set by hand"), HOME).await.expect("a session");
+        assert_eq!(auth.send(RemoveAccount { name: target() }).await.expect("alive"), Ok(1));
+        let gone = auth.send(RemoveAccount { name: target() }).await.expect("alive");
+        assert_eq!(gone, Err(OperatorError::NoSuchAccount(target())));
+        let list = auth.send(ListAccounts).await.expect("alive");
+        assert!(list.is_empty(), "{list:?}");
+        let add = AddAccount { name: target(), password: Password::given(SECRET) };
+        assert_eq!(auth.send(add.clone()).await.expect("alive"), Ok(()));
+        assert!(matches!(auth.send(add).await.expect("alive"), Err(OperatorError::NameTaken(_))));
+        let entry = auth.send(ListAccounts).await.expect("alive").remove(0);
+        assert_eq!((entry.last_seen, entry.banned, entry.sessions), (None, false, 0));
+    });
+}
+
+#[test]
+fn clearing_ends_everything_and_keeps_a_copy() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        let cleared = auth.send(ClearAccounts).await.expect("alive").expect("room on the disk");
+        assert_eq!((cleared.accounts, cleared.sessions), (1, 1));
+        assert!(cleared.copy.exists());
+        assert_eq!(client.ended().await.reason, ByeReason::Kicked);
+        for auth in [&auth, &house.after_a_crash().open()] {
+            assert_eq!(code(client.ask(auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
+            assert_eq!(code(client.ask(auth, login("alice", SECRET), HOME).await), ErrorCode::WrongPassword);
+            client.ask(auth, register("alice", "a new life"), HOME).await.expect("the name is free");
+        }
+    });
+}
+
+#[test]
+fn nobody_locks_the_owner_out() {
+    run(async {
+        let house = House::new(|config| config.limits.wrong_passwords_per_hour = 5);
+        let auth = house.open();
+        let (owner, _) = alice(&auth).await;
+        let thief = Client::new();
+        let guess = |at: u8| {
+            let from = format!("203.0.113.{at}");
+            let thief = &thief;
+            let auth = &auth;
+            async move { thief.ask(auth, login("alice", "guess"), &from).await }
+        };
+        for at in 0..5 {
+            assert_eq!(code(guess(at).await), ErrorCode::WrongPassword);
+        }
+        for at in 5..8 {
+            let refusal = guess(at).await.expect_err("the budget is spent");
+            assert_eq!(refusal.code, ErrorCode::TooManyAttempts);
+            assert!(refusal.retry_after_ms.is_some_and(|wait| wait > 3_000_000), "{refusal:?}");
+        }
+        let elsewhere = thief.ask(&auth, login("alice", SECRET), "203.0.113.77").await;
+        assert_eq!(code(elsewhere), ErrorCode::TooManyAttempts, "not even the right one, from there");
+        owner.ask(&auth, login("alice", SECRET), HOME).await.expect("the owner's address is known");
+    });
+}
+
+#[test]
+fn tokens_are_guessed_at_the_price_of_logins() {
+    run(async {
+        let house = House::new(|config| config.limits.logins_per_minute = 3);
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        for _ in 0..3 {
+            assert_eq!(
+                code(client.ask(&auth, resume(&TokenText::new("guess")), HOME).await),
+                ErrorCode::BadToken
+            );
+        }
+        let refusal = client.ask(&auth, resume(&TokenText::new("guess")), HOME).await.expect_err("spent");
+        assert_eq!(refusal.code, ErrorCode::TooManyAttempts);
+        assert!(refusal.retry_after_ms.is_some());
+        client.ask(&auth, resume(&opened.token), HOME).await.expect("who has a token gets in");
+        let refusal = client.ask(&auth, login("alice", SECRET), HOME).await.expect_err("spent");
+        assert_eq!(refusal.code, ErrorCode::TooManyAttempts);
+    });
+}
+
+#[test]
+fn registrations_are_bounded_and_can_be_closed() {
+    run(async {
+        let house = House::new(|config| config.limits.registrations_per_minute = 2);
+        let auth = house.open();
+        let (client, _) = alice(&auth).await;
+        client.ask(&auth, register("bob", SECRET), HOME).await.expect("a session");
+        assert_eq!(code(client.ask(&auth, register("bob", SECRET), HOME).await), ErrorCode::NameTaken);
+        let refusal = client.ask(&auth, register("carol", SECRET), HOME).await.expect_err("spent");
+        assert_eq!(refusal.code, ErrorCode::RateLimited);
+        assert!(refusal.retry_after_ms.is_some());
+        client.ask(&auth, register("carol", SECRET), AWAY).await.expect("another address");
+        let closed = House::new(|config| config.auth.registration = Registration::Closed);
+        let refused = client.ask(&closed.open(), register("alice", SECRET), HOME).await;
+        assert_eq!(code(refused), ErrorCode::RegistrationClosed);
+    });
+}
+
+#[test]
+fn imported_accounts_log_in_and_lose_their_md5() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        // md5("password")
+        let md5 = "5F4DCC3B5AA765D61D8327DEB882CF99";
+        let import = |login: &str, md5: &str, ip: &str| {
+            auth.send(ImportAccount {
+                login: login.into(),
+                password_md5: Password::given(md5),
+                ip: Some(ip.into()),
+            })
+        };
+        assert_eq!(import("Alice", md5, HOME).await.expect("alive"), Ok(ImportOutcome::Imported));
+        assert_eq!(
+            import("bob", md5, "nowhere").await.expect("alive"),
+            Ok(ImportOutcome::ImportedWithoutAddress)
+        );
+        assert_eq!(import("alice", md5, "").await.expect("alive"), Ok(ImportOutcome::AlreadyThere));
+        for (login, md5) in
+            [("../x", md5), ("carol", "5f4dcc3b"), ("carol", "zf4dcc3b5aa765d61d8327deb882cf99")]
+        {
+            let error = import(login, md5, "").await.expect("alive").expect_err("no account");
+            assert!(matches!(&error, OperatorError::BadImport(_)) && !error.to_string().contains(md5));
+        }
+        assert!(matches!(import("server", md5, "").await.expect("alive"), Err(OperatorError::NameTaken(_))));
+
+        // The import was cut off here; what was answered is there, and it goes on.
+        let crashed = house.after_a_crash();
+        for entry in fs::read_dir(crashed.dir.path()).expect("the folder").flatten() {
+            let bytes = fs::read(entry.path()).expect("a file");
+            let text = String::from_utf8_lossy(&bytes).to_lowercase();
+            assert!(!text.contains(&md5.to_lowercase()), "{:?}", entry.file_name());
+        }
+        let auth = crashed.open();
+        let again = ImportAccount { login: "alice".into(), password_md5: Password::given(md5), ip: None };
+        assert_eq!(auth.send(again).await.expect("alive"), Ok(ImportOutcome::AlreadyThere));
+        let imported = |auth: &Addr<AuthActor>| {
+            let list = auth.send(ListAccounts);
+            async { list.await.expect("alive").into_iter().filter(|entry| entry.imported).count() }
+        };
+        assert_eq!(imported(&auth).await, 2);
+        let client = Client::new();
+        assert_eq!(code(client.ask(&auth, login("alice", md5), HOME).await), ErrorCode::WrongPassword);
+        client.ask(&auth, login("alice", "password"), HOME).await.expect("a session");
+        assert_eq!(imported(&auth).await, 1, "it is Argon2id of the password itself now");
+        client.ask(&auth, login("alice", "password"), HOME).await.expect("a session");
+        auth.send(Shutdown).await.expect("alive");
+        assert_eq!(imported(&crashed.open()).await, 1, "also in the file");
+    });
+}
+
+#[test]
+fn other_parameters_renew_a_hash_at_the_next_login() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (client, _) = alice(&auth).await;
+        auth.send(Shutdown).await.expect("alive");
+        let stronger = House {
+            config: Config {
+                auth: crate::config::AuthConfig { argon2_memory_kib: 16, ..house.config.auth.clone() },
+                ..house.config.clone()
+            },
+            ..house
+        };
+        let auth = stronger.open();
+        for _ in 0..2 {
+            client.ask(&auth, login("alice", SECRET), HOME).await.expect("a session");
+        }
+        auth.send(Shutdown).await.expect("alive");
+        let sealer = Sealer::new(&open_keys(stronger.dir.path(), &stronger.file("key")).expect("a key"));
+        let file =
+            AccountFile::open(stronger.dir.path(), Arc::new(sealer), Path::new("key")).expect("a file");
+        assert!(file.accounts[&1].password.as_str().contains("m=16,"));
+    });
+}
+
+#[test]
+fn sessions_expire() {
+    run(async {
+        let house = House::new(|config| config.auth.session_max_seconds = 1);
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        assert!(opened.expires_in_seconds <= 1);
+        assert_eq!(client.ended().await, EndSession { reason: ByeReason::Expired, text: None });
+        assert_eq!(code(client.ask(&auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
+    });
+}
+
+#[test]
+fn an_account_has_so_many_sessions() {
+    run(async {
+        let house = House::new(|config| config.limits.sessions_per_account = 2);
+        let auth = house.open();
+        let (client, first) = alice(&auth).await;
+        client.ask(&auth, login("alice", SECRET), HOME).await.expect("the second");
+        let refusal = client.ask(&auth, login("alice", SECRET), HOME).await.expect_err("the third");
+        assert_eq!(refusal.code, ErrorCode::RateLimited);
+        auth.do_send(Detach { session: first.session });
+        client.ask(&auth, login("alice", SECRET), HOME).await.expect("the detached one makes room");
+        assert_eq!(code(client.ask(&auth, resume(&first.token), HOME).await), ErrorCode::BadToken);
+    });
+}
+
+#[test]
+fn a_connection_that_is_gone_leaves_nothing_behind() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (_client, _) = alice(&auth).await;
+        let gone = Client::new();
+        gone.connection.send(Hangup).await.expect("alive");
+        let refused = gone.ask(&auth, login("alice", SECRET), HOME).await;
+        assert!(refused.is_err());
+        assert_eq!(auth.send(AuthStatus).await.expect("alive").sessions, 1);
+    });
+}
+
+#[test]
+fn a_flood_of_logins_is_answered_each() {
+    run(async {
+        let house = House::new(|config| {
+            config.auth.hash_threads = 1;
+            config.auth.argon2_memory_kib = 2_048;
+            config.limits.hash_queue = 5;
+            config.limits.wrong_passwords_per_hour = 0;
+        });
+        let auth = house.open();
+        let (client, _) = alice(&auth).await;
+        let results = futures((0..100).map(|_| client.ask(&auth, login("alice", SECRET), HOME))).await;
+        let (ins, outs): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert!(!ins.is_empty() && !outs.is_empty(), "{} in, {} out", ins.len(), outs.len());
+        for refusal in outs.into_iter().filter_map(Result::err) {
+            assert_eq!(refusal.code, ErrorCode::RateLimited);
+            assert!(refusal.retry_after_ms.is_some_and(|wait| wait > 0));
+        }
+    });
+}
+
+#[test]
+fn what_the_disk_does_not_take_is_not_acknowledged() {
+    run(async {
+        let house = House::new(|_| {});
+        let auth = house.open();
+        let (client, opened) = alice(&auth).await;
+        let obstacles = [house.file(".clients.csv.tmp"), house.file(".sessions.csv.tmp")];
+        obstacles.iter().for_each(|path| fs::create_dir(path).expect("a folder"));
+        fs::remove_file(house.file("clients.csv")).expect("removed");
+        fs::remove_file(house.file("sessions.csv")).expect("removed");
+        let refused = client.ask(&auth, register("bob", SECRET), HOME).await;
+        assert_eq!(code(refused), ErrorCode::StorageUnavailable);
+        let refused = client.ask(&auth, login("alice", SECRET), HOME).await;
+        assert_eq!(code(refused), ErrorCode::StorageUnavailable);
+        let banned = auth.send(Ban { name: name("alice") }).await.expect("alive");
+        assert!(matches!(banned, Err(OperatorError::Storage(_))), "{banned:?}");
+        assert!(client.heard_nothing(), "a ban that is not durable ends nothing");
+        obstacles.iter().for_each(|path| fs::remove_dir(path).expect("removed"));
+        client.ask(&auth, register("bob", SECRET), HOME).await.expect("the name was given back");
+        client.ask(&auth, login("alice", SECRET), HOME).await.expect("a session");
+        let crashed = house.after_a_crash();
+        let after = crashed.open();
+        client.ask(&after, resume(&opened.token), HOME).await.expect("nothing was lost");
+        assert_eq!(after.send(ListAccounts).await.expect("alive").len(), 2);
+    });
+}
+
+#[test]
+fn settings_out_of_bounds_stop_the_start() {
+    let house = House::new(|config| config.auth.argon2_memory_kib = 4);
+    let error = AuthActor::open(&house.config, Arc::default()).expect_err("too little").to_string();
+    assert!(error.contains("auth.argon2_memory_kib"), "{error}");
+}

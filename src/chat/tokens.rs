@@ -1,0 +1,389 @@
+//! Which sessions there are, whose token is good, and until when.
+//!
+//! A session is *attached* while a connection holds it, and *detached* after the connection was lost, until
+//! a `resume` or the end of its idle time. While the server runs, all of this goes by the monotonic clock;
+//! the wall clock has a say only in [`SessionTable::restore`], so that nobody is thrown out when it jumps.
+//!
+//! The table takes what is durable already: whoever opens or resumes a session writes it first.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::names::Timestamp;
+use crate::secrets::token::TokenHash;
+use crate::store::sessions::{SessionId, StoredSession};
+
+/// For how long the token before the last stays good, unless the fresh one is used first.
+pub const PREVIOUS_TOKEN_LIFE: Duration = Duration::from_secs(60);
+
+/// How long sessions live.
+#[derive(Debug, Clone, Copy)]
+pub struct Lives {
+    /// Without a connection. Zero: not at all.
+    pub idle: Duration,
+    /// In all. Zero: no bound.
+    pub max: Duration,
+}
+
+/// A session that is not any more, and the seat of the connection that held it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended<S> {
+    /// Its number.
+    pub number: u64,
+    /// The row of its account.
+    pub account: u64,
+    /// Where the connection that held it hears of it.
+    pub seat: Option<S>,
+}
+
+#[derive(Debug)]
+struct Session<S> {
+    account: u64,
+    hold: u32,
+    opened_at: Timestamp,
+    token: TokenHash,
+    token_at: Timestamp,
+    previous: Option<(TokenHash, Instant)>,
+    /// When its time in all is over, `None` for never.
+    ends_at: Option<Instant>,
+    /// When its idle time is over, while nobody holds it.
+    idle_ends_at: Option<Instant>,
+    seat: Option<S>,
+    /// Where it stands in the table's list of timers.
+    timer: Option<Instant>,
+}
+
+/// All sessions. `S` is where a connection hears that its session has ended.
+#[derive(Debug)]
+pub struct SessionTable<S> {
+    lives: Lives,
+    /// Boxed, because half of a large map is empty places.
+    sessions: HashMap<u64, Box<Session<S>>>,
+    tokens: HashMap<TokenHash, u64>,
+    /// (account, session).
+    by_account: BTreeSet<(u64, u64)>,
+    timers: BTreeSet<(Instant, u64)>,
+    attached: usize,
+}
+
+impl<S> SessionTable<S> {
+    /// An empty table.
+    pub fn new(lives: Lives) -> Self {
+        SessionTable {
+            lives,
+            sessions: HashMap::new(),
+            tokens: HashMap::new(),
+            by_account: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            attached: 0,
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// How many of them have a connection.
+    pub fn attached(&self) -> usize {
+        self.attached
+    }
+
+    /// How many sessions an account has.
+    pub fn of_account(&self, account: u64) -> usize {
+        self.numbers_of(account).count()
+    }
+
+    /// The account of a session, when it is there and this connection holds it.
+    pub fn account_of(&self, session: SessionId) -> Option<u64> {
+        self.held(session).map(|session| session.account)
+    }
+
+    /// For how many seconds a session is good if its connection were lost now.
+    pub fn expires_in_seconds(&self, session: SessionId, now: Instant) -> u64 {
+        let rest = self.held(session).and_then(|session| session.ends_at);
+        rest.map_or(self.lives.idle, |at| at.saturating_duration_since(now).min(self.lives.idle)).as_secs()
+    }
+
+    /// Takes a session of the file into the table, without a connection. The wall clock says how old it is;
+    /// a moment in the future is no age. Returns whether it still lives.
+    pub fn restore(&mut self, stored: &StoredSession, wall_now: Timestamp, now: Instant) -> bool {
+        let age = |at: Timestamp| {
+            let millis = wall_now.as_millis().saturating_sub(at.as_millis());
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        };
+        let old = !self.lives.max.is_zero() && age(stored.opened_at) >= self.lives.max;
+        let idle_age = age(stored.seen_at.unwrap_or(stored.token_at));
+        if old || idle_age >= self.lives.idle {
+            return false;
+        }
+        let rest = PREVIOUS_TOKEN_LIFE.saturating_sub(age(stored.token_at));
+        let session = Session {
+            account: stored.account,
+            hold: 0,
+            opened_at: stored.opened_at,
+            token: stored.token,
+            token_at: stored.token_at,
+            previous: stored.previous.filter(|_| !rest.is_zero()).map(|token| (token, now + rest)),
+            ends_at: self.max_end(now, age(stored.opened_at)),
+            idle_ends_at: now.checked_add(self.lives.idle - idle_age),
+            seat: None,
+            timer: None,
+        };
+        self.insert(stored.number, session);
+        true
+    }
+
+    /// Takes a session into the table that was opened just now.
+    pub fn open(&mut self, stored: &StoredSession, seat: S, now: Instant) -> SessionId {
+        let session = Session {
+            account: stored.account,
+            hold: 0,
+            opened_at: stored.opened_at,
+            token: stored.token,
+            token_at: stored.token_at,
+            previous: None,
+            ends_at: self.max_end(now, Duration::ZERO),
+            idle_ends_at: None,
+            seat: Some(seat),
+            timer: None,
+        };
+        self.attached += 1;
+        self.insert(stored.number, session);
+        SessionId::new(stored.number, 0)
+    }
+
+    /// What a session is to be in the file when the holder of the token `shown` gets the token `fresh`.
+    /// `None` when no session has the token `shown`, or it is dead.
+    pub fn resumption(
+        &self,
+        shown: &TokenHash,
+        fresh: TokenHash,
+        wall_now: Timestamp,
+        now: Instant,
+    ) -> Option<StoredSession> {
+        let number = *self.tokens.get(shown)?;
+        let session = self.sessions.get(&number).filter(|session| session.is_opened_by(shown, now))?;
+        Some(StoredSession {
+            number,
+            account: session.account,
+            opened_at: session.opened_at,
+            token_at: wall_now,
+            token: fresh,
+            previous: Some(*shown),
+            seen_at: None,
+        })
+    }
+
+    /// Carries out a [`SessionTable::resumption`] that is durable. Returns the new hold and the seat of the
+    /// connection that had the session.
+    ///
+    /// # Errors
+    /// When the token that was shown died meanwhile: what the session is to be in the file instead, `None`
+    /// when it has ended.
+    pub fn resume(
+        &mut self,
+        stored: &StoredSession,
+        seat: S,
+        now: Instant,
+    ) -> Result<(SessionId, Option<S>), Option<StoredSession>> {
+        let Some(shown) = stored.previous else { return Err(None) };
+        let Some(session) = self.sessions.get_mut(&stored.number) else { return Err(None) };
+        if !session.is_opened_by(&shown, now) {
+            return Err(Some(session.stored(stored.number)));
+        }
+        let dead = if session.token == shown {
+            session.previous.map(|(token, _)| token)
+        } else {
+            Some(session.token)
+        };
+        session.hold = session.hold.wrapping_add(1);
+        session.token = stored.token;
+        session.token_at = stored.token_at;
+        session.previous = Some((shown, now + PREVIOUS_TOKEN_LIFE));
+        session.idle_ends_at = None;
+        let before = session.seat.replace(seat);
+        let id = SessionId::new(stored.number, session.hold);
+        self.attached += usize::from(before.is_none());
+        self.tokens.extend([(stored.token, stored.number), (shown, stored.number)]);
+        if let Some(dead) = dead {
+            self.tokens.remove(&dead);
+        }
+        self.set_timer(stored.number);
+        Ok((id, before))
+    }
+
+    /// The fresh token was used: the one before it is dead. Returns whether there was one.
+    pub fn token_used(&mut self, id: SessionId) -> bool {
+        if self.held(id).is_none() {
+            return false;
+        }
+        let dead = self.sessions.get_mut(&id.number()).and_then(|session| session.previous.take());
+        if let Some((token, _)) = dead {
+            self.tokens.remove(&token);
+            self.set_timer(id.number());
+        }
+        dead.is_some()
+    }
+
+    /// The connection that held the session is gone. Returns the session's account, `None` when another
+    /// connection holds it by now, or nobody.
+    pub fn detach(&mut self, id: SessionId, now: Instant) -> Option<u64> {
+        self.held(id)?;
+        let session = self.sessions.get_mut(&id.number())?;
+        session.seat.take()?;
+        session.idle_ends_at = now.checked_add(self.lives.idle);
+        let account = session.account;
+        self.attached -= 1;
+        self.set_timer(id.number());
+        Some(account)
+    }
+
+    /// Detaches the sessions whose seat is empty, though nobody said so.
+    pub fn detach_lost(&mut self, is_there: impl Fn(&S) -> bool, now: Instant) -> Vec<u64> {
+        let lost: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.seat.as_ref().is_some_and(|seat| !is_there(seat)))
+            .map(|(number, session)| SessionId::new(*number, session.hold))
+            .collect();
+        lost.into_iter().filter_map(|id| self.detach(id, now).map(|_| id.number())).collect()
+    }
+
+    /// Ends a session that this connection holds.
+    pub fn close(&mut self, id: SessionId) -> Option<Ended<S>> {
+        self.held(id)?;
+        self.remove(id.number())
+    }
+
+    /// Ends the sessions of an account, all but one perhaps.
+    pub fn end_account(&mut self, account: u64, but: Option<SessionId>) -> Vec<Ended<S>> {
+        let but = but.filter(|id| self.held(*id).is_some()).map(SessionId::number);
+        let numbers: Vec<u64> = self.numbers_of(account).collect();
+        numbers
+            .into_iter()
+            .filter(|number| Some(*number) != but)
+            .filter_map(|number| self.remove(number))
+            .collect()
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&mut self) -> Vec<Ended<S>> {
+        let numbers: Vec<u64> = self.sessions.keys().copied().collect();
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
+    }
+
+    /// Ends the session of an account that has been without a connection for the longest time; `None` when
+    /// all of them have one.
+    pub fn end_longest_detached(&mut self, account: u64) -> Option<Ended<S>> {
+        let oldest = self
+            .numbers_of(account)
+            .filter_map(|number| {
+                let session = self.sessions.get(&number).filter(|session| session.seat.is_none())?;
+                Some((session.idle_ends_at, number))
+            })
+            .min()?;
+        self.remove(oldest.1)
+    }
+
+    /// Ends what is over by its time, and lets tokens die by theirs.
+    pub fn expire(&mut self, now: Instant) -> Vec<Ended<S>> {
+        let mut ended = Vec::new();
+        while let Some((at, number)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            let Some(session) = self.sessions.get_mut(&number) else {
+                self.timers.remove(&(at, number));
+                continue;
+            };
+            let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+            if is_over(session.ends_at) || is_over(session.idle_ends_at) {
+                ended.extend(self.remove(number));
+                continue;
+            }
+            if let Some((token, _)) = session.previous.take_if(|(_, dies_at)| *dies_at <= now) {
+                self.tokens.remove(&token);
+            }
+            self.set_timer(number);
+        }
+        ended
+    }
+
+    fn numbers_of(&self, account: u64) -> impl Iterator<Item = u64> {
+        self.by_account.range((account, 0)..=(account, u64::MAX)).map(|(_, number)| *number)
+    }
+
+    fn held(&self, id: SessionId) -> Option<&Session<S>> {
+        self.sessions.get(&id.number()).map(Box::as_ref).filter(|session| session.hold == id.hold())
+    }
+
+    fn max_end(&self, now: Instant, age: Duration) -> Option<Instant> {
+        if self.lives.max.is_zero() { None } else { now.checked_add(self.lives.max.saturating_sub(age)) }
+    }
+
+    fn insert(&mut self, number: u64, session: Session<S>) {
+        self.tokens.insert(session.token, number);
+        if let Some((token, _)) = session.previous {
+            self.tokens.insert(token, number);
+        }
+        self.by_account.insert((session.account, number));
+        self.sessions.insert(number, Box::new(session));
+        self.set_timer(number);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Ended<S>> {
+        let session = self.sessions.remove(&number)?;
+        self.tokens.remove(&session.token);
+        if let Some((token, _)) = session.previous {
+            self.tokens.remove(&token);
+        }
+        if let Some(timer) = session.timer {
+            self.timers.remove(&(timer, number));
+        }
+        self.by_account.remove(&(session.account, number));
+        self.attached -= usize::from(session.seat.is_some());
+        Some(Ended { number, account: session.account, seat: session.seat })
+    }
+
+    /// Puts a session where its next moment is in the list of timers.
+    fn set_timer(&mut self, number: u64) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        let dies_at = session.previous.map(|(_, at)| at);
+        let next = [session.ends_at, session.idle_ends_at, dies_at].into_iter().flatten().min();
+        if next == session.timer {
+            return;
+        }
+        if let Some(timer) = session.timer {
+            self.timers.remove(&(timer, number));
+        }
+        if let Some(timer) = next {
+            self.timers.insert((timer, number));
+        }
+        session.timer = next;
+    }
+}
+
+impl<S> Session<S> {
+    fn is_opened_by(&self, shown: &TokenHash, now: Instant) -> bool {
+        self.token == *shown || self.previous.is_some_and(|(token, dies_at)| token == *shown && now < dies_at)
+    }
+
+    fn stored(&self, number: u64) -> StoredSession {
+        StoredSession {
+            number,
+            account: self.account,
+            opened_at: self.opened_at,
+            token_at: self.token_at,
+            token: self.token,
+            previous: self.previous.map(|(token, _)| token),
+            seen_at: None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tokens_tests.rs"]
+mod tests;

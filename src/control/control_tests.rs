@@ -1,0 +1,235 @@
+use std::os::unix::fs::MetadataExt;
+use std::sync::mpsc;
+
+use actix::{Actor, Context, Handler, MessageResult};
+
+use super::accounts::AccountLinks;
+use super::client::{Client, ClientError};
+use super::*;
+use crate::actors::messages::auth::{
+    AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
+    SetPassword,
+};
+use crate::actors::messages::console::RunCommand;
+use crate::names::Timestamp;
+
+/// Stands in for the console and the AuthActor.
+struct House {
+    busy: bool,
+}
+
+impl Actor for House {
+    type Context = Context<Self>;
+}
+
+macro_rules! answers {
+    ($($message:ty => |$house:ident, $asked:ident| $answer:expr;)+) => {
+        $(impl Handler<$message> for House {
+            type Result = MessageResult<$message>;
+
+            fn handle(&mut self, $asked: $message, _: &mut Self::Context) -> Self::Result {
+                let $house = self;
+                MessageResult($answer)
+            }
+        })+
+    };
+}
+
+answers! {
+    RunCommand => |_house, asked| match asked.line.as_str() {
+        "long" => Ok(vec!["0123456789abcdef"; 100_000].join("\n")),
+        "bad" => Err("No.\u{1b}[2J".into()),
+        line => Ok(format!("did {line}")),
+    };
+    AddAccount => |house, asked| if std::mem::replace(&mut house.busy, false) {
+        Err(OperatorError::Busy { retry_after_ms: 1 })
+    } else if asked.password.expose() == "correct horse" {
+        Ok(())
+    } else {
+        Err(OperatorError::NameTaken(asked.name))
+    };
+    SetPassword => |_house, _asked| Ok(2);
+    RemoveAccount => |_house, _asked| Err(OperatorError::Storage("no space".into()));
+    ListAccounts => |_house, _asked| vec![AccountEntry {
+        name: UserName::parse("alice").unwrap(),
+        created_at: Timestamp::from_millis(0),
+        last_seen: None,
+        banned: true,
+        imported: false,
+        sessions: 1,
+    }];
+    ImportAccount => |_house, asked| if asked.login == "Alice" {
+        Ok(ImportOutcome::AlreadyThere)
+    } else {
+        Err(OperatorError::BadImport(format!("{:?} is no login", asked.login)))
+    };
+}
+
+/// Runs a server on this directory while `work`, which may block, talks to it.
+fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let data_dir = data_dir.to_owned();
+    actix::System::new().block_on(async move {
+        let house = House { busy: true }.start();
+        let socket = server::bind(&data_dir).unwrap();
+        let console = house.clone().recipient();
+        let server = server::serve(socket, console, AccountLinks::to(&house)).unwrap();
+        let done = tokio::task::spawn_blocking(work).await.unwrap();
+        server.stop().await;
+        assert!(!data_dir.join(SOCKET_FILE).exists());
+        done
+    })
+}
+
+fn ask(client: &mut Client, request: &Request) -> Result<String, ClientError> {
+    let mut text = Vec::new();
+    client.ask(request, |part| text.push(part.to_owned()))?;
+    Ok(text.join("\n"))
+}
+
+fn command(line: &str) -> Request {
+    Request::Command(line.into())
+}
+
+fn alice() -> UserName {
+    UserName::parse("alice").unwrap()
+}
+
+#[test]
+fn commands_and_accounts_come_back_answered() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_owned();
+    with_server(place.path(), move || {
+        assert_eq!(folder.join(SOCKET_FILE).metadata().unwrap().mode() & 0o777, 0o600);
+        let mut client = Client::connect(&folder).unwrap();
+        assert_eq!(ask(&mut client, &command("say #lobby \"hi\"\n")).unwrap(), "did say #lobby \"hi\"\n");
+        let refused = ask(&mut client, &command("bad")).unwrap_err();
+        assert_eq!(refused.to_string(), "No.\\u{1b}[2J");
+        assert!(matches!(refused, ClientError::Refused { again: false, .. }));
+
+        let password = Password::chosen("correct horse").unwrap();
+        let add = Request::Account(AccountRequest::Add { name: alice(), password: password.clone() });
+        assert_eq!(ask(&mut client, &add).unwrap(), "Added the account alice.", "after waiting its turn");
+        let passwd = Request::Account(AccountRequest::SetPassword { name: alice(), password });
+        assert_eq!(ask(&mut client, &passwd).unwrap(), "Set the password of alice; 2 sessions ended.");
+        let remove = Request::Account(AccountRequest::Remove { name: alice() });
+        assert!(matches!(ask(&mut client, &remove), Err(ClientError::Refused { again: true, .. })));
+        let list = ask(&mut client, &Request::Account(AccountRequest::List)).unwrap();
+        let columns: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(columns, ["alice", "1970-01-01T00:00:00.000Z", "-", "-", "1", "banned"]);
+        for (login, outcome) in [("Alice", Ok("already there")), ("a\u{1b}", Err("\"a\\u{1b}\" is no login"))]
+        {
+            let import = Request::Account(AccountRequest::Import {
+                login: login.into(),
+                password_md5: Password::given("5f4dcc3b5aa765d61d8327deb882cf99"),
+                ip: None,
+            });
+            let answer = ask(&mut client, &import).map_err(|error| error.to_string());
+            assert_eq!(answer.as_deref().map_err(String::as_str), outcome);
+        }
+    });
+}
+
+#[test]
+fn a_long_answer_comes_in_parts() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_owned();
+    let text = with_server(place.path(), move || {
+        let mut parts = Vec::new();
+        Client::connect(&folder).unwrap().ask(&command("long"), |part| parts.push(part.to_owned())).unwrap();
+        assert!(parts.len() > 10 && parts.iter().all(|part| part.len() <= MAX_PART_BYTES));
+        parts.join("\n")
+    });
+    assert_eq!(text, vec!["0123456789abcdef"; 100_000].join("\n"));
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_shows_no_secret() {
+    for line in [
+        &b"not json"[..],
+        b"{}",
+        b"[1]",
+        b"{\"command\":1}",
+        b"{\"command\":\"who\",\"account\":\"list\"}",
+        b"{\"account\":\"add\",\"name\":\"alice\"}",
+        b"{\"account\":\"add\",\"name\":\"../x\",\"password\":\"topsecret\"}",
+        b"{\"account\":\"add\",\"name\":\"alice\",\"password\":\"secret\"}",
+        b"{\"account\":\"topsecret\"}",
+        b"{\"account\":\"add\",\"name\":\"alice\",\"password\":[\"topsecret\"]}",
+        b"\xff\xfe",
+    ] {
+        let problem = Request::decode(line).unwrap_err();
+        let named = line == b"{\"account\":\"topsecret\"}";
+        assert!(named || !problem.contains("secret"), "{problem}");
+    }
+}
+
+#[test]
+fn a_request_without_end_is_cut_off() {
+    use std::io::{Read, Write};
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_owned();
+    let answer = with_server(place.path(), move || {
+        let mut stream = std::os::unix::net::UnixStream::connect(folder.join(SOCKET_FILE)).unwrap();
+        stream.write_all(&vec![b'x'; MAX_REQUEST_BYTES + 1]).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    assert!(answer.contains("at most 65536 bytes"), "{answer}");
+}
+
+#[test]
+fn a_path_that_is_too_long_for_a_socket_works_all_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("d".repeat(200));
+    std::fs::create_dir(&folder).unwrap();
+    let inside = folder.clone();
+    let answer =
+        with_server(&folder, move || ask(&mut Client::connect(&inside).unwrap(), &command("who")).unwrap());
+    assert_eq!(answer, "did who");
+}
+
+#[test]
+fn a_socket_that_was_left_behind_is_replaced() {
+    let place = tempfile::tempdir().unwrap();
+    drop(std::os::unix::net::UnixListener::bind(place.path().join(SOCKET_FILE)).unwrap());
+    let refused = Client::connect(place.path()).unwrap_err();
+    assert!(matches!(refused, ClientError::NotRunning { .. }), "{refused}");
+    let folder = place.path().to_owned();
+    with_server(place.path(), move || ask(&mut Client::connect(&folder).unwrap(), &command("who")).unwrap());
+}
+
+#[test]
+fn more_clients_than_places_wait_their_turn() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_owned();
+    with_server(place.path(), move || {
+        let idle: Vec<Client> = (0..8).map(|_| Client::connect(&folder).unwrap()).collect();
+        let mut ninth = Client::connect(&folder).unwrap();
+        let (answered, answer) = mpsc::channel();
+        std::thread::spawn(move || answered.send(ask(&mut ninth, &command("who")).unwrap()));
+        assert!(answer.try_recv().is_err());
+        drop(idle);
+        assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(20)).as_deref(), Ok("did who"));
+    });
+}
+
+#[test]
+fn requests_survive_the_way() {
+    let md5 = Password::given("5f4dcc3b5aa765d61d8327deb882cf99");
+    for request in [
+        command("say \u{1b}\u{2028} \"\\ жук\n"),
+        Request::Account(AccountRequest::List),
+        Request::Account(AccountRequest::Remove { name: alice() }),
+        Request::Account(AccountRequest::Add {
+            name: alice(), password: Password::given("пароль\"\n")
+        }),
+        Request::Account(AccountRequest::Import {
+            login: "A b".into(),
+            password_md5: md5,
+            ip: Some("x".into()),
+        }),
+    ] {
+        assert_eq!(Request::decode(&request.encode()), Ok(request));
+    }
+}

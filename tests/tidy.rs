@@ -1,0 +1,234 @@
+//! The rules of the repository, as tests: what stays out of which room of the house, and that the documents
+//! say what the code does. `ARCHITECTURE.md` and `CONTRIBUTING.md` give the reasons.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use veche::actors::console::commands::{TABLE, usage};
+use veche::codec::HEADER_BYTES;
+use veche::protocol::{ErrorCode, RawRequest, RequestKind, ServerFrame, encode, request::Reference};
+
+/// A file is read as a whole by a person; one that has grown beyond this wants to be two. (We aim at 500.)
+const MOST_LINES: usize = 650;
+
+/// What must not appear in the code (comments and unit tests aside) of which files.
+const ABSENCES: &[(&[&str], &[&str])] = &[
+    // Pure decisions: no actors, no files, no sockets, no clock.
+    (
+        &["src/chat.rs", "src/chat/"],
+        &[
+            "actix",
+            "actors::",
+            "tokio",
+            "std::fs",
+            "TcpStream",
+            "TcpListener",
+            "UdpSocket",
+            "Instant::now",
+            "SystemTime",
+            "Timestamp::now",
+            "log::",
+        ],
+    ),
+    // Files, and nothing that talks.
+    (
+        &["src/store.rs", "src/store/", "src/secrets.rs", "src/secrets/"],
+        &["actix", "actors::", "tokio", "std::net::Tcp"],
+    ),
+    // The dictionary of the wire says what can be said; it does nothing.
+    (
+        &["src/protocol.rs", "src/protocol/", "src/names.rs"],
+        &["actix", "actors::", "tokio::", "std::fs", "std::net"],
+    ),
+    // Frames know nothing of what is in them.
+    (&["src/codec.rs"], &["serde", "actix", "actors::", "crate::protocol", "crate::chat"]),
+    // Options → settings → the task → exit status.
+    (&["src/main.rs"], &["actix", "actors"]),
+    // Actors talk in messages; what is shared is shared by one thread, or is an atomic.
+    (&["src/actors/"], &["Mutex", "RwLock"]),
+    // Nothing writes to the terminal behind the console's back.
+    (&["src/"], &["println!", "eprintln!", "print!(", "dbg!", "todo!", "unimplemented!"]),
+    // The client depends on the codec and the protocol alone.
+    (&["client/src/"], &["actix", "todo!", "unimplemented!", "dbg!"]),
+];
+
+/// Where a word may stand all the same, and why.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    // The hash threads, which are no actors, share the end of their queue.
+    ("src/actors/auth/hashing.rs", "Mutex"),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// All files below a folder whose names end like this, as paths from the root, with `/` between.
+fn files(folder: &str, end: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for entry in entries {
+            let path = entry.expect("a readable folder").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(end) {
+                let path = path.strip_prefix(root()).expect("below the root");
+                found.push(path.to_string_lossy().replace('\\', "/"));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no *{end} below {folder}");
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<String> {
+    ["src", "client/src"].iter().flat_map(|folder| files(folder, ".rs")).collect()
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("tests.rs")
+}
+
+/// A file's code: no comments that fill a line, and nothing from its unit tests on, which stand last.
+fn code(path: &str) -> Vec<(usize, String)> {
+    let text = read(path);
+    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").enumerate();
+    lines
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(number, line)| (number + 1, line.to_owned()))
+        .collect()
+}
+
+#[test]
+fn what_stays_out_stays_out() {
+    let mut found = Vec::new();
+    for path in sources().iter().filter(|path| !is_test_file(path)) {
+        let rules = ABSENCES.iter().filter(|(places, _)| places.iter().any(|place| path.starts_with(place)));
+        let words: Vec<_> = rules
+            .flat_map(|(_, words)| words.iter())
+            .filter(|word| !EXCEPTIONS.contains(&(path.as_str(), **word)))
+            .collect();
+        for (number, line) in code(path) {
+            let bad = words.iter().filter(|word| line.contains(**word));
+            found.extend(
+                bad.map(|word| format!("{path}:{number}: `{word}` has no place here: {}", line.trim())),
+            );
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_root_of_the_crate_is_a_reading_list() {
+    for (number, line) in code("src/lib.rs") {
+        let expected = ["pub mod ", "mod ", "pub use ", "#[", "#!["];
+        let fits = line.is_empty() || expected.iter().any(|start| line.starts_with(start));
+        assert!(fits, "src/lib.rs:{number}: logic lives in the modules, not here: {line}");
+    }
+}
+
+#[test]
+fn every_file_tells_a_newcomer_where_they_are() {
+    for path in sources().iter().filter(|path| !is_test_file(path)) {
+        assert!(read(path).starts_with("//! "), "{path} begins with no `//!` paragraph");
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_one_reads() {
+    for path in sources() {
+        let lines = read(&path).lines().count();
+        assert!(lines <= MOST_LINES, "{path} has {lines} lines; at most {MOST_LINES}, better 500");
+    }
+}
+
+/// Markdown that is ours: in the root and in `docs/` and `data/`.
+fn documents() -> Vec<String> {
+    let in_root = fs::read_dir(root()).expect("the root is readable");
+    let names = in_root.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut found: Vec<_> = names.filter(|name| name.ends_with(".md")).collect();
+    found.extend(files("docs", ".md"));
+    found.push("data/README.md".into());
+    found
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for path in documents() {
+        let text = read(&path);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let folder = Path::new(&path).parent().unwrap_or(Path::new(""));
+            assert!(root().join(folder).join(target).exists(), "{path}: the link to {link} leads nowhere");
+        }
+    }
+}
+
+/// Names of files that a document puts into `code`, when they look like ones of this repository.
+#[test]
+fn files_that_documents_name_are_there() {
+    for path in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = read(path);
+        for name in text.split('`').skip(1).step_by(2) {
+            let ours = ["src/", "tests/", "docs/", "benches/", "client/", ".ci/"];
+            let is_path =
+                ours.iter().any(|start| name.starts_with(start)) && !name.contains([' ', '*', '{', '…']);
+            if is_path {
+                assert!(root().join(name).exists(), "{path} names `{name}`, which is not there");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_protocol_document_has_every_request_and_code() {
+    let text = read("docs/protocol.md");
+    for kind in RequestKind::ALL {
+        assert!(text.contains(&format!("### `{}`", kind.name())), "no section on `{}`", kind.name());
+    }
+    for code in ErrorCode::ALL {
+        assert!(text.contains(&format!("| `{}` |", code.as_str())), "no row for `{}`", code.as_str());
+    }
+}
+
+/// The examples: what a client says stands behind `→ `, what the server says behind `← `.
+#[test]
+fn every_example_of_the_protocol_document_is_true() {
+    let (mut requests, mut frames) = (0, 0);
+    let text = read("docs/protocol.md");
+    for (number, line) in text.lines().enumerate().map(|(number, line)| (number + 1, line)) {
+        if let Some(payload) = line.strip_prefix("→ ") {
+            let raw =
+                RawRequest::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
+            let kind = raw.kind().unwrap_or_else(|why| panic!("line {number}: {why}"));
+            raw.into_request(kind).unwrap_or_else(|why| panic!("line {number}: {why}"));
+            requests += 1;
+        } else if let Some(payload) = line.strip_prefix("← ") {
+            let (frame, reference) =
+                ServerFrame::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
+            let reference = reference.as_deref().and_then(Reference::parse);
+            let written = encode::frame(&frame, reference.as_ref());
+            let written = String::from_utf8_lossy(&written[HEADER_BYTES..]).into_owned();
+            assert_eq!(payload, written, "line {number}: the server would write it like this");
+            frames += 1;
+        }
+    }
+    assert!(requests >= RequestKind::ALL.len() && frames >= RequestKind::ALL.len());
+}
+
+#[test]
+fn the_readme_has_every_console_command() {
+    let text = read("README.md");
+    for entry in &TABLE {
+        assert!(text.contains(&format!("`{}`", usage(entry))), "README.md lacks `{}`", usage(entry));
+    }
+}
