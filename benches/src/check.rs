@@ -101,6 +101,11 @@ impl Checker {
         }
     }
 
+    /// That many of each room's members will hear nothing.
+    pub fn expect_nothing_of(&mut self, deaf: u32) {
+        self.listeners = self.listeners.saturating_sub(deaf);
+    }
+
     /// Notes that this talker says its next message, which is due at `due`, and writes its text.
     pub fn say(&mut self, room: u32, talker: u32, due: Instant, text: &mut Vec<u8>) {
         let said = &mut self.said[(room * self.talkers + talker) as usize];

@@ -81,6 +81,10 @@ pub struct Scale {
     #[arg(long, value_delimiter = ',', value_name = "SIZE,…")]
     pub sizes: Vec<u64>,
 
+    /// Other servers than the row's own, where the row can be measured at them
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub targets: Vec<Target>,
+
     /// Where and how.
     #[command(flatten)]
     pub common: Common,

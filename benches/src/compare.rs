@@ -53,7 +53,7 @@ fn measure(scenario: &Scenario, target: Target, place: &Place, label: &str) -> R
     let seats = scenario.seats();
     let total = seats.len() as u64;
     let mut entered = 0;
-    fleet.enter(running.address, seats, || {
+    fleet.enter(running.address, seats, target.entering(), || {
         entered += 1;
         bar.set_position(entered * 1_000 / total);
     })?;

@@ -13,8 +13,6 @@ use crate::wire::{Heard, Seat, Wire};
 
 /// Bytes read from one connection at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Connections on their way in at once; some servers listen with a backlog of ten.
-const ENTERING: usize = 8;
 /// How long nothing may happen while connections get in.
 const ENTRY_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,7 +57,7 @@ impl Fleet {
         })
     }
 
-    /// Connects these seats and brings them into their rooms, a few at a time; `entered` is told each time
+    /// Connects these seats and brings them into their rooms, `at_once` at a time; `entered` is told each time
     /// that one is in.
     ///
     /// # Errors
@@ -68,13 +66,14 @@ impl Fleet {
         &mut self,
         address: SocketAddr,
         seats: Vec<Seat>,
+        at_once: usize,
         mut entered: impl FnMut(),
     ) -> Result<(), BenchError> {
         let (first, total) = (self.clients.len(), seats.len());
         let mut seats = seats.into_iter();
         let (mut begun, mut done, mut last) = (0, 0, Instant::now());
         while done < total {
-            for seat in seats.by_ref().take(ENTERING.saturating_sub(begun - done)) {
+            for seat in seats.by_ref().take(at_once.saturating_sub(begun - done)) {
                 self.connect(address, seat)?;
                 begun += 1;
             }

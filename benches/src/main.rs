@@ -20,6 +20,7 @@ mod machine;
 mod poller;
 mod process;
 mod report;
+mod scale;
 mod scenario;
 mod target;
 mod text;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Command, Common, Compare};
+use cli::{Command, Common, Compare, Scale};
 use error::BenchError;
 use report::Report;
 use scenario::Scenario;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), BenchError> {
     match command {
         Command::Compare(options) => run_compare(options),
-        Command::Scale(_) => Ok(()),
+        Command::Scale(options) => run_scale(options),
         Command::Plot(_) => Ok(()),
         Command::Table { files } => {
             print!("{}", Report::read(&files)?.tables());
@@ -75,6 +76,13 @@ fn run_compare(options: Compare) -> Result<(), BenchError> {
     };
     let mut report = Report { machine: machine::look(&place.scratch)?, ..Report::default() };
     report.scenarios = compare::compare(&scenarios, &targets, options.rounds.max(1), &place);
+    finish(&report, &options.common)
+}
+
+fn run_scale(options: Scale) -> Result<(), BenchError> {
+    let place = place(&options.common)?;
+    let mut report = Report { machine: machine::look(&place.scratch)?, ..Report::default() };
+    report.points = scale::measure(&options.rows, &options.sizes, &options.targets, &place)?;
     finish(&report, &options.common)
 }
 

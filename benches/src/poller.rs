@@ -1,9 +1,9 @@
 //! A thin coat over epoll, level-triggered: the floor and the generator both wait with it.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
@@ -23,9 +23,9 @@ pub struct Ready {
 }
 
 /// Waits for many sockets.
+#[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
-    events: Vec<Event>,
 }
 
 impl Poller {
@@ -34,7 +34,7 @@ impl Poller {
     /// # Errors
     /// What the system says.
     pub fn new() -> Result<Self, Errno> {
-        Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS) })
+        Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)? })
     }
 
     /// Waits for `socket` to be readable from now on, as `key`.
@@ -66,18 +66,18 @@ impl Poller {
     ///
     /// # Errors
     /// What the system says; an interruption is no error.
-    pub fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> Result<(), Errno> {
+    pub fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> Result<(), Errno> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().min(3_600) as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         });
-        self.events.clear();
         ready.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
+        let (events, _) = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(()),
             result => result?,
         };
-        ready.extend(self.events.drain(..).map(|event| {
+        ready.extend(events.iter().map(|event| {
             let (flags, data) = (event.flags, event.data);
             let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
             Ready {

@@ -52,6 +52,8 @@ pub struct Scenario {
     pub least: Duration,
     /// Bytes of text in a message.
     pub text_bytes: usize,
+    /// How many of the last members of each room hear nothing, because they do not read.
+    pub deaf: u32,
 }
 
 impl Scenario {
@@ -98,6 +100,7 @@ impl Scenario {
             messages,
             least: Duration::from_secs(3),
             text_bytes: 128,
+            deaf: 0,
         })
     }
 
@@ -165,7 +168,8 @@ impl<'a> Run<'a> {
     /// A run with a fleet whose clients are those of [`Scenario::seats`], all in their rooms.
     pub fn new(scenario: &'a Scenario, fleet: &'a mut Fleet) -> Self {
         let texts = Texts::new(scenario.text_bytes);
-        let checker = Checker::new(scenario.rooms, scenario.members, scenario.talkers, texts);
+        let mut checker = Checker::new(scenario.rooms, scenario.members, scenario.talkers, texts);
+        checker.expect_nothing_of(scenario.deaf);
         Run { scenario, fleet, checker, next: 0, text: Vec::new(), arrived: 0 }
     }
 

@@ -90,6 +90,12 @@ impl Target {
         }
     }
 
+    /// How many clients may be on their way in at once. InspIRCd lets those in that have gathered, once a
+    /// second; the backlog of others is small.
+    pub fn entering(self) -> usize {
+        if self == Target::Inspircd { 500 } else { 64 }
+    }
+
     /// How to talk to it.
     pub fn wire(self) -> Box<dyn Wire> {
         match self {

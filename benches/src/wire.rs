@@ -35,6 +35,8 @@ pub enum Heard<'a> {
     },
     /// The seat's own message is stored.
     Receipt,
+    /// A page of the past that was asked for.
+    Page,
     /// Something that does not count, such as a ping, which is answered already.
     Other,
 }
@@ -44,7 +46,7 @@ pub enum Heard<'a> {
 pub type Reading<'a> = Result<Option<(usize, Heard<'a>)>, String>;
 
 /// One protocol, from a client's side.
-pub trait Wire {
+pub trait Wire: Send {
     /// What a client says as soon as it is connected.
     fn hello(&self, seat: &Seat, out: &mut Vec<u8>);
 

@@ -56,6 +56,7 @@ impl Wire for Veche {
                 }
             }
             b"joined" => Heard::Ready,
+            b"history" => Heard::Page,
             b"ping" => {
                 put(out, &[br#"{"type":"pong"}"#]);
                 Heard::Other
