@@ -17,6 +17,7 @@ mod error;
 mod fleet;
 mod floor;
 mod machine;
+mod plot;
 mod poller;
 mod process;
 mod report;
@@ -51,7 +52,7 @@ fn run(command: Command) -> Result<(), BenchError> {
     match command {
         Command::Compare(options) => run_compare(options),
         Command::Scale(options) => run_scale(options),
-        Command::Plot(_) => Ok(()),
+        Command::Plot(options) => plot::draw(&Report::read(&options.files)?, &options.out),
         Command::Table { files } => {
             print!("{}", Report::read(&files)?.tables());
             Ok(())

@@ -1,6 +1,6 @@
 //! Results: what is kept in JSON, and the tables that people read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -219,9 +219,11 @@ impl Report {
             scenario_table(scenario, &mut out);
         }
         let mut rows: Vec<&str> = self.points.iter().map(|point| point.row.as_str()).collect();
+        rows.sort_unstable();
         rows.dedup();
         for row in rows {
-            point_table(row, self.points.iter().filter(|point| point.row == row), &mut out);
+            let points: Vec<&Point> = self.points.iter().filter(|point| point.row == row).collect();
+            point_table(row, &points, &mut out);
         }
         out
     }
@@ -273,17 +275,13 @@ fn target_line(target: &TargetResult) -> String {
     )
 }
 
-fn point_table<'a>(row: &str, points: impl Iterator<Item = &'a Point>, out: &mut String) {
-    let mut columns: Option<Vec<&String>> = None;
+fn point_table(row: &str, points: &[&Point], out: &mut String) {
+    let names: BTreeSet<&String> = points.iter().flat_map(|point| point.values.keys()).collect();
+    let heads: String = names.iter().map(|name| format!(" {name} |")).collect();
+    let _ = writeln!(out, "| {row} | server |{heads}\n|{}", " --- |".repeat(names.len() + 2));
     for point in points {
-        if columns.is_none() {
-            let names: Vec<&String> = point.values.keys().collect();
-            let heads: String = names.iter().map(|name| format!(" {name} |")).collect();
-            let _ = writeln!(out, "| {row} | server |{heads}\n|{}", " --- |".repeat(names.len() + 2));
-            columns = Some(names);
-        }
         let value = |name: &&String| point.values.get(*name).map_or_else(String::new, |value| digits(*value));
-        let cells: String = columns.iter().flatten().map(|name| format!(" {} |", value(name))).collect();
+        let cells: String = names.iter().map(|name| format!(" {} |", value(name))).collect();
         let _ = writeln!(out, "| {} | {} |{cells}", point.size, point.target);
     }
     out.push('\n');

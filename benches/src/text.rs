@@ -50,11 +50,6 @@ impl Texts {
         Texts { letters, text_bytes }
     }
 
-    /// The length of a text, in bytes.
-    pub fn text_bytes(&self) -> usize {
-        self.text_bytes
-    }
-
     /// Writes the text of this message, in place of what `text` held.
     pub fn write(&self, label: Label, text: &mut Vec<u8>) {
         text.clear();

@@ -30,13 +30,14 @@ pub fn measure(place: &Place) -> Result<Vec<Point>, BenchError> {
     let slow = flood(1, place)?;
     let values = |flood: &Flood| {
         let faults = flood.measured.faults.total() as f64;
-        vec![
+        let mut values = vec![
             ("others_p50_ms", percentile_ms(&flood.measured.latency, 50.0)),
             ("others_p99_ms", percentile_ms(&flood.measured.latency, 99.0)),
             ("faults", faults),
             ("grown_kib", flood.seen.most_kib.saturating_sub(flood.seen.first_kib) as f64),
-            ("let_go_seconds", flood.seen.let_go.map_or(f64::NAN, |time| time.as_secs_f64()).max(0.0)),
-        ]
+        ];
+        values.extend(flood.seen.let_go.map(|time| ("let_go_seconds", time.as_secs_f64())));
+        values
     };
     Ok([(0, quiet), (1, slow)]
         .map(|(size, flood)| point("slow", Target::Veche, size, &values(&flood)))
