@@ -16,6 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest wait for sockets.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// Messages a second of an open loop whose rooms were made smaller, at most.
+const MOST_PER_SECOND: u32 = 500;
+/// How long such a loop goes on, in seconds.
+const OPEN_SECONDS: u64 = 5;
+
 /// When the next message is said.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
@@ -104,13 +109,20 @@ impl Scenario {
         })
     }
 
-    /// The same with rooms of another size: as many deliveries, but not fewer than 200 messages, nor more
-    /// than 20 000.
+    /// The same with rooms of another size, and about as many deliveries a second, as far as that needs no
+    /// more than 500 messages a second.
     pub fn with_members(mut self, members: u32) -> Self {
-        let deliveries = self.messages * u64::from(self.members.saturating_sub(1).max(1));
-        self.messages = (deliveries / u64::from(members.saturating_sub(1).max(1))).clamp(200, 20_000);
-        self.members = members.max(2);
-        self.talkers = self.talkers.min(self.members);
+        let members = members.max(2);
+        let scaled = |count: u64| count * u64::from(self.members) / u64::from(members);
+        match &mut self.pace {
+            Pace::Open { per_second } => {
+                *per_second = (scaled(u64::from(*per_second)) as u32).clamp(1, MOST_PER_SECOND);
+                self.messages = u64::from(*per_second) * OPEN_SECONDS;
+            }
+            Pace::Closed { .. } => self.messages = scaled(self.messages).clamp(200, 20_000),
+        }
+        self.members = members;
+        self.talkers = self.talkers.min(members);
         self
     }
 
@@ -281,7 +293,10 @@ mod tests {
     #[test]
     fn a_larger_room_takes_fewer_messages() {
         let scenario = Scenario::named("A").expect("it exists");
-        assert_eq!(scenario.clone().with_members(10).messages, 20_000);
-        assert_eq!(scenario.with_members(9_000).messages, 200);
+        assert_eq!(scenario.clone().with_members(1_000), scenario, "its own size changes nothing");
+        assert_eq!(scenario.clone().with_members(10).pace, Pace::Open { per_second: 500 });
+        let large = scenario.with_members(9_000);
+        assert_eq!((large.pace, large.messages), (Pace::Open { per_second: 5 }, 25));
+        assert_eq!(Scenario::named("B").expect("it exists").with_members(10).messages, 20_000);
     }
 }

@@ -91,9 +91,13 @@ impl Target {
     }
 
     /// How many clients may be on their way in at once. InspIRCd lets those in that have gathered, once a
-    /// second; the backlog of others is small.
+    /// second; ngIRCd has a backlog of ten, and whoever does not fit waits for a second.
     pub fn entering(self) -> usize {
-        if self == Target::Inspircd { 500 } else { 64 }
+        match self {
+            Target::Inspircd => 500,
+            Target::Ngircd => 8,
+            _ => 64,
+        }
     }
 
     /// How to talk to it.
