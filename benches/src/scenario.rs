@@ -113,13 +113,20 @@ impl Scenario {
     /// more than 500 messages a second.
     pub fn with_members(mut self, members: u32) -> Self {
         let members = members.max(2);
+        if members == self.members {
+            return self;
+        }
         let scaled = |count: u64| count * u64::from(self.members) / u64::from(members);
         match &mut self.pace {
             Pace::Open { per_second } => {
                 *per_second = (scaled(u64::from(*per_second)) as u32).clamp(1, MOST_PER_SECOND);
                 self.messages = u64::from(*per_second) * OPEN_SECONDS;
+                self.what = format!("{} × {members} members, {per_second} messages a second", self.rooms);
             }
-            Pace::Closed { .. } => self.messages = scaled(self.messages).clamp(200, 20_000),
+            Pace::Closed { on_the_way } => {
+                self.messages = scaled(self.messages).clamp(200, 20_000);
+                self.what = format!("{} × {members} members, {on_the_way} messages on the way", self.rooms);
+            }
         }
         self.members = members;
         self.talkers = self.talkers.min(members);
