@@ -9,6 +9,7 @@ mod signals;
 
 use std::io;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -154,6 +155,8 @@ pub async fn serve(
     let house = House::build(&config, listeners, auth, journal, vital)?;
     let console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
+    // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
+    let _terminal = console.as_ref().map(AtTheConsole::read_commands).transpose()?;
 
     let died = tokio::select! {
         () = shutdown => None,
@@ -252,7 +255,7 @@ impl House {
         Ok(House { config: Arc::clone(config), wiring, fanouts, arbiters, addresses })
     }
 
-    /// Opens the console: standard input, and the control socket.
+    /// Opens the console, and the control socket to it.
     fn open_console(&self, operator: Operator) -> Result<AtTheConsole, StartError> {
         let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
         let Operator { stop, log, printer } = operator;
@@ -275,13 +278,10 @@ impl House {
         })
         .start();
         let data_dir = &self.config.server.data_dir;
-        let terminal =
-            terminal::start(console.clone().recipient(), printer, data_dir.join("console_history"))
-                .map_err(StartError::system("a thread for the console"))?;
         let socket = control::bind(data_dir)?;
-        let control = control::serve(socket, console.recipient(), AccountLinks::to(auth))
+        let control = control::serve(socket, console.clone().recipient(), AccountLinks::to(auth))
             .map_err(StartError::system("the control socket"))?;
-        Ok(AtTheConsole { control, _terminal: terminal })
+        Ok(AtTheConsole { control, console, printer, history: data_dir.join("console_history") })
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.
@@ -325,10 +325,21 @@ impl House {
     }
 }
 
-/// What lives as long as somebody can type at the console.
+/// What lives as long as an operator can give commands.
 struct AtTheConsole {
     control: ControlServer,
-    _terminal: terminal::Terminal,
+    console: Addr<ConsoleActor>,
+    printer: Printer,
+    history: PathBuf,
+}
+
+impl AtTheConsole {
+    /// Starts to read standard input.
+    fn read_commands(&self) -> Result<terminal::Terminal, StartError> {
+        let console = self.console.clone().recipient();
+        terminal::start(console, self.printer.clone(), self.history.clone())
+            .map_err(StartError::system("a thread for the console"))
+    }
 }
 
 /// Waits for one step of stopping, but not for ever.
@@ -344,3 +355,7 @@ fn io_threads(config: &Config) -> usize {
     let cores = || thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
     if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

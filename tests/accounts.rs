@@ -1,4 +1,8 @@
 //! Who is who: names, passwords, and what of them lies on the disk.
+//!
+//! What is sealed cannot be seen from here: that a hash is Argon2id in PHC form with the parameters of the
+//! settings is tested in `src/secrets/password.rs`, and that the first login of an imported account replaces
+//! the wrapped MD5 by a hash of the password itself in `src/actors/auth/tests.rs`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -179,7 +179,10 @@ fn nothing_is_acknowledged_before_the_fdatasync_that_covers_it() {
     server.stop();
     let trace = eventually("strace has written all", || {
         let trace = fs::read_to_string(&path).ok()?;
-        trace.contains(&format!("{} +++ exited with 0 +++", server.pid())).then_some(trace)
+        let pid = server.pid().to_string();
+        let is_end =
+            |line: &str| line.split_whitespace().next() == Some(&pid) && line.ends_with("exited with 0 +++");
+        trace.lines().any(is_end).then_some(trace)
     });
     let calls = read_trace(&trace);
     for n in 0..10 {

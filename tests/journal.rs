@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::support::client::{id, ids, text, texts};
@@ -152,6 +155,34 @@ fn no_cell_of_any_file_starts_a_formula_or_drives_a_terminal() {
             assert!(!drives, "{}: {cell:?}", file.display());
         }
     }
+}
+
+/// Texts in which what matters to files is frequent, of all that the contract allows.
+fn any_texts() -> impl Strategy<Value = String> {
+    let spiced = "[=+@＝'\\\\\"; \\-\n\t,nu{}x0-9a-c\u{a0}-\u{2ff}🦀]{1,40}";
+    let whatever = "[^\\p{Cc}\u{2028}\u{2029}]{1,60}";
+    prop_oneof![spiced, whatever].prop_filter("not too long", |text: &String| text.len() <= 4_096)
+}
+
+// issue 2, line 10
+#[test]
+fn texts_drawn_by_lot_come_back_exactly() {
+    const COUNT: usize = 400;
+    let mut server = Server::start();
+    let mut alice = server.member("alice", "lobby");
+    let mut lot = TestRunner::deterministic();
+    let drawn: Vec<String> = (0..COUNT).map(|_| any_texts().new_tree(&mut lot).unwrap().current()).collect();
+    for text in &drawn {
+        alice.send(json!({"type": "say", "room": "lobby", "text": text}));
+    }
+    for text in &drawn {
+        let reply = alice.reply();
+        assert_eq!(reply["type"], "ok", "{text:?}: {reply}");
+    }
+    assert_eq!(lines(&newest_history(&server.data_dir())).len(), 1 + COUNT, "one row, one line");
+    server.crash_and_restart();
+    let history = server.login("alice").whole_history("lobby");
+    assert_eq!(texts(&json!(history)), drawn);
 }
 
 // issue 2, line 10

@@ -20,7 +20,7 @@ fn with_an_account() -> (Server, PathBuf) {
 /// The server must not start, and say these words in one sentence; nothing of its files may change.
 fn refuses_to_start(server: &Server, words: &[&str]) {
     let file = server.data_dir().join("clients.csv");
-    let before = fs::read(&file).unwrap();
+    let before = fs::read(&file).expect("there are accounts");
     match Options::new().try_start_in(&server.dir) {
         Ok(_) => panic!("it started"),
         Err((status, stderr)) => {
@@ -31,7 +31,7 @@ fn refuses_to_start(server: &Server, words: &[&str]) {
             }
         }
     }
-    assert_eq!(fs::read(&file).unwrap(), before);
+    assert_eq!(fs::read(&file).expect("there are accounts"), before);
 }
 
 // issue 2, line 8

@@ -14,6 +14,20 @@ fn rows(server: &Server) -> usize {
     csv_rows(&newest_history(&server.data_dir())).len() - 1
 }
 
+// issue 2, line 12: "the same account"
+#[test]
+fn whoever_takes_a_freed_name_does_not_inherit_its_keys() {
+    let server = Server::start();
+    let mut fred = server.member("fred", "lobby");
+    let old = fred.expect("ok", keyed("hello", "1"));
+    server.veche(&["account", "remove", "fred"], "").success();
+    let mut fred = server.member("fred", "lobby");
+    let new = fred.expect("ok", keyed("hello", "1"));
+    assert!(id(&new) > id(&old), "another account's message");
+    assert_eq!(fred.expect("ok", keyed("hello", "1")), new);
+    assert_eq!(rows(&server), 2);
+}
+
 // issue 2, line 12
 #[test]
 fn the_second_one_gets_the_first_ones_receipt_and_nobody_hears_it_twice() {

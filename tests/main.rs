@@ -14,7 +14,9 @@
 //! | 10–12 | [`journal`]: the files of the history; [`pages`]: reading the past; [`keys`]: once and only once |
 //! | 10, 12, 18 | [`crash`]: kill -9 under load, and the order of write, fsync and acknowledgement |
 //! | 13–18 | [`operating`]: listening, pausing, stopping, signals; [`console`]: commands and the log |
+//! | 15 | [`terminal`]: the console at a terminal |
 //! | 19 | [`settings`]: where settings come from |
+//! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -22,15 +24,20 @@
 mod support;
 
 mod accounts;
+mod clients;
 mod codes;
+mod console;
 mod crash;
 mod framing;
 mod journal;
 mod keyfile;
 mod keys;
 mod one_message;
+mod operating;
 mod pages;
 mod requests;
 mod sessions;
+mod settings;
 mod talking;
+mod terminal;
 mod tidy;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::client::{id, ids, texts};
-use crate::support::{Client, Server};
+use crate::support::{Client, PATIENCE, Server};
 
 /// Says so many numbered things in a room, all at once; the ids.
 fn fill(client: &mut Client, room: &str, count: usize) -> Vec<u64> {
@@ -142,8 +143,9 @@ fn join_pages_and_events_miss_nothing_and_repeat_nothing_while_others_talk() {
     let first = fill(&mut talker, "lobby", 30);
     let enough = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&enough);
+    let start = Instant::now();
     let talking = thread::spawn(move || {
-        while !until.load(Ordering::Relaxed) {
+        while !until.load(Ordering::Relaxed) && start.elapsed() < 2 * PATIENCE {
             fill(&mut talker, "lobby", 5);
         }
         talker.say("lobby", "that is all");
@@ -173,7 +175,10 @@ fn catch_up(client: &mut Client, after: u64, limit: usize) -> Vec<u64> {
         client.expect("joined", json!({"type": "join", "room": "lobby", "after": after, "history": limit}));
     let mut seen = ids(&joined["messages"]);
     let mut more = joined["more"] == true;
+    let start = Instant::now();
     while more {
+        // They end where the events begin, however much is said meanwhile.
+        assert!(start.elapsed() < PATIENCE, "the pages do not end");
         let after = *seen.last().expect("pages are not empty while there is more");
         let request = json!({"type": "history", "room": "lobby", "after": after, "limit": limit});
         let page = client.expect("history", request);
@@ -209,4 +214,28 @@ fn direct_messages_page_like_rooms() {
     let prevs: Vec<_> =
         page["messages"].as_array().unwrap().iter().map(|m| m["prev"].as_u64().unwrap()).collect();
     assert_eq!(prevs[1..], all[..29]);
+}
+
+// issue 2, lines 3 and 11: a reader that falls behind is waited for, and not forgotten
+#[test]
+fn pages_that_are_asked_for_faster_than_they_are_read_all_come() {
+    let server = Server::with(&["limits.outbox_bytes=131072", "limits.socket_send_buffer_bytes=16384"]);
+    let mut alice = server.member("alice", "lobby");
+    let text = "x".repeat(4_096);
+    for _ in 0..20 {
+        alice.say("lobby", &text);
+    }
+    for round in 0..5 {
+        let mut reader = server.login("alice");
+        socket2::SockRef::from(reader.stream()).set_recv_buffer_size(16_384).expect("a TCP socket");
+        let asked: Vec<_> = (0..60).map(|number| format!("{round}.{number}")).collect();
+        for reference in &asked {
+            reader.send(json!({"type": "history", "room": "lobby", "limit": 500, "ref": reference}));
+        }
+        // Long enough for the server to have filled every buffer between the two.
+        std::thread::sleep(std::time::Duration::from_millis(100 * round));
+        for reference in &asked {
+            assert_eq!(reader.reply()["ref"], json!(reference));
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! Sessions and their tokens: what opens one, what takes it over, and what kills it.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::files::files_with;
@@ -51,6 +54,21 @@ fn who_answers_pings_stays_and_who_does_not_is_let_go() {
     back.resume(&dead.token);
 }
 
+// issue 2, line 4: "no ping runs out while the server itself is not reading"
+#[test]
+fn nobodys_time_runs_out_while_the_server_stands_still() {
+    let server = Server::with(&["limits.ping_after_seconds=1", "limits.login_timeout_seconds=3"]);
+    let (mut alice, mut logs_in) = (server.register("alice"), server.connect());
+    server.signal(Signal::STOP);
+    // Longer than two pings and the login would have had.
+    std::thread::sleep(Duration::from_secs(4));
+    server.signal(Signal::CONT);
+    alice.expect("pong", json!({"type": "ping"}));
+    logs_in.expect("pong", json!({"type": "ping"}));
+    alice.expect("who", json!({"type": "who"}));
+    logs_in.open("login", "alice", PASSWORD);
+}
+
 // issue 2, line 7
 #[test]
 fn resume_takes_a_session_over() {
@@ -68,6 +86,30 @@ fn resume_takes_a_session_over() {
     after.join("lobby");
     after.say("lobby", "here again");
     assert_eq!(watcher.message()["text"], "here again");
+}
+
+// issue 2, lines 3 and 7: every request has its reply, also the one that another one overtakes
+#[test]
+fn of_many_that_resume_at_once_each_is_answered_and_one_stays() {
+    let server = Server::start();
+    let token = server.register("alice").token.clone();
+    let mut clients: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send_as_is(&resume_with(&token));
+    }
+    let mut stay = 0;
+    for client in &mut clients {
+        let reply = client.next();
+        assert_eq!(reply["type"], "session", "{reply}");
+        client.token = reply["token"].as_str().expect("a token").to_owned();
+        client.send(json!({"type": "who"}));
+        match client.next()["type"].as_str() {
+            Some("who") => stay += 1,
+            Some("bye") => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stay, 1);
 }
 
 // issue 2, line 7

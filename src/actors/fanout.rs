@@ -119,6 +119,17 @@ impl FanoutActor {
         self.unwritten.push(Rc::clone(connection));
     }
 
+    /// One tick of the thread's time. The next one is asked for when this one is over: an interval would make
+    /// up for the ticks of a time in which the whole server stood still, all at once.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        for connection in self.connections.values() {
+            if connection.tick(&self.patience, &self.ping) {
+                connection.flush();
+            }
+        }
+        ctx.run_later(TICK, Self::tick);
+    }
+
     /// Writes to connections that something was put out for, the small batches soon; whether to all of them.
     fn write_out(&mut self) -> bool {
         let replies = std::mem::take(&mut self.unwritten);
@@ -137,13 +148,7 @@ impl Actor for FanoutActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.around = Some(Rc::new(self.surroundings(ctx)));
         ctx.spawn(WriteOut);
-        ctx.run_interval(TICK, |act, _| {
-            for connection in act.connections.values() {
-                if connection.tick(&act.patience, &act.ping) {
-                    connection.flush();
-                }
-            }
-        });
+        ctx.run_later(TICK, Self::tick);
     }
 }
 

@@ -131,7 +131,7 @@ impl JournalActor {
             return;
         };
         let print = Fingerprint::of(&append.target, append.text.as_str());
-        match self.keys.offer(&append.from, key, print, waiting, self.now()) {
+        match self.keys.offer(&append.from, append.since, key, print, waiting, self.now()) {
             Offer::First(_) => self.queue.push_back(append),
             Offer::Stored(waiting, receipt) => self.tell(waiting, Verdict::Known(receipt)),
             Offer::Waits => {}

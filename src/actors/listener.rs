@@ -17,6 +17,7 @@ use std::time::Duration;
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
 use log::{info, warn};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
@@ -32,6 +33,9 @@ use crate::protocol::ErrorCode;
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Connections that are taken before other actors have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Descriptors that connections never take: files that are open, and those that are opened now and then, a
+/// new month's history or a fresh account file.
+const KEPT_DESCRIPTORS: usize = 64;
 /// Connections that are told that they may not stay, at once; further ones are closed without a word.
 const REFUSALS_AT_ONCE: usize = 64;
 
@@ -46,7 +50,11 @@ pub struct ListenerActor {
     open: usize,
     by_address: HashMap<IpAddr, usize>,
     refusing: usize,
+    /// How many sockets there are descriptors for.
+    most_sockets: usize,
     back_off: Option<Pin<Box<Sleep>>>,
+    /// Whether the log has been told that connections wait.
+    short_told: bool,
     /// Who waits until nobody waits at the door any more.
     closing: Option<oneshot::Sender<()>>,
 }
@@ -64,7 +72,9 @@ impl ListenerActor {
             open: 0,
             by_address: HashMap::new(),
             refusing: 0,
+            most_sockets: most_sockets(),
             back_off: None,
+            short_told: false,
             closing: None,
         }
     }
@@ -96,23 +106,32 @@ impl ListenerActor {
     /// Takes what waits at one door, until nothing does or it is others' turn.
     fn accept_from(&mut self, listener: &TcpListener, turns: &mut usize, task: &mut TaskContext<'_>) {
         while *turns > 0 && self.back_off.is_none() {
+            if self.open + self.refusing >= self.most_sockets {
+                return self.back_off(&"the limit on open files is near", task);
+            }
             match listener.poll_accept(task) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, peer))) => {
                     *turns -= 1;
+                    self.short_told = false;
                     self.place(stream, peer);
                 }
                 // The connection was gone before it was taken.
                 Poll::Ready(Err(why)) if is_about_one_connection(&why) => *turns -= 1,
-                Poll::Ready(Err(why)) => {
-                    warn!("cannot take connections ({why}); trying again in {BACK_OFF:?}");
-                    let mut back_off = Box::pin(sleep(BACK_OFF));
-                    // Polled once, so that it wakes this loop.
-                    if back_off.as_mut().poll(task).is_pending() {
-                        self.back_off = Some(back_off);
-                    }
-                }
+                Poll::Ready(Err(why)) => self.back_off(&why, task),
             }
+        }
+    }
+
+    /// Lets those who come wait a moment. The log hears of it once, not ten times a second.
+    fn back_off(&mut self, why: &dyn std::fmt::Display, task: &mut TaskContext<'_>) {
+        if !std::mem::replace(&mut self.short_told, true) {
+            warn!("cannot take connections ({why}); they wait until there is room");
+        }
+        let mut back_off = Box::pin(sleep(BACK_OFF));
+        // Polled once, so that it wakes this loop.
+        if back_off.as_mut().poll(task).is_pending() {
+            self.back_off = Some(back_off);
         }
     }
 
@@ -184,6 +203,13 @@ impl ListenerActor {
             }
         }
     }
+}
+
+/// How many sockets leave enough descriptors for everything else.
+fn most_sockets() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    limit.saturating_sub(KEPT_DESCRIPTORS).max(limit / 2)
 }
 
 /// What counts as one address: all of IPv4, and the /64 of IPv6 that one customer commonly has (RFC 6177).

@@ -32,6 +32,9 @@ use crate::store::history::{List, Row};
 /// How often a page for a join is read again because more was said meanwhile than the window holds.
 const PAGE_ATTEMPTS: usize = 8;
 
+/// Who says something, and the newest message when that account was made.
+type Sender = (UserName, Option<MessageId>);
+
 /// A room.
 pub struct ChatRoomActor {
     id: RoomId,
@@ -220,13 +223,14 @@ impl ChatRoomActor {
         &self.fanouts[connection.thread().0]
     }
 
-    fn append(&mut self, from: UserName, text: MessageText, key: Option<MessageKey>, author: Author) {
+    fn append(&mut self, (from, since): Sender, text: MessageText, key: Option<MessageKey>, author: Author) {
         self.under_way += 1;
         let target = Target::Room(self.name.clone());
         self.wiring.journal.do_send(Append {
             route: Route::Room(self.id),
             target,
             from,
+            since,
             text,
             key,
             author,
@@ -312,9 +316,9 @@ impl Handler<Say> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, say: Say, _: &mut Context<Self>) {
-        let Say { member, text, key, reply_to } = say;
+        let Say { member, since, text, key, reply_to } = say;
         if self.roster.contains(member.connection) {
-            self.append(member.account, text, key, Author::Session(reply_to));
+            self.append((member.account, since), text, key, Author::Session(reply_to));
         } else {
             let code = ErrorCode::NotInRoom;
             self.answer_refused(reply_to, code);
@@ -339,7 +343,7 @@ impl Handler<SayByOperator> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, say: SayByOperator, _: &mut Context<Self>) {
-        self.append(UserName::server(), say.text, None, Author::Operator(say.ticket));
+        self.append((UserName::server(), None), say.text, None, Author::Operator(say.ticket));
     }
 }
 

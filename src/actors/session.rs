@@ -102,6 +102,8 @@ struct OpenSession {
 enum Phase {
     /// It talks.
     Talking,
+    /// It is to go, and the last requests are being answered; no others are taken.
+    Finishing,
     /// Goodbye is said and on its way.
     Leaving,
     /// Goodbye is written; the peer may still be writing. Closing a socket with unread input would reset it
@@ -130,6 +132,8 @@ pub struct SessionActor {
     bad_frames: BadFrames,
     request_rate: SharedRate,
     refused: Option<ErrorCode>,
+    /// What is said when the last requests are answered.
+    farewell: Option<(ByeReason, Option<String>)>,
 }
 
 impl SessionActor {
@@ -145,6 +149,7 @@ impl SessionActor {
             bad_frames: BadFrames::default(),
             request_rate: SharedRate::default(),
             refused,
+            farewell: None,
         }
     }
 
@@ -155,6 +160,11 @@ impl SessionActor {
     fn member(&self) -> Option<Member> {
         let session = self.session.as_ref()?;
         Some(Member { account: session.account.clone(), connection: self.connection.id })
+    }
+
+    /// The newest message when the session's account was made.
+    fn account_since(&self) -> Option<MessageId> {
+        self.session.as_ref()?.first_id
     }
 
     /// The time since the thread started, for rates.
@@ -194,13 +204,22 @@ impl SessionActor {
         // Writing comes after reading, so that what was just answered goes out, and the fan-out's verdict is
         // looked at last, so that none waits for another wake.
         let mut written = self.connection.poll_flush(task).is_ready();
+        if written && !all_handled && self.phase == Phase::Talking && self.connection.unanswered() == 0 {
+            // What it waited for was room in the outbox, and there is room now.
+            task.waker().wake_by_ref();
+        }
         match self.connection.take_verdict() {
             Some(Verdict::Drop) => return Poll::Ready(()),
-            Some(Verdict::Dismiss { reason, text }) => {
-                self.say_goodbye(reason, text);
-                written = self.connection.poll_flush(task).is_ready();
-            }
+            Some(Verdict::Dismiss { reason, text }) => self.say_goodbye(reason, text),
             None => {}
+        }
+        if self.connection.unanswered() == 0
+            && let Some((reason, text)) = self.farewell.take()
+        {
+            self.say_last_words(reason, text);
+        }
+        if self.phase == Phase::Leaving {
+            written = self.connection.poll_flush(task).is_ready();
         }
         let nothing_left = all_handled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
@@ -325,11 +344,24 @@ impl SessionActor {
 
     // ------------------------------------------------------------ the end
 
-    /// Says why, says goodbye, and takes no more.
+    /// Takes no more requests, and says goodbye when those under way are answered. Who does not read gets no
+    /// answers, and is let go at once.
     fn say_goodbye(&mut self, reason: ByeReason, text: Option<String>) {
-        if self.phase != Phase::Talking {
-            return;
+        let too_slow = reason == ByeReason::Fault(ErrorCode::SlowConsumer);
+        match self.phase {
+            Phase::Talking if self.connection.unanswered() > 0 && !too_slow => {
+                self.phase = Phase::Finishing;
+                self.farewell = Some((reason, text));
+                self.connection.reading.set(false);
+                self.connection.with_deadlines(Deadlines::closing);
+            }
+            Phase::Talking => self.say_last_words(reason, text),
+            Phase::Finishing if too_slow => self.say_last_words(reason, text),
+            Phase::Finishing | Phase::Leaving | Phase::Lingering => {}
         }
+    }
+
+    fn say_last_words(&mut self, reason: ByeReason, text: Option<String>) {
         info!("{} let go: {}", self.label(), reason.as_str());
         let text = text.unwrap_or_else(|| reason.sentence().to_owned());
         let error = reason.fault().map(|code| encode::error(code, &text, None, None));

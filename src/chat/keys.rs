@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::names::UserName;
+use crate::names::{MessageId, UserName};
 use crate::protocol::{MessageKey, Receipt, Target};
 
 /// What a message was, so that another one under its key is known.
@@ -94,10 +94,12 @@ impl<W> KeyLedger<W> {
         self.settle(from, &key, Some(receipt), now);
     }
 
-    /// Decides what to do with a message under a key.
+    /// Decides what to do with a message under a key. `since` is the newest message when the sender's account
+    /// was made: what an earlier account of that name has stored up to there is none of its business.
     pub fn offer(
         &mut self,
         from: &UserName,
+        since: Option<MessageId>,
         key: &MessageKey,
         print: Fingerprint,
         waits: W,
@@ -106,6 +108,7 @@ impl<W> KeyLedger<W> {
         self.sweep(now);
         if let Some(keys) = self.accounts.get_mut(from) {
             keys.forget_old(now.saturating_sub(self.remembered_for));
+            keys.forget_up_to(since, key);
             if let Some(entry) = keys.entries.get_mut(key) {
                 return match &mut entry.state {
                     _ if entry.fingerprint != print => Offer::Conflict(waits),
@@ -175,6 +178,15 @@ impl<W> AccountKeys<W> {
         }
     }
 
+    /// Forgets what a key stands for when that was stored up to a message.
+    fn forget_up_to(&mut self, newest: Option<MessageId>, key: &MessageKey) {
+        let stored = self.entries.get(key).map(|entry| &entry.state);
+        if matches!(stored, Some(State::Stored(receipt)) if Some(receipt.id) <= newest) {
+            self.entries.remove(key);
+            self.stored.retain(|(_, known)| known != key);
+        }
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, key)) = self.stored.pop_front() {
             self.entries.remove(&key);
@@ -191,7 +203,7 @@ impl<W> Entry<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{MessageId, RoomName, Timestamp};
+    use crate::names::{RoomName, Timestamp};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -219,22 +231,38 @@ mod tests {
     fn the_second_one_gets_the_first_ones_receipt() {
         let mut ledger = ledger();
         let (alice, k) = (alice(), key("k"));
-        assert_eq!(ledger.offer(&alice, &k, print("hi"), "a", SECOND), Offer::First("a"));
-        assert_eq!(ledger.offer(&alice, &k, print("hi"), "b", SECOND), Offer::Waits);
-        assert_eq!(ledger.offer(&alice, &k, print("ho"), "c", SECOND), Offer::Conflict("c"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "a", SECOND), Offer::First("a"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "b", SECOND), Offer::Waits);
+        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Offer::Conflict("c"));
         assert_eq!(ledger.settle(&alice, &k, Some(receipt(7)), SECOND), ["b"]);
-        assert_eq!(ledger.offer(&alice, &k, print("hi"), "d", SECOND), Offer::Stored("d", receipt(7)));
-        assert_eq!(ledger.offer(&alice, &k, print("ho"), "e", SECOND), Offer::Conflict("e"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "d", SECOND), Offer::Stored("d", receipt(7)));
+        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "e", SECOND), Offer::Conflict("e"));
     }
 
     #[test]
     fn what_was_refused_may_be_sent_again() {
         let mut ledger = ledger();
         let (alice, k) = (alice(), key("k"));
-        ledger.offer(&alice, &k, print("hi"), "a", SECOND);
-        ledger.offer(&alice, &k, print("hi"), "b", SECOND);
+        ledger.offer(&alice, None, &k, print("hi"), "a", SECOND);
+        ledger.offer(&alice, None, &k, print("hi"), "b", SECOND);
         assert_eq!(ledger.settle(&alice, &k, None, SECOND), ["b"]);
-        assert_eq!(ledger.offer(&alice, &k, print("ho"), "c", SECOND), Offer::First("c"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Offer::First("c"));
+    }
+
+    #[test]
+    fn whoever_takes_a_freed_name_does_not_inherit_its_keys() {
+        let mut ledger = ledger();
+        let (alice, k) = (alice(), key("k"));
+        ledger.restore(&alice, k.clone(), print("hi"), receipt(7), SECOND);
+        let since = MessageId::new(7);
+        assert_eq!(ledger.offer(&alice, since, &k, print("hi"), "new", SECOND), Offer::First("new"));
+        ledger.settle(&alice, &k, Some(receipt(9)), SECOND);
+        assert_eq!(
+            ledger.offer(&alice, since, &k, print("hi"), "again", SECOND),
+            Offer::Stored("again", receipt(9))
+        );
+        let late = 120 * SECOND;
+        assert!(matches!(ledger.offer(&alice, since, &k, print("hi"), "late", late), Offer::Stored(..)));
     }
 
     #[test]
@@ -245,16 +273,23 @@ mod tests {
             ledger.restore(&alice, key(k), print(k), receipt(second as u64 + 1), SECOND * second as u32);
         }
         assert_eq!(
-            ledger.offer(&alice, &key("1"), print("1"), "w", 5 * SECOND),
+            ledger.offer(&alice, None, &key("1"), print("1"), "w", 5 * SECOND),
             Offer::First("w"),
             "the fourth"
         );
-        assert!(matches!(ledger.offer(&alice, &key("2"), print("2"), "w", 5 * SECOND), Offer::Stored(..)));
+        assert!(matches!(
+            ledger.offer(&alice, None, &key("2"), print("2"), "w", 5 * SECOND),
+            Offer::Stored(..)
+        ));
         let late = 122 * SECOND;
-        assert_eq!(ledger.offer(&alice, &key("2"), print("2"), "w", late), Offer::First("w"), "too old");
-        assert!(matches!(ledger.offer(&alice, &key("4"), print("4"), "w", late), Offer::Stored(..)));
+        assert_eq!(
+            ledger.offer(&alice, None, &key("2"), print("2"), "w", late),
+            Offer::First("w"),
+            "too old"
+        );
+        assert!(matches!(ledger.offer(&alice, None, &key("4"), print("4"), "w", late), Offer::Stored(..)));
         let much_later = 999 * SECOND;
-        ledger.offer(&alice, &key("x"), print("x"), "w", much_later);
+        ledger.offer(&alice, None, &key("x"), print("x"), "w", much_later);
         assert!(ledger.accounts[&alice].stored.is_empty(), "swept");
     }
 

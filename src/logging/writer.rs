@@ -18,6 +18,7 @@ use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use crate::names::Timestamp;
+use crate::store::append::close_to_others;
 
 /// What may wait to be written, in bytes; lines beyond it are dropped.
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
@@ -280,12 +281,17 @@ fn write_part(file: &mut File, mut part: &[u8], torn: &mut bool) -> io::Result<(
 fn open_file(path: &Path) -> io::Result<File> {
     // Not to wait for a reader, should the path be a pipe, nor to take a terminal over.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
         .custom_flags(flags.bits().cast_signed())
-        .open(path)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        // One that belongs to somebody else is written all the same.
+        let _ = close_to_others(&file);
+    }
+    Ok(file)
 }
 
 fn in_place(file: &File, path: &Path) -> bool {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::request::Refusal;
@@ -73,7 +73,11 @@ impl<'a> RawRequest<'a> {
         if is_deeper_than(payload, MAX_DEPTH) {
             return Err(Refusal::bad_request(format!("The payload is nested deeper than {MAX_DEPTH}.")));
         }
-        serde_json::from_str(text).map_err(|error| {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        // serde_json stops at a depth of 127; ours was looked at above.
+        reader.disable_recursion_limit();
+        let object = RawRequest::deserialize(&mut reader).and_then(|object| reader.end().map(|()| object));
+        object.map_err(|error| {
             // The parser may quote what it found, which can be as long as the payload.
             let why: String = error.to_string().chars().take(MAX_QUOTED_CHARS).collect();
             Refusal::bad_request(format!("The payload is not one JSON object: {why}."))
@@ -146,7 +150,8 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                 return Err(de::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
             }
             let Some(member) = member else {
-                map.next_value::<IgnoredAny>()?;
+                // Ignored, but it has to be a value: a number that JSON numbers cannot hold is none.
+                map.next_value::<Value<'de>>()?;
                 continue;
             };
             if values[member as usize].replace(map.next_value()?).is_some() {
@@ -224,12 +229,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        while seq.next_element::<Value<'de>>()?.is_some() {}
         Ok(Value::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        while map.next_entry::<Value<'de>, Value<'de>>()?.is_some() {}
         Ok(Value::Other)
     }
 }

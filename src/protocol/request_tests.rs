@@ -43,6 +43,9 @@ fn what_is_not_one_json_object_is_a_bad_request() {
         r#"{"type":null}"#,
         r#"{"type":7}"#,
         r#"{"type":"join","room":"lobby","history":1e999}"#,
+        r#"{"type":"ping","x":1e999}"#,
+        r#"{"type":"ping","x":[{"y":-1e999}]}"#,
+        r#"{"type":"ping","x":"\ud800"}"#,
     ];
     for payload in bad {
         assert_eq!(code(payload), ErrorCode::BadRequest, "{payload}");

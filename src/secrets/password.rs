@@ -3,8 +3,10 @@
 //! What is kept of a password is a [`StoredPassword`]. An imported one is Argon2id over the lower-case hex
 //! digits of the MD5, marked `md5:`; the first login turns it into Argon2id of the password itself.
 
+use std::cell::Cell;
+
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
@@ -120,11 +122,19 @@ impl std::fmt::Debug for Md5Hex {
     }
 }
 
-/// Hashes and compares, with the parameters of the configuration. Each call takes their time and memory:
-/// for hash threads alone.
-#[derive(Debug, Clone)]
+/// Hashes and compares, with the parameters of the configuration. Each call takes their time: for hash
+/// threads alone. The memory of a hash is kept for the next one; freed and allocated anew each time, it would
+/// leave ten times as much behind, in pieces that the allocator does not join.
 pub struct PasswordHashing {
     params: Params,
+    memory: Cell<Vec<Block>>,
+}
+
+/// A clone, for another thread, has memory of its own.
+impl Clone for PasswordHashing {
+    fn clone(&self) -> Self {
+        PasswordHashing { params: self.params.clone(), memory: Cell::default() }
+    }
 }
 
 impl PasswordHashing {
@@ -138,7 +148,7 @@ impl PasswordHashing {
             return Err(settings);
         }
         Params::new(memory_kib, passes, 1, None)
-            .map(|params| PasswordHashing { params })
+            .map(|params| PasswordHashing { params, memory: Cell::default() })
             .map_err(|_| settings)
     }
 
@@ -171,11 +181,16 @@ impl PasswordHashing {
         } else {
             password.expose().as_bytes()
         };
-        match self.argon2().verify_password(input, &hash) {
-            Ok(()) => Ok(true),
-            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-            Err(error) => Err(PasswordError::Failed(error)),
-        }
+        let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
+            return Err(PasswordError::NotAHash);
+        };
+        let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(PasswordError::Failed)?;
+        let version = hash.version.map_or(Ok(Version::default()), Version::try_from);
+        let version = version.map_err(|error| PasswordError::Failed(error.into()))?;
+        let params = Params::try_from(&hash).map_err(PasswordError::Failed)?;
+        let output = self.derive(&Argon2::new(algorithm, version, params), input, salt, expected.len())?;
+        // `Output` compares in constant time.
+        Ok(output == *expected)
     }
 
     /// Whether a fresh hash would be made with the same parameters; if not, the next login makes one.
@@ -196,25 +211,51 @@ impl PasswordHashing {
     pub fn dummy(&self) -> Result<StoredPassword, PasswordError> {
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         getrandom::fill(&mut output).map_err(PasswordError::NoRandomness)?;
-        let hash = PasswordHash {
-            algorithm: argon2::ARGON2ID_IDENT,
-            version: Some(Version::default().into()),
-            params: ParamsString::try_from(&self.params).map_err(PasswordError::Failed)?,
-            salt: Some(fresh_salt()?),
-            hash: Some(Output::new(&output).map_err(|_| PasswordError::NotAHash)?),
-        };
-        Ok(StoredPassword(hash.to_string().into()))
+        let output = Output::new(&output).map_err(|_| PasswordError::NotAHash)?;
+        Ok(StoredPassword(self.phc(fresh_salt()?, output)?.to_string().into()))
     }
 
     fn hash_bytes(&self, input: &[u8], mark: &str) -> Result<StoredPassword, PasswordError> {
         let salt = fresh_salt()?;
-        let hash: PasswordHash =
-            self.argon2().hash_password_with_salt(input, &salt).map_err(PasswordError::Failed)?;
-        Ok(StoredPassword(format!("{mark}{hash}").into()))
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::default(), self.params.clone());
+        let output = self.derive(&argon2, input, &salt, Params::DEFAULT_OUTPUT_LEN)?;
+        Ok(StoredPassword(format!("{mark}{}", self.phc(salt, output)?).into()))
     }
 
-    fn argon2(&self) -> Argon2<'static> {
-        Argon2::new(Algorithm::Argon2id, Version::default(), self.params.clone())
+    /// A hash made with our parameters, in PHC form.
+    fn phc(&self, salt: Salt, output: Output) -> Result<PasswordHash, PasswordError> {
+        Ok(PasswordHash {
+            algorithm: argon2::ARGON2ID_IDENT,
+            version: Some(Version::default().into()),
+            params: ParamsString::try_from(&self.params).map_err(PasswordError::Failed)?,
+            salt: Some(salt),
+            hash: Some(output),
+        })
+    }
+
+    /// Runs Argon2 in the memory that is kept.
+    fn derive(
+        &self,
+        argon2: &Argon2<'_>,
+        input: &[u8],
+        salt: &[u8],
+        output_bytes: usize,
+    ) -> Result<Output, PasswordError> {
+        // A block is a KiB; Argon2 takes the part that it needs (RFC 9106, section 3.2).
+        let blocks = argon2.params().m_cost() as usize;
+        let mut memory = self.memory.take();
+        if memory.len() < blocks {
+            memory = Vec::new();
+            memory.resize(blocks, Block::new());
+        }
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = output.get_mut(..output_bytes).ok_or(PasswordError::NotAHash)?;
+        let done = argon2.hash_password_into_with_memory(input, salt, output, &mut memory);
+        if blocks <= self.params.m_cost() as usize {
+            self.memory.set(memory);
+        }
+        done.map_err(|error| PasswordError::Failed(error.into()))?;
+        Output::new(output).map_err(|_| PasswordError::NotAHash)
     }
 }
 

@@ -17,8 +17,8 @@ use crate::logging::LogControl;
 
 /// The number of SIGXFSZ on every Unix that Rust's standard library supports except MIPS Linux.
 const SIGXFSZ: i32 = 25;
-/// The exit status of a process that a second SIGTERM or SIGINT ended.
-const ENDED_AT_ONCE: i32 = 1;
+/// The exit status after a second SIGTERM or SIGINT: the same as after one. What was acknowledged is stored.
+const ENDED_AT_ONCE: i32 = 0;
 
 /// Watches for signals from now on. `stop` is notified for the first SIGTERM or SIGINT.
 ///

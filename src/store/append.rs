@@ -60,6 +60,7 @@ impl AppendFile {
         if !metadata.is_file() {
             return Err(not_a_regular_file(path));
         }
+        close_to_others(&file)?;
         Ok(AppendFile { path: path.to_owned(), file: Arc::new(file), len: metadata.len(), poisoned: None })
     }
 
@@ -245,13 +246,28 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens the regular file at `path` for reading.
+/// Opens the regular file at `path` for reading, and closes it to other users.
 ///
 /// # Errors
 /// What the system says; also when `path` is a link or no regular file.
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_regular_file(path)) }
+    if !file.metadata()?.is_file() {
+        return Err(not_a_regular_file(path));
+    }
+    // A file that is only read may be another user's, in a backup say; reading it is no less possible then.
+    let _ = close_to_others(&file);
+    Ok(file)
+}
+
+/// Takes the rights of everybody but the owner away from a file that was found with some: a restored backup
+/// often has them.
+///
+/// # Errors
+/// What the system says.
+pub fn close_to_others(file: &File) -> io::Result<()> {
+    let mode = file.metadata()?.mode();
+    if mode & 0o077 == 0 { Ok(()) } else { file.set_permissions(Permissions::from_mode(0o600)) }
 }
 
 /// Forces a folder's list of names to the disk: files made, renamed or removed in it.

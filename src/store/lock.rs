@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use super::append::close_to_others;
+
 /// The name of the lock file in the data directory.
 const LOCK_FILE: &str = "lock";
 /// The mode bit of folders like `/tmp`, which must not be closed to others.
@@ -103,14 +105,16 @@ fn make_private(folder: &Path) -> Result<(), LockError> {
 }
 
 fn open_lock_file(folder: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(folder.join(LOCK_FILE))
+        .open(folder.join(LOCK_FILE))?;
+    close_to_others(&file)?;
+    Ok(file)
 }
 
 /// Whether the lock was free, and is ours now.

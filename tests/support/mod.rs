@@ -4,6 +4,7 @@
 //! - [`client`]: a blocking connection whose every wait has a deadline, and that tells what was said when a
 //!   test fails;
 //! - [`program`]: calls of the program that end by themselves;
+//! - [`terminal`]: a program as a person has it, at a terminal;
 //! - [`files`]: reading what the server keeps in its data directory.
 //!
 //! Nothing here uses the crate itself, so that the tests see what a stranger's program would see.
@@ -12,6 +13,7 @@ pub mod client;
 pub mod files;
 pub mod program;
 pub mod server;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

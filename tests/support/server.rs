@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -97,7 +97,7 @@ impl Options {
         let mut child = self.command(&dir.path().join("data")).spawn().expect("the server's binary starts");
         let stdin = child.stdin.take();
         let lines = read_lines(child.stdout.take().expect("a pipe"));
-        let stderr = collect(child.stderr.take().expect("a pipe"));
+        let (stderr, stderr_ends) = collect(child.stderr.take().expect("a pipe"));
         let mut server = Server {
             child,
             stdin,
@@ -116,6 +116,7 @@ impl Options {
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("the server does not say where it listens"),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = server.wait();
+                stderr_ends.join().expect("it only reads");
                 Err((status, server.stderr()))
             }
         }
@@ -356,10 +357,10 @@ fn read_lines(output: impl Read + Send + 'static) -> Receiver<String> {
     reader
 }
 
-fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+fn collect(output: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&text);
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(output).lines() {
             let Ok(line) = line else { return };
             let mut text = into.lock().expect("nobody panics with it");
@@ -367,5 +368,5 @@ fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
             text.push('\n');
         }
     });
-    text
+    (text, reader)
 }

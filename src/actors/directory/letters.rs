@@ -58,10 +58,11 @@ impl DirectoryActor {
             route: Route::Direct,
             target: Target::Account(tell.to),
             from: tell.member.account,
+            since: tell.since,
             text: tell.text,
             key: tell.key,
             author: Author::Session(tell.reply_to),
-            floor: tell.sender_floor.max(recipient.first_id),
+            floor: tell.since.max(recipient.first_id),
         });
     }
 

@@ -93,7 +93,7 @@ pub struct Tell {
     /// The sender.
     pub member: Member,
     /// The newest message when the sender's account was made.
-    pub sender_floor: Option<MessageId>,
+    pub since: Option<MessageId>,
     /// The account that it goes to.
     pub to: UserName,
     /// What is said.
@@ -123,6 +123,8 @@ pub struct Leave {
 pub struct Say {
     /// Who says it.
     pub member: Member,
+    /// The newest message when the sender's account was made.
+    pub since: Option<MessageId>,
     /// What is said.
     pub text: MessageText,
     /// The sender's key for it.
@@ -222,6 +224,8 @@ pub struct Append {
     pub target: Target,
     /// Who said it.
     pub from: UserName,
+    /// The newest message when the sender's account was made; its keys do not reach back behind that.
+    pub since: Option<MessageId>,
     /// What was said.
     pub text: MessageText,
     /// The sender's key for it.

@@ -145,14 +145,14 @@ impl SessionActor {
                 let joined = rooms.iter().find(|joined| joined.name == room);
                 let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
                 let reply_to = self.connection.reply_to(ticket);
-                joined.address.do_send(Say { member, text, key, reply_to });
+                let since = self.account_since();
+                joined.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
                 self.take_message_rate()?;
                 let member = self.member().ok_or_else(unauthenticated)?;
-                let sender_floor = self.session.as_ref().and_then(|session| session.first_id);
-                let reply_to = self.connection.reply_to(ticket);
-                self.around.directory.do_send(Tell { member, sender_floor, to, text, key, reply_to });
+                let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
+                self.around.directory.do_send(Tell { member, since, to, text, key, reply_to });
             }
             Request::History { of, page, limit } => self.history(of, page, limit, ticket, reference, ctx),
             Request::Inbox { after, limit } => self.inbox(after, limit, ticket, reference, ctx),
@@ -223,7 +223,7 @@ impl SessionActor {
 
     /// A session is open: the reply goes by the directory, so that it stands before every direct message.
     fn opened(&mut self, opened: OpenedSession, ticket: Ticket, reference: Option<&Reference>) {
-        if self.phase != Phase::Talking {
+        if !matches!(self.phase, Phase::Talking | Phase::Finishing) {
             self.around.auth.do_send(Detach { session: opened.session });
             return;
         }
@@ -259,9 +259,10 @@ impl SessionActor {
 
     /// The `bye` is the reply; nothing follows it.
     fn exited(&mut self, ticket: Ticket) {
-        if self.phase != Phase::Talking {
+        if !matches!(self.phase, Phase::Talking | Phase::Finishing) {
             return;
         }
+        self.farewell = None;
         info!("{} exited", self.label());
         let reason = ByeReason::Exit;
         let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };

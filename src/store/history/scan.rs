@@ -131,6 +131,14 @@ impl Scan {
     }
 }
 
+/// The largest id that a file of rows has, or may have had. It is read whole.
+pub(super) fn largest_id(path: &Path) -> Result<Option<MessageId>, HistoryError> {
+    let nothing_recent = HistoryOptions { now: Timestamp::default(), key_seconds: 0, keys_per_account: 0 };
+    let mut scan = Scan::new(nothing_recent);
+    scan.read(path)?;
+    Ok(scan.ids.last())
+}
+
 /// Goes `count` bytes on in a line, of which `position` is the start.
 fn skip<'a>(line: &'a [u8], count: usize, position: &mut Position) -> &'a [u8] {
     position.offset += count as u64;

@@ -339,6 +339,29 @@ fn a_file_that_goes_away_is_noticed_before_the_next_receipt() {
 }
 
 #[test]
+fn a_file_with_larger_ids_that_is_put_in_place_is_moved_aside() {
+    let dir = dir();
+    let path = dir.path().join("2026-11.csv");
+    let mut history = reopen(dir.path());
+    store(&mut history, &[lobby_row(5_000_000, "from elsewhere")]);
+    let foreign = fs::read(&path).expect("it is there");
+    drop(history);
+    fs::remove_file(&path).expect("removed");
+    let mut history = reopen(dir.path());
+    store(&mut history, &[lobby_row(1, "one")]);
+    let other = dir.path().join("other");
+    fs::write(&other, &foreign).expect("written");
+    fs::rename(&other, &path).expect("put in place");
+    store(&mut history, &[lobby_row(2, "two")]);
+    let notices = history.writer.take_notices().join("\n");
+    assert!(notices.contains("it is moved to"), "{notices}");
+    assert_eq!(lobby_ids(&reopen(dir.path())), [2], "what was acknowledged since is there");
+    let kept = fs::read_dir(dir.path()).expect("a folder").filter_map(Result::ok);
+    let kept = kept.filter(|entry| entry.file_name().to_string_lossy().contains("csv.replaced-"));
+    assert_eq!(kept.map(|entry| fs::read(entry.path()).expect("a file")).collect::<Vec<_>>(), [foreign]);
+}
+
+#[test]
 fn a_full_disk_refuses_a_batch_whole_and_writing_comes_back() {
     let dir = dir();
     let output = Command::new("sh")

@@ -3,6 +3,7 @@
 //! A batch goes into one file as a whole, that of its newest row's month, so that all of it is stored or
 //! nothing. The file is never an earlier month's than the one before, however the clock jumps.
 
+use std::fs;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use std::sync::Arc;
 
 use super::Month;
 use super::row::{self, Row, RowFault};
+use super::scan;
 use super::segment::{Damage, Place, Position, Segment};
 use super::tail;
 use crate::config::Durability;
+use crate::names::{MessageId, Timestamp};
 use crate::store::append::{self, AppendError, AppendFile};
 
 /// Notices that are kept for the caller; more are dropped.
@@ -72,9 +75,12 @@ impl HistoryWriter {
     /// [`CommitError`]; the batch is not stored then, or (`Poisoned`) nobody knows.
     pub fn commit(&mut self, rows: &[Row], durability: Durability) -> Result<Vec<Position>, CommitError> {
         self.check()?;
-        let Some(month) = rows.iter().map(|row| Month::of(row.at)).max() else { return Ok(Vec::new()) };
+        let (Some(month), Some(first)) = (rows.iter().map(|row| Month::of(row.at)).max(), rows.first())
+        else {
+            return Ok(Vec::new());
+        };
         let (bytes, lengths) = encode(rows).map_err(CommitError::Refused)?;
-        self.prepare(month)?;
+        self.prepare(month, first.id)?;
         let Some(current) = &mut self.current else {
             return Err(CommitError::Refused(io::ErrorKind::NotFound.into()));
         };
@@ -115,9 +121,10 @@ impl HistoryWriter {
         mem::take(&mut self.notices)
     }
 
-    /// Sees to it that the current file is one that rows of `month` may go to, and is in its place.
-    fn prepare(&mut self, month: Month) -> Result<(), CommitError> {
-        let Some(current) = &mut self.current else { return self.turn_to(month) };
+    /// Sees to it that the current file is one that rows of `month`, from the id `first` on, may go to, and is
+    /// in its place.
+    fn prepare(&mut self, month: Month, first: MessageId) -> Result<(), CommitError> {
+        let Some(current) = &mut self.current else { return self.turn_to(month, first) };
         if !current.file.in_place().map_err(CommitError::Refused)? {
             if !mem::replace(&mut current.lost, true) {
                 let notice = format!(
@@ -133,14 +140,36 @@ impl HistoryWriter {
         let month = self.current.as_ref().map_or(month, |current| current.month.max(month));
         // Also with `Durability::Os` a file is on the disk before the next one is begun.
         self.sync()?;
-        self.turn_to(month)
+        self.turn_to(month, first)
     }
 
-    fn turn_to(&mut self, month: Month) -> Result<(), CommitError> {
+    fn turn_to(&mut self, month: Month, first: MessageId) -> Result<(), CommitError> {
         append::create_private_dir(&self.dir).map_err(CommitError::Refused)?;
+        self.make_way(month, first).map_err(CommitError::Refused)?;
         if let Some(torn) = self.resume(month).map_err(CommitError::Refused)? {
             self.notice(torn.to_string());
         }
+        Ok(())
+    }
+
+    /// Moves a file that somebody has put there aside when it has ids from `first` on: rows behind those would
+    /// be out of order, and not be read again.
+    fn make_way(&mut self, month: Month, first: MessageId) -> io::Result<()> {
+        let path = self.dir.join(month.to_string());
+        // What cannot be read is not there, or is told when it is opened.
+        let Ok(Some(largest)) = scan::largest_id(&path) else { return Ok(()) };
+        if largest < first {
+            return Ok(());
+        }
+        let stamp = Timestamp::now().to_string().replace([':', '.'], "-");
+        let aside = path.with_extension(format!("csv.replaced-{stamp}"));
+        fs::rename(&path, &aside)?;
+        append::sync_dir(&self.dir)?;
+        self.notice(format!(
+            "{} has ids up to {largest}, and the next one is {first}: it is moved to {}",
+            path.display(),
+            aside.display()
+        ));
         Ok(())
     }
 

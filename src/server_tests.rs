@@ -1,0 +1,113 @@
+//! What a fault inside costs, seen from outside. No input can provoke one, so these tests reach past the
+//! door: they build the whole house and send an actor what nobody else would.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::actors::messages::ConnectionId;
+use crate::actors::messages::chat::{FindRoom, Leave};
+use crate::names::RoomName;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Client {
+    stream: TcpStream,
+    token: String,
+}
+
+impl Client {
+    async fn connect(house: &House) -> Self {
+        let stream = TcpStream::connect(&house.addresses[0]).await.unwrap();
+        let mut client = Client { stream, token: String::new() };
+        assert_eq!(client.next().await["type"], "welcome");
+        client
+    }
+
+    /// The next frame.
+    async fn next(&mut self) -> Value {
+        let read = async {
+            let length = self.stream.read_u32().await.unwrap();
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.unwrap();
+            serde_json::from_slice(&payload).unwrap()
+        };
+        timeout(PATIENCE, read).await.expect("a frame in time")
+    }
+
+    /// Sends a request and waits for the next frame, which has to be of this type.
+    async fn request(&mut self, mut request: Value, kind: &str) -> Value {
+        if !self.token.is_empty() {
+            request["token"] = json!(self.token);
+        }
+        let payload = request.to_string();
+        self.stream.write_u32(payload.len() as u32).await.unwrap();
+        self.stream.write_all(payload.as_bytes()).await.unwrap();
+        let reply = self.next().await;
+        assert_eq!(reply["type"], kind, "{request}: {reply}");
+        reply
+    }
+
+    async fn open(&mut self, request: Value) {
+        let session = self.request(request, "session").await;
+        self.token = session["token"].as_str().unwrap().to_owned();
+    }
+
+    async fn register(house: &House, name: &str, room: &str) -> Self {
+        let mut client = Client::connect(house).await;
+        client.open(json!({"type": "register", "name": name, "password": "correct horse"})).await;
+        client.request(json!({"type": "join", "room": room}), "joined").await;
+        client
+    }
+}
+
+fn build(dir: &TempDir) -> House {
+    let mut config = Config::default();
+    config.server.data_dir = dir.path().to_owned();
+    config.auth.argon2_memory_kib = 64;
+    let config = Arc::new(config);
+    let newest_id = Arc::new(AtomicU64::new(0));
+    let history = open_history(&config, &newest_id).unwrap();
+    let auth = AuthActor::open(&config, Arc::clone(&newest_id)).unwrap();
+    let (vital, _deaths) = VitalSigns::new();
+    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
+    let listener = bind::bind("127.0.0.1:0", true).unwrap();
+    House::build(&config, vec![listener], auth, journal, vital).unwrap()
+}
+
+#[test]
+fn a_room_that_panics_is_internal_to_its_members_and_costs_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    System::new().block_on(async {
+        let house = build(&dir);
+        let mut alice = Client::register(&house, "alice", "tea").await;
+        let mut bob = Client::register(&house, "bob", "coffee").await;
+        let said = json!({"type": "say", "room": "tea", "text": "before"});
+        let before = alice.request(said, "ok").await;
+
+        let tea = RoomName::parse("tea").unwrap();
+        let room =
+            house.wiring.directory.send(FindRoom { room: tea }).await.unwrap().expect("alice is in it");
+        // There is no such thread: a connection on it is a fault of the server's own.
+        let nobody = ConnectionId::fresh(IoThread(1_023));
+        assert!(room.send(Leave { connection: nobody, request: None }).await.is_err(), "it panics");
+
+        let error = alice.next().await;
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("internal")), "{error}");
+        let bye = alice.next().await;
+        assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("internal")), "{bye}");
+
+        bob.request(json!({"type": "say", "room": "coffee", "text": "what was that?"}), "ok").await;
+        let mut again = Client::connect(&house).await;
+        again.open(json!({"type": "resume", "token": alice.token})).await;
+        let joined = again.request(json!({"type": "join", "room": "tea"}), "joined").await;
+        assert_eq!(joined["messages"][0]["id"], before["id"], "nothing is lost");
+        let after = again.request(json!({"type": "say", "room": "tea", "text": "after"}), "ok").await;
+        assert_eq!(after["prev"], before["id"]);
+        drop((alice, bob, again));
+        house.stop().await;
+    });
+}
