@@ -89,7 +89,7 @@ impl Handler<RunCommand> for ConsoleActor {
 
     fn handle(&mut self, RunCommand { line }: RunCommand, _: &mut Self::Context) -> Self::Result {
         let (links, started) = (self.links.clone(), self.started);
-        let task = actix::spawn(async move {
+        let task = actix_rt::spawn(async move {
             let command = commands::parse(&line)?;
             log::info!("the operator asks for: {}", command.for_log());
             execute::execute(command, &links, started).await

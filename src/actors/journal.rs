@@ -24,7 +24,6 @@ use super::messages::chat::{
     Append, Author, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled, Verdict,
 };
 use super::messages::operator::{AskJournal, JournalStatus};
-use super::room::{encoded, receipt_of};
 use super::vital::Vital;
 use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
 use crate::config::{Config, Durability};
@@ -83,7 +82,7 @@ impl JournalActor {
             let age_ms = u64::try_from(now.as_millis() - row.at.as_millis()).unwrap_or(0);
             let stored = remembered_for.saturating_sub(Duration::from_millis(age_ms));
             let print = Fingerprint::of(&row.target, row.text.as_str());
-            keys.restore(&row.from, key, print, receipt_of(&row), stored);
+            keys.restore(&row.from, key, print, row.receipt(), stored);
         }
         let used = MessageId::or_zero(opened.last_id).max(newest_id.load(Ordering::Relaxed));
         newest_id.store(used, Ordering::Relaxed);
@@ -212,7 +211,7 @@ impl JournalActor {
             self.index.record(&row, position);
             self.newest_id.store(row.id.get(), Ordering::Relaxed);
             if let Some(key) = &row.key {
-                let receipt = receipt_of(&row);
+                let receipt = row.receipt();
                 for twin in self.keys.settle(&row.from, key, Some(receipt), now) {
                     settled.push(twin, Verdict::Known(receipt));
                 }
@@ -367,7 +366,7 @@ impl Handler<ReadPage> for JournalActor {
             let _permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
             let read = tokio::task::spawn_blocking(move || {
                 let page = plan.read()?;
-                let messages = page.rows.iter().map(encoded).collect();
+                let messages = page.rows.iter().map(Row::encoded).collect();
                 Ok((PageOfMessages { messages, more: page.more, newest }, page.damage))
             });
             let result: Result<_, crate::store::history::HistoryError> =

@@ -24,10 +24,10 @@ use super::{Fanouts, Wiring};
 use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
-use crate::protocol::encode::{self, EncodedMessage, Keep};
+use crate::protocol::encode::{self, Keep};
 use crate::protocol::reply::PresenceStatus;
-use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, Receipt, ServerFrame, Target};
-use crate::store::history::{List, Row};
+use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, ServerFrame, Target};
+use crate::store::history::List;
 
 /// How often a page for a join is read again because more was said meanwhile than the window holds.
 const PAGE_ATTEMPTS: usize = 8;
@@ -166,11 +166,11 @@ impl ChatRoomActor {
         for outcome in settled.outcomes {
             let (result, own_frame) = match outcome.verdict {
                 Verdict::Stored(row) => {
-                    let message = encoded(&row);
+                    let message = row.encoded();
                     frames.extend_from_slice(message.frame());
                     ends.push(frames.len());
                     self.window.push(message);
-                    (Ok(receipt_of(&row)), Some(ends.len() - 1))
+                    (Ok(row.receipt()), Some(ends.len() - 1))
                 }
                 Verdict::Known(receipt) => (Ok(receipt), None),
                 Verdict::Refused(refused) => (Err(refused), None),
@@ -237,16 +237,6 @@ impl ChatRoomActor {
             floor: None,
         });
     }
-}
-
-/// A stored row as its receipt tells it.
-pub fn receipt_of(row: &Row) -> Receipt {
-    Receipt { id: row.id, prev: row.prev, at: row.at }
-}
-
-/// A stored row as everyone gets it.
-pub fn encoded(row: &Row) -> EncodedMessage {
-    EncodedMessage::new(receipt_of(row), &row.target, &row.from, row.text.as_str())
 }
 
 impl Actor for ChatRoomActor {

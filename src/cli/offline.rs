@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix::{Actor, Addr, SystemRunner};
+use actix::{Actor, Addr};
+use actix_rt::SystemRunner;
 
 use super::complain;
 use crate::actors::auth::{AuthActor, AuthStartError};
@@ -45,7 +46,7 @@ impl Offline {
     ) -> Result<Self, OfflineError> {
         let newest_id = if makes_accounts { newest_message(config)? } else { None };
         let newest_id = Arc::new(AtomicU64::new(MessageId::or_zero(newest_id)));
-        let system = actix::System::new();
+        let system = actix_rt::System::new();
         let opened = AuthActor::open(config, Arc::clone(&newest_id))?;
         newest_id.fetch_max(MessageId::or_zero(opened.highest_first_id), Ordering::Relaxed);
         if opened.rejected_count > 0 {

@@ -68,7 +68,7 @@ answers! {
 /// Runs a server on this directory while `work`, which may block, talks to it.
 fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
     let data_dir = data_dir.to_owned();
-    actix::System::new().block_on(async move {
+    actix_rt::System::new().block_on(async move {
         let house = House { busy: true }.start();
         let socket = server::bind(&data_dir).unwrap();
         let console = house.clone().recipient();

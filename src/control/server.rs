@@ -97,7 +97,7 @@ pub fn serve(
     let clients = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
     let (stop, stopped) = watch::channel(false);
     let desk = Desk { console, accounts };
-    actix::spawn(accept(listener, clients.clone(), desk, stopped));
+    actix_rt::spawn(accept(listener, clients.clone(), desk, stopped));
     Ok(ControlServer { stop, clients, path: socket.path })
 }
 
@@ -139,7 +139,7 @@ async fn accept(
         match accepted {
             Ok((client, _)) => {
                 let (desk, stopped) = (desk.clone(), stopped.clone());
-                actix::spawn(async move {
+                actix_rt::spawn(async move {
                     if let Err(error) = desk.attend(client, stopped).await {
                         log::debug!("a client of the control socket is gone: {error}");
                     }

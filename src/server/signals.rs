@@ -29,7 +29,7 @@ pub fn watch(stop: Arc<Notify>, log: LogControl, source: ConfigSource) -> io::Re
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut file_size = signal(SignalKind::from_raw(SIGXFSZ))?;
-    actix::spawn(async move {
+    actix_rt::spawn(async move {
         let mut stopping = false;
         loop {
             let name = tokio::select! {

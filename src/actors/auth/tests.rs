@@ -215,7 +215,7 @@ async fn futures<F: Future + 'static>(all: impl Iterator<Item = F>) -> Vec<F::Ou
 where
     F::Output: 'static,
 {
-    let handles: Vec<_> = all.map(actix::spawn).collect();
+    let handles: Vec<_> = all.map(actix_rt::spawn).collect();
     let mut results = Vec::new();
     for handle in handles {
         results.push(handle.await.expect("no panic"));

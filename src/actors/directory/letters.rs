@@ -11,7 +11,6 @@ use crate::actors::messages::chat::{
     Append, Author, AuthorReceipt, DeliverTo, Refused, Route, Settled, Tell, Verdict,
 };
 use crate::actors::messages::{ConnectionId, ReplyTo};
-use crate::actors::room::{encoded, receipt_of};
 use crate::names::UserName;
 use crate::protocol::{ErrorCode, Receipt, Target};
 
@@ -106,7 +105,7 @@ impl Handler<Settled> for DirectoryActor {
             };
             if let Target::Account(to) = &row.target {
                 let readers = self.connections_of(&row.from, to, Some(reply_to.connection));
-                let frame = encoded(&row).frame().clone();
+                let frame = row.encoded().frame().clone();
                 for (thread, fanout) in self.fanouts.iter().enumerate() {
                     let here: Vec<_> =
                         readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
@@ -119,7 +118,7 @@ impl Handler<Settled> for DirectoryActor {
                     }
                 }
             }
-            self.settle(reply_to, Ok(receipt_of(&row)));
+            self.settle(reply_to, Ok(row.receipt()));
         }
     }
 }

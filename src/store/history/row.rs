@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use csv_core::ReadRecordResult;
 
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
-use crate::protocol::{MessageKey, MessageText, Target};
+use crate::protocol::encode::EncodedMessage;
+use crate::protocol::{MessageKey, MessageText, Receipt, Target};
 use crate::store::cells;
 
 /// The first line of every file.
@@ -39,6 +40,18 @@ pub struct Row {
     pub text: MessageText,
     /// The sender's own name for it.
     pub key: Option<MessageKey>,
+}
+
+impl Row {
+    /// What its receipt says.
+    pub fn receipt(&self) -> Receipt {
+        Receipt { id: self.id, prev: self.prev, at: self.at }
+    }
+
+    /// The row as everyone gets it.
+    pub fn encoded(&self) -> EncodedMessage {
+        EncodedMessage::new(self.receipt(), &self.target, &self.from, self.text.as_str())
+    }
 }
 
 /// Why a line is no row.
