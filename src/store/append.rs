@@ -37,6 +37,8 @@ pub enum AppendError {
 pub struct AppendFile {
     path: PathBuf,
     file: Arc<File>,
+    /// Device and inode. While the file is open here, no other one gets them.
+    inode: (u64, u64),
     len: u64,
     poisoned: Option<Arc<str>>,
 }
@@ -61,7 +63,13 @@ impl AppendFile {
             return Err(not_a_regular_file(path));
         }
         close_to_others(&file)?;
-        Ok(AppendFile { path: path.to_owned(), file: Arc::new(file), len: metadata.len(), poisoned: None })
+        Ok(AppendFile {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            inode: (metadata.dev(), metadata.ino()),
+            len: metadata.len(),
+            poisoned: None,
+        })
     }
 
     /// The length in bytes, of what was there when it was opened and what was appended since.
@@ -147,8 +155,7 @@ impl AppendFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        let ours = self.file.metadata()?;
-        Ok((named.dev(), named.ino(), named.len()) == (ours.dev(), ours.ino(), self.len))
+        Ok(((named.dev(), named.ino()), named.len()) == (self.inode, self.len))
     }
 
     /// An `AppendFile` over a device, which [`AppendFile::open`] would refuse: `/dev/full` takes nothing and
@@ -156,7 +163,9 @@ impl AppendFile {
     #[cfg(test)]
     pub(crate) fn over_device(path: &str) -> Self {
         let file = OpenOptions::new().read(true).write(true).open(path).expect("a device");
-        AppendFile { path: path.into(), file: Arc::new(file), len: 0, poisoned: None }
+        let metadata = file.metadata().expect("a device");
+        let inode = (metadata.dev(), metadata.ino());
+        AppendFile { path: path.into(), file: Arc::new(file), inode, len: 0, poisoned: None }
     }
 
     fn check(&self) -> Result<(), AppendError> {
