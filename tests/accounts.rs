@@ -353,3 +353,22 @@ fn what_is_lost_of_the_account_file_while_running_is_written_anew() {
     server.crash_and_restart();
     drop((server.login("alice"), server.login("bob")));
 }
+
+// issue 2, line 6: "with a bound"
+#[test]
+fn the_memory_of_one_hash_serves_the_next() {
+    let one_hash_kib = 8_192;
+    let memory = format!("auth.argon2_memory_kib={one_hash_kib}");
+    let server = Server::with(&[&memory, "auth.hash_threads=1"]);
+    let resident_kib = || -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    let before = resident_kib();
+    for number in 0..12 {
+        server.register(&format!("guest{number}"));
+    }
+    let grown = resident_kib() - before;
+    assert!(grown < 3 * one_hash_kib, "12 hashes, one after another, took {grown} KiB");
+}

@@ -1,6 +1,6 @@
 //! The life of the process: where it listens, how it pauses, and how it ends.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::client::{id, ids};
+use crate::support::files::files_below;
 use crate::support::{Client, Options, Server, eventually, program};
 
 /// The server must not start, with this status and one sentence that has these words.
@@ -291,4 +292,25 @@ fn connections_beyond_the_descriptors_do_not_harm_those_that_are_in() {
     drop(crowd);
     server.connect().expect("pong", json!({"type": "ping"}));
     assert_eq!(alice.whole_history("lobby").len(), 20);
+}
+
+// issue 2, lines 8 and 10: the data directory is its owner's alone, also after a backup was restored
+#[test]
+fn files_that_are_found_open_to_others_are_closed() {
+    let mut server = Server::start();
+    server.member("alice", "lobby").say("lobby", "so that there is a history");
+    server.stop();
+    let files: Vec<_> = files_below(&server.data_dir())
+        .into_iter()
+        .filter(|file| file.is_file() && !file.ends_with("key"))
+        .collect();
+    assert!(files.len() >= 5, "{files:?}");
+    for file in &files {
+        fs::set_permissions(file, Permissions::from_mode(0o644)).expect("they are ours");
+    }
+    let _server = server.start_again();
+    for file in &files {
+        let mode = fs::metadata(file).expect("it is still there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
 }

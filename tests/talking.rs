@@ -299,3 +299,14 @@ fn the_lobby_is_always_there_and_other_rooms_while_somebody_is() {
     alice.expect("ok", json!({"type": "leave", "room": "attic"}));
     assert_eq!(rooms(&mut alice), json!([{"room": "lobby", "members": 0}]));
 }
+
+// issue 2, line 9: "`lobby` always exists"
+#[test]
+fn the_lobby_is_open_also_when_no_other_room_may_be_made() {
+    let server = Server::with(&["limits.rooms=1", "limits.new_rooms_per_minute=1"]);
+    let mut alice = server.register("alice");
+    alice.join("attic");
+    alice.expect_error("rate_limited", json!({"type": "join", "room": "cellar"}));
+    alice.join("lobby");
+    alice.say("lobby", "here");
+}
