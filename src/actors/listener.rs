@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -26,6 +26,7 @@ use super::Fanouts;
 use super::messages::chat::{Adopt, Closed, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
 use super::vital::Vital;
+use crate::chat::budget::AddressKey;
 use crate::config::Config;
 use crate::protocol::ErrorCode;
 
@@ -48,7 +49,7 @@ pub struct ListenerActor {
     listening: bool,
     next_thread: usize,
     open: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<AddressKey, usize>,
     refusing: usize,
     /// How many sockets there are descriptors for.
     most_sockets: usize,
@@ -141,7 +142,7 @@ impl ListenerActor {
         match refused {
             None => {
                 self.open += 1;
-                *self.by_address.entry(address_group(peer.ip())).or_default() += 1;
+                *self.by_address.entry(AddressKey::of(peer.ip())).or_default() += 1;
             }
             Some(code) => {
                 info!("{peer} may not stay: {code}");
@@ -166,7 +167,7 @@ impl ListenerActor {
 
     fn refusal(&self, peer: SocketAddr) -> Option<ErrorCode> {
         let limits = &self.config.limits;
-        let from_there = self.by_address.get(&address_group(peer.ip())).copied().unwrap_or(0);
+        let from_there = self.by_address.get(&AddressKey::of(peer.ip())).copied().unwrap_or(0);
         let too_many = |count: usize, limit: usize| limit != 0 && count >= limit;
         if self.closing.is_some() {
             Some(ErrorCode::ShuttingDown)
@@ -195,7 +196,7 @@ impl ListenerActor {
             return;
         }
         self.open = self.open.saturating_sub(1);
-        let group = address_group(peer.ip());
+        let group = AddressKey::of(peer.ip());
         if let Some(count) = self.by_address.get_mut(&group) {
             *count -= 1;
             if *count == 0 {
@@ -210,14 +211,6 @@ fn most_sockets() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     limit.saturating_sub(KEPT_DESCRIPTORS).max(limit / 2)
-}
-
-/// What counts as one address: all of IPv4, and the /64 of IPv6 that one customer commonly has (RFC 6177).
-pub fn address_group(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        ip => ip,
-    }
 }
 
 /// Whether an error of `accept` concerns only the connection that would have come (accept(2)).
