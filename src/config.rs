@@ -42,7 +42,7 @@ pub struct ServerConfig {
     pub log_file: Option<PathBuf>,
     /// The sentence that the `welcome` shows; at most 1 024 bytes.
     pub motd: String,
-    /// Threads that hold the sockets; 0 takes one for each core.
+    /// Threads that hold the sockets; 0 takes one for every two cores.
     pub io_threads: usize,
 }
 

@@ -6,17 +6,17 @@
 
 mod bind;
 mod signals;
+mod thread;
 
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context};
-use actix_rt::{Arbiter, System};
+use actix_rt::System;
 use log::{error, info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
@@ -44,6 +44,7 @@ use crate::store::history::{self, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
 
 pub use bind::BindError;
+use thread::{ActorThread, seat};
 
 /// The folder of the history, in the data directory.
 const HISTORY_DIR: &str = "history";
@@ -206,7 +207,7 @@ struct House {
     config: Arc<Config>,
     wiring: Wiring,
     fanouts: Fanouts,
-    arbiters: Vec<Arbiter>,
+    threads: Vec<ActorThread>,
     addresses: Vec<String>,
 }
 
@@ -225,7 +226,8 @@ impl House {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
         let addresses = addresses.map(|address| address.to_string()).collect();
 
-        let directory = Context::<DirectoryActor>::new();
+        let (directory, directory_seat) = seat::<DirectoryActor>();
+        let (journal_address, journal_seat) = seat::<JournalActor>();
         let listener = Context::<ListenerActor>::new();
         let auth_actor = auth.actor.with(vital.of("the account keeper"));
         let wiring = Wiring {
@@ -234,26 +236,34 @@ impl House {
             vital,
             hasher: auth.tokens,
             auth: auth_actor.start(),
-            directory: directory.address(),
-            journal: journal.start(),
+            directory,
+            journal: journal_address,
             listener: listener.address(),
         };
-        let arbiters: Vec<_> = (0..io_threads(config)).map(|_| Arbiter::new()).collect();
-        let start = |(thread, arbiter): (usize, &Arbiter)| -> Addr<FanoutActor> {
-            let wiring = wiring.clone();
-            FanoutActor::start_in_arbiter(&arbiter.handle(), move |_| {
-                FanoutActor::new(IoThread(thread), wiring)
-            })
-        };
-        let fanouts: Fanouts = arbiters.iter().enumerate().map(start).collect();
-        directory.run(DirectoryActor::new(wiring.clone(), Arc::clone(&fanouts)));
+        let (fanouts, fanout_seats): (Vec<_>, Vec<_>) =
+            (0..io_threads(config)).map(|_| seat::<FanoutActor>()).unzip();
+        let fanouts: Fanouts = fanouts.into();
+        // The first thread has the rooms and the journal, too: a message between two of its own connections
+        // never leaves it but for the disk.
+        let (to_directory, its_fanouts) = (wiring.clone(), Arc::clone(&fanouts));
+        let mut settlers = vec![
+            journal_seat.take(move || journal),
+            directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts)),
+        ];
+        let mut threads = Vec::new();
+        for (index, seat) in fanout_seats.into_iter().enumerate() {
+            let to_fanout = wiring.clone();
+            settlers.push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout)));
+            let thread = ActorThread::start(format!("io {index}"), std::mem::take(&mut settlers));
+            threads.push(thread.map_err(StartError::system("a thread for sockets"))?);
+        }
         listener.run(ListenerActor::new(
             listeners,
             Arc::clone(&fanouts),
             Arc::clone(config),
             wiring.vital.of("the listener"),
         ));
-        Ok(House { config: Arc::clone(config), wiring, fanouts, arbiters, addresses })
+        Ok(House { config: Arc::clone(config), wiring, fanouts, threads, addresses })
     }
 
     /// Opens the console, and the control socket to it.
@@ -317,9 +327,8 @@ impl House {
             }
         }
         step("the accounts", auth.send(Shutdown)).await;
-        for arbiter in self.arbiters {
-            arbiter.stop();
-            if arbiter.join().is_err() {
+        for thread in self.threads {
+            if !thread.stop() {
                 error!("an I/O thread ended by a panic");
             }
         }
@@ -352,9 +361,15 @@ async fn step(what: &str, done: impl Future<Output = Result<(), actix::MailboxEr
     }
 }
 
+/// How many threads hold sockets. One for two cores: a message that changes threads costs several times its
+/// handling, and the disk, the hashes of passwords and the kernel's own work want a core, too.
 fn io_threads(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from).min(MAX_IO_THREADS);
-    if config.server.io_threads == 0 { cores() } else { config.server.io_threads }
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    if config.server.io_threads == 0 {
+        cores().div_ceil(2).min(MAX_IO_THREADS)
+    } else {
+        config.server.io_threads
+    }
 }
 
 #[cfg(test)]

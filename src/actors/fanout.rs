@@ -25,7 +25,7 @@ use super::messages::chat::{
 use super::messages::{ConnectionId, IoThread, RoomId};
 use super::session::{READ_BUFFER_BYTES, SessionActor, Surroundings};
 use super::vital::Vital;
-use super::{Wiring, session};
+use super::{Wiring, after_others, session};
 use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
 use crate::chat::turns::Turns;
@@ -167,7 +167,7 @@ impl ActorFuture<FanoutActor> for WriteOut {
     ) -> Poll<()> {
         if !fanout.write_out() {
             // Others of the thread have their turn first.
-            task.waker().wake_by_ref();
+            after_others(task);
         }
         Poll::Pending
     }

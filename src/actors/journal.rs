@@ -20,6 +20,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture};
 use log::{error, info, warn};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::after_others;
 use super::messages::chat::{
     Append, Author, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled, Verdict,
 };
@@ -153,15 +154,27 @@ impl JournalActor {
 
     // ------------------------------------------------------------ writing
 
-    /// Makes a batch of what waits and hands it to the writer, unless one is being written.
-    fn write_next(&mut self) {
+    /// Has a batch written of what waits, unless one is being written. Whether more waits that could be
+    /// written now.
+    fn write_next(&mut self) -> bool {
         if !self.batch.is_empty() {
-            return;
+            return false;
         }
         if self.queue.is_empty() {
-            return self.finish_draining();
+            self.finish_draining();
+            return false;
         }
-        let Some(writer) = &self.writer else { return };
+        // Without a writer everything is refused at the door, and the queue stays empty.
+        let rows = self.next_batch();
+        let Some(committed) = self.writer.as_mut().and_then(|writer| writer.commit(rows)) else {
+            return false;
+        };
+        self.committed(committed);
+        !self.queue.is_empty() || !self.drained.is_empty()
+    }
+
+    /// Gives the messages that wait their ids and their places, as many as go into one batch.
+    fn next_batch(&mut self) -> Vec<Row> {
         let count = self.queue.len().min(self.config.limits.journal_batch_messages.max(1));
         let at = Timestamp::now();
         let mut newest_in_batch: HashMap<List, MessageId> = HashMap::new();
@@ -186,7 +199,7 @@ impl JournalActor {
                 key: append.key,
             });
         }
-        writer.commit(rows);
+        rows
     }
 
     /// A batch is stored, or is not.
@@ -247,7 +260,7 @@ impl JournalActor {
             return;
         }
         let waiting = std::mem::take(&mut self.drained);
-        match &self.writer {
+        match &mut self.writer {
             Some(writer) => writer.sync_for(waiting),
             None => drop(waiting),
         }
@@ -320,9 +333,11 @@ impl ActorFuture<JournalActor> for WriteNext {
         self: Pin<&mut Self>,
         journal: &mut JournalActor,
         _: &mut Context<JournalActor>,
-        _: &mut TaskContext<'_>,
+        task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        journal.write_next();
+        if journal.write_next() {
+            after_others(task);
+        }
         Poll::Pending
     }
 }

@@ -22,10 +22,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::Fanouts;
 use super::messages::chat::{Adopt, Closed, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
 use super::vital::Vital;
+use super::{Fanouts, after_others};
 use crate::chat::budget::AddressKey;
 use crate::config::Config;
 use crate::protocol::ErrorCode;
@@ -96,7 +96,7 @@ impl ListenerActor {
             self.listeners.push(listener);
         }
         if turns == 0 {
-            task.waker().wake_by_ref();
+            after_others(task);
         } else if let Some(closed) = self.closing.take() {
             self.listeners.clear();
             // Who asked may have given up waiting.

@@ -1,21 +1,22 @@
 //! The cast, and who talks to whom.
 //!
 //! ```text
-//!                    system arbiter                          │        I/O arbiters, one a thread
-//!                                                            │
-//!  ConsoleActor ──▶ all of them                              │
-//!                                                            │
-//!  ListenerActor ────────────── Adopt ───────────────────────┼──▶ FanoutActor ──starts──▶ SessionActor
-//!                                                            │        ▲   ╲                 │  │  │
-//!  AuthActor ◀──────── OpenSession, ChangePassword, … ───────┼────────┼────╲────────────────┘  │  │
-//!      ╰───────────────────── EndSession ────────────────────┼────────┼─────╲──▶ (session)     │  │
-//!  DirectoryActor ◀─── Online, Join, Tell, ListRooms, … ─────┼────────┼──────╲─────────────────┘  │
-//!      │ Join        ╰──────── Admit, DeliverTo ─────────────┼────────┤       Connection          │
-//!      ▼                                                     │        │     (outbox, replies)     │
-//!  ChatRoomActor ◀──── Say, Leave, ListMembers ──────────────┼────────┼───────────────────────────┘
-//!      │    ▲  ╰────── Enter, Deliver, Depart, Tidings ──────┼────────┘
-//!      ▼    │ Settled                                        │
-//!  JournalActor ⇄ writer thread (append, fsync)              │
+//!          main (actix system)           │                    I/O threads
+//!                                        │
+//!  ConsoleActor ──▶ all of them          │    on each:  FanoutActor ──starts──▶ SessionActor
+//!                                        │                  ╲                     ╱
+//!  ListenerActor ───────── Adopt ────────┼──▶ (fan-out)      Connection (outbox, replies)
+//!                                        │
+//!  AuthActor ◀── OpenSession, … ─────────┼──  (session)
+//!      ╰──────── EndSession ─────────────┼──▶ (session)
+//!                                        │    on the first:
+//!                                        │    (session) ── Online, Join, Tell, … ──▶ DirectoryActor ──▶ (fan-out)
+//!                                        │                                            │ Join
+//!                                        │                                            ▼
+//!                                        │    (session) ── Say, Leave, … ─────────▶ ChatRoomActor ──▶ (fan-out)
+//!                                        │                                 Append │  ▲ Settled
+//!                                        │                                        ▼  │
+//!                                        │    writer thread (fsync) ⇄ ··········· JournalActor
 //! ```
 //!
 //! [`messages`] says of every message who sends it, what comes back, and what happens when it cannot be
@@ -33,7 +34,9 @@ pub mod room;
 pub mod session;
 pub mod vital;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context as TaskContext;
 use std::time::Instant;
 
 use actix::Addr;
@@ -63,4 +66,12 @@ pub struct Wiring {
     pub journal: Addr<journal::JournalActor>,
     /// Who takes connections.
     pub listener: Addr<listener::ListenerActor>,
+}
+
+/// Wakes a task again when everyone else of its thread has had a turn, sockets that have something to read
+/// included. A task that wakes itself comes before those: tokio looks at sockets when no task is left to run,
+/// or after 61 of them.
+fn after_others(task: &mut TaskContext<'_>) {
+    // The first poll leaves the waker with the runtime, which is all that is wanted of it.
+    let _ = pin!(tokio::task::yield_now()).poll(task);
 }

@@ -25,6 +25,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use bytes::{Buf, Bytes, BytesMut};
 use log::info;
 
+use super::after_others;
 use super::auth::AuthActor;
 use super::connection::{Connection, Verdict};
 use super::directory::DirectoryActor;
@@ -251,7 +252,7 @@ impl SessionActor {
                 return true;
             }
             if turns == 0 {
-                task.waker().wake_by_ref();
+                after_others(task);
                 return false;
             }
             if waits || self.peer_is_done {
@@ -338,7 +339,7 @@ impl SessionActor {
                 Poll::Ready(Ok(_)) => {}
             }
         }
-        task.waker().wake_by_ref();
+        after_others(task);
         Poll::Pending
     }
 

@@ -1,4 +1,8 @@
-//! The journal's writer: one thread that does nothing but write batches and force them to the disk.
+//! The journal's writer.
+//!
+//! With fsync it is one thread that does nothing but write batches and force them to the disk, which takes a
+//! disk's time. Without, a batch goes to the operating system's memory, in about the time that it takes to
+//! wake another thread; so it is written on the spot.
 
 use std::io;
 use std::sync::mpsc;
@@ -23,62 +27,86 @@ pub struct Committed {
     pub notices: Vec<String>,
 }
 
-enum Job {
+/// What the thread has to do.
+pub enum Job {
+    /// Write this batch.
     Commit(Vec<Row>),
+    /// Force everything to the disk.
     Sync(Vec<oneshot::Sender<()>>),
 }
 
-/// The way to the thread. The thread ends when this is dropped and all is written.
-pub struct Writer {
-    jobs: mpsc::Sender<Job>,
+/// Who writes.
+pub enum Writer {
+    /// The journal itself.
+    OnTheSpot(Box<HistoryWriter>),
+    /// A thread, which ends when this is dropped and all is written.
+    Thread(mpsc::Sender<Job>),
 }
 
 impl Writer {
-    /// Starts the thread. The channel to it needs no bound: the journal hands it one batch at a time.
+    /// Starts the thread, where there is to be one. The channel to it needs no bound: the journal hands it
+    /// one batch at a time.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub fn start(
-        mut history: HistoryWriter,
+        history: HistoryWriter,
         durability: Durability,
         journal: Recipient<Committed>,
     ) -> io::Result<Self> {
+        if durability == Durability::Os {
+            return Ok(Writer::OnTheSpot(Box::new(history)));
+        }
         let (jobs, todo) = mpsc::channel();
         thread::Builder::new().name("journal".into()).spawn(move || {
+            let mut history = history;
             for job in todo {
                 match job {
-                    Job::Commit(rows) => {
-                        let result = history.commit(&rows, durability);
-                        journal.do_send(Committed { rows, result, notices: history.take_notices() });
-                    }
-                    Job::Sync(waiting) => {
-                        if let Err(why) = history.sync() {
-                            error!("the last messages could not be forced to the disk: {why}");
-                        }
-                        for done in waiting {
-                            // Who asked may have given up waiting.
-                            let _ = done.send(());
-                        }
-                    }
+                    Job::Commit(rows) => journal.do_send(commit(&mut history, rows, durability)),
+                    Job::Sync(waiting) => sync(&mut history, waiting),
                 }
             }
         })?;
-        Ok(Writer { jobs })
+        Ok(Writer::Thread(jobs))
     }
 
-    /// Writes a batch; [`Committed`] tells what became of it.
-    pub fn commit(&self, rows: Vec<Row>) {
-        self.send(Job::Commit(rows));
+    /// Writes a batch. What became of it comes back at once, or as a message.
+    pub fn commit(&mut self, rows: Vec<Row>) -> Option<Committed> {
+        match self {
+            Writer::OnTheSpot(history) => Some(commit(history, rows, Durability::Os)),
+            Writer::Thread(jobs) => {
+                send(jobs, Job::Commit(rows));
+                None
+            }
+        }
     }
 
     /// Forces everything to the disk and tells those who wait.
-    pub fn sync_for(&self, waiting: Vec<oneshot::Sender<()>>) {
-        self.send(Job::Sync(waiting));
-    }
-
-    fn send(&self, job: Job) {
-        if self.jobs.send(job).is_err() {
-            error!("the writer thread is gone; restart the server, nothing can be stored");
+    pub fn sync_for(&mut self, waiting: Vec<oneshot::Sender<()>>) {
+        match self {
+            Writer::OnTheSpot(history) => sync(history, waiting),
+            Writer::Thread(jobs) => send(jobs, Job::Sync(waiting)),
         }
+    }
+}
+
+fn commit(history: &mut HistoryWriter, rows: Vec<Row>, durability: Durability) -> Committed {
+    let result = history.commit(&rows, durability);
+    Committed { rows, result, notices: history.take_notices() }
+}
+
+fn sync(history: &mut HistoryWriter, waiting: Vec<oneshot::Sender<()>>) {
+    if let Err(why) = history.sync() {
+        error!("the last messages could not be forced to the disk: {why}");
+    }
+    for done in waiting {
+        // Who asked may have given up waiting.
+        let _ = done.send(());
+    }
+}
+
+fn send(jobs: &mpsc::Sender<Job>, job: Job) {
+    if jobs.send(job).is_err() {
+        error!("the writer thread is gone; restart the server, nothing can be stored");
     }
 }

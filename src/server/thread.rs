@@ -1,0 +1,83 @@
+//! A thread that actors live on.
+//!
+//! Like an actix `Arbiter` it runs actors, and nothing in them knows the difference. It is built on tokio's
+//! `LocalRuntime` and not on a `LocalSet`, because of what a wake costs: a `LocalSet` is one future among
+//! others of its runtime, and whatever wakes an actor in it, a socket or the actor beside it, wakes that
+//! future through an eventfd, with another `epoll_wait` to hear it. A message that comes from one socket and
+//! goes to another paid for four of those. Here a wake from the same thread is a push to a queue.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use actix::dev::channel::{self, AddressReceiver};
+use actix::{Actor, Addr, Context};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::oneshot;
+
+/// The room of a mailbox, which binds nobody: everything is sent with `do_send`.
+const MAILBOX: usize = 16;
+
+/// Starts actors.
+pub type Settle = Box<dyn FnOnce() + Send>;
+
+/// A running thread. It ends when this is told to or dropped.
+#[derive(Debug)]
+pub struct ActorThread {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl ActorThread {
+    /// Starts a thread of this name, with these actors on it.
+    ///
+    /// # Errors
+    /// When the system has no thread or no epoll left.
+    pub fn start(name: String, settle: Vec<Settle>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            // The runtime cannot change its thread, so it is made here.
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let (runtime, result) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(why) => (None, Err(why)),
+            };
+            // Who started the thread waits for this word.
+            let _ = ready.send(result);
+            if let Some(runtime) = runtime {
+                runtime.block_on(async {
+                    settle.into_iter().for_each(|settle| settle());
+                    // A sender that is dropped says the same.
+                    let _ = stopped.await;
+                });
+            }
+        })?;
+        is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread ended while it began")))?;
+        Ok(ActorThread { stop, thread })
+    }
+
+    /// Ends the thread, and every actor on it. Whether it had ended without a panic of its own.
+    pub fn stop(self) -> bool {
+        // A thread that has ended already needs no telling.
+        let _ = self.stop.send(());
+        self.thread.join().is_ok()
+    }
+}
+
+/// The place of an actor whose address is known before it is there.
+pub struct Seat<A: Actor>(AddressReceiver<A>);
+
+/// An address, and the place where its actor will sit.
+pub fn seat<A: Actor<Context = Context<A>>>() -> (Addr<A>, Seat<A>) {
+    let (sender, receiver) = channel::channel(MAILBOX);
+    (Addr::new(sender), Seat(receiver))
+}
+
+impl<A: Actor<Context = Context<A>>> Seat<A> {
+    /// Starts the actor that `make` makes, on the thread that runs the result.
+    pub fn take(self, make: impl FnOnce() -> A + Send + 'static) -> Settle {
+        Box::new(move || {
+            Context::with_receiver(self.0).run(make());
+        })
+    }
+}
