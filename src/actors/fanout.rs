@@ -181,11 +181,16 @@ impl Handler<Deliver> for FanoutActor {
     fn handle(&mut self, batch: Deliver, _: &mut Context<Self>) {
         let members = self.rooms.get(&batch.room).filter(|_| !batch.frames.is_empty());
         if let Some(members) = members {
-            let own_frames = own_frames(&batch.receipts, self.thread);
-            for (id, connection) in members {
-                match own_frames.get(id) {
-                    None => connection.push(batch.frames.clone()),
-                    Some(own) => push_without(connection, &batch, own),
+            for author in batch.receipts.iter().filter_map(AuthorReceipt::author_in_batch) {
+                if let Some(connection) = self.connections.get(&author) {
+                    connection.spoke.set(true);
+                }
+            }
+            for connection in members.values() {
+                if connection.spoke.take() {
+                    push_without_own(connection, &batch);
+                } else {
+                    connection.push(batch.frames.clone());
                 }
             }
             self.deliveries.push(members.values().cloned().collect());
@@ -196,22 +201,11 @@ impl Handler<Deliver> for FanoutActor {
     }
 }
 
-/// Which frames of a batch are whose, of the authors on this thread, in ascending order.
-fn own_frames(receipts: &[AuthorReceipt], thread: IoThread) -> HashMap<ConnectionId, Vec<usize>> {
-    let mut own: HashMap<_, Vec<_>> = HashMap::new();
-    for receipt in receipts {
-        let author = receipt.reply_to.connection;
-        if let Some(frame) = receipt.own_frame.filter(|_| author.thread() == thread) {
-            own.entry(author).or_default().push(frame);
-        }
-    }
-    own
-}
-
 /// Puts a batch out for one of its authors: all but its own frames, as slices of the same bytes.
-fn push_without(connection: &Connection, batch: &Deliver, own: &[usize]) {
+fn push_without_own(connection: &Connection, batch: &Deliver) {
     let mut from = 0;
-    for &frame in own {
+    let own = batch.receipts.iter().filter(|receipt| receipt.author_in_batch() == Some(connection.id));
+    for frame in own.filter_map(|receipt| receipt.own_frame) {
         let start = if frame == 0 { 0 } else { batch.ends[frame - 1] };
         if start > from {
             connection.push(batch.frames.slice(from..start));

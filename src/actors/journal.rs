@@ -61,6 +61,8 @@ pub struct JournalActor {
     queue: VecDeque<Append>,
     /// Who waits for the rows of the batch that is being written, in their order.
     batch: Vec<Waiting>,
+    /// The newest message of each list that the batch adds to; kept for its memory.
+    newest_in_batch: HashMap<List, MessageId>,
     routes: HashMap<Route, Recipient<Settled>>,
     next_id: u64,
     newest_id: Arc<AtomicU64>,
@@ -100,6 +102,7 @@ impl JournalActor {
             started: Instant::now(),
             queue: VecDeque::new(),
             batch: Vec::new(),
+            newest_in_batch: HashMap::new(),
             routes: HashMap::new(),
             next_id: used + 1 + skipped,
             newest_id,
@@ -177,7 +180,7 @@ impl JournalActor {
     fn next_batch(&mut self) -> Vec<Row> {
         let count = self.queue.len().min(self.config.limits.journal_batch_messages.max(1));
         let at = Timestamp::now();
-        let mut newest_in_batch: HashMap<List, MessageId> = HashMap::new();
+        self.newest_in_batch.clear();
         let mut rows = Vec::with_capacity(count);
         for append in self.queue.drain(..count) {
             let Some(id) = MessageId::new(self.next_id) else {
@@ -186,8 +189,9 @@ impl JournalActor {
             };
             self.next_id += 1;
             let list = list_of(&append.target, &append.from);
-            let prev = newest_in_batch.get(&list).copied().or_else(|| self.index.newest(&list));
-            newest_in_batch.insert(list, id);
+            let before = self.newest_in_batch.get(&list).copied();
+            let prev = before.or_else(|| self.index.newest(&list));
+            self.newest_in_batch.insert(list, id);
             self.batch.push(Waiting { route: append.route, author: append.author });
             rows.push(Row {
                 id,
@@ -267,27 +271,25 @@ impl JournalActor {
     }
 }
 
-/// The outcomes of a batch, by where they go.
+/// The outcomes of a batch, on their way to where they came from.
 #[derive(Default)]
 struct Batch {
-    routes: Vec<Route>,
-    outcomes: HashMap<Route, Vec<Outcome>>,
+    outcomes: Vec<(Route, Outcome)>,
 }
 
 impl Batch {
     fn push(&mut self, waiting: Waiting, verdict: Verdict) {
-        let outcomes = self.outcomes.entry(waiting.route).or_default();
-        if outcomes.is_empty() {
-            self.routes.push(waiting.route);
-        }
-        outcomes.push(Outcome { author: waiting.author, verdict });
+        self.outcomes.push((waiting.route, Outcome { author: waiting.author, verdict }));
     }
 
+    /// Sends each route its outcomes in one message, in the order of their ids: the sort is a stable one.
     fn send(mut self, journal: &JournalActor) {
-        for route in self.routes {
-            if let Some(outcomes) = self.outcomes.remove(&route) {
-                journal.settle(route, outcomes);
-            }
+        self.outcomes.sort_by_key(|(route, _)| *route);
+        let mut outcomes = self.outcomes.into_iter().peekable();
+        while let Some((route, first)) = outcomes.next() {
+            let same_way = std::iter::from_fn(|| outcomes.next_if(|(next, _)| *next == route));
+            let settled = std::iter::once(first).chain(same_way.map(|(_, outcome)| outcome)).collect();
+            journal.settle(route, settled);
         }
     }
 }

@@ -52,7 +52,7 @@ impl std::fmt::Display for ConnectionId {
 }
 
 /// One live room: a name's room, for as long as someone is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomId(pub u64);
 
 /// The place of a request among the unanswered ones of its connection; its reply goes there.

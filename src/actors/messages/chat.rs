@@ -194,7 +194,7 @@ pub enum Author {
 }
 
 /// Where a stored message goes on to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Route {
     /// To the room.
     Room(RoomId),
@@ -334,6 +334,13 @@ pub struct AuthorReceipt {
     pub outcome: Result<Receipt, Refused>,
     /// Which frame of the batch is the author's own; `None` when there is none.
     pub own_frame: Option<usize>,
+}
+
+impl AuthorReceipt {
+    /// The connection that has a frame of its own in the batch.
+    pub fn author_in_batch(&self) -> Option<ConnectionId> {
+        self.own_frame.map(|_| self.reply_to.connection)
+    }
 }
 
 /// DirectoryActor → FanoutActor: a direct message for these connections, and the receipts that go with it.

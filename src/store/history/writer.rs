@@ -18,6 +18,9 @@ use crate::config::Durability;
 use crate::names::{MessageId, Timestamp};
 use crate::store::append::{self, AppendError, AppendFile};
 
+/// What a line mostly fits into. The buffer of a CSV writer is 8 KiB otherwise, made and thrown away for each
+/// batch.
+const LINE_BYTES: usize = 256;
 /// Notices that are kept for the caller; more are dropped.
 const MAX_NOTICES: usize = 16;
 
@@ -197,7 +200,9 @@ impl HistoryWriter {
 
 /// The lines of a batch, and the length of each without its newline.
 fn encode(rows: &[Row]) -> io::Result<(Vec<u8>, Vec<u32>)> {
-    let mut lines = csv::Writer::from_writer(Vec::with_capacity(rows.len() * 160));
+    let mut lines = csv::WriterBuilder::new()
+        .buffer_capacity(LINE_BYTES)
+        .from_writer(Vec::with_capacity(rows.len() * LINE_BYTES));
     let mut lengths = Vec::with_capacity(rows.len());
     let mut start = 0;
     for row in rows {
