@@ -2,6 +2,7 @@
 //! every rule can be read, and tested, on its own.
 //!
 //! - [`gate`]: may this request go on, given what the connection has?
+//! - [`gathering`]: does a batch for the disk wait for company?
 //! - [`replies`]: the replies of a connection leave in the order of its requests;
 //! - [`deadlines`]: what takes too long;
 //! - [`outbox`]: what waits to be written to one socket, and when that is too much;
@@ -16,6 +17,7 @@
 pub mod budget;
 pub mod deadlines;
 pub mod gate;
+pub mod gathering;
 pub mod keys;
 pub mod login;
 pub mod outbox;

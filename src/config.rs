@@ -47,11 +47,20 @@ pub struct ServerConfig {
 }
 
 /// How messages are stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JournalConfig {
     /// What a receipt promises to survive.
     pub durability: Durability,
+    /// How long after the one before a batch begins, in milliseconds, while many people talk and it saves
+    /// work ([`crate::chat::gathering`]); 0: at once, always.
+    pub gather_ms: u64,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        JournalConfig { durability: Durability::default(), gather_ms: 1 }
+    }
 }
 
 /// What a receipt promises to survive.

@@ -9,6 +9,7 @@
 mod writer;
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture};
 use log::{error, info, warn};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Sleep, sleep};
 
 use super::after_others;
 use super::messages::chat::{
@@ -26,6 +28,7 @@ use super::messages::chat::{
 };
 use super::messages::operator::{AskJournal, JournalStatus};
 use super::vital::Vital;
+use crate::chat::gathering::Gathering;
 use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
 use crate::config::{Config, Durability};
 use crate::names::{MessageId, Timestamp, UserName};
@@ -59,6 +62,7 @@ pub struct JournalActor {
     keys: KeyLedger<Waiting>,
     started: Instant,
     queue: VecDeque<Append>,
+    gathering: Gathering,
     /// Who waits for the rows of the batch that is being written, in their order.
     batch: Vec<Waiting>,
     /// The newest message of each list that the batch adds to; kept for its memory.
@@ -93,6 +97,11 @@ impl JournalActor {
             Durability::Os if used > 0 => IDS_SKIPPED_WITHOUT_FSYNC,
             _ => 0,
         };
+        let gap = match config.journal.durability {
+            Durability::Fsync => Duration::from_millis(config.journal.gather_ms),
+            // What costs little need not be shared.
+            Durability::Os => Duration::ZERO,
+        };
         JournalActor {
             _vital: vital,
             index: opened.index,
@@ -101,6 +110,7 @@ impl JournalActor {
             keys,
             started: Instant::now(),
             queue: VecDeque::new(),
+            gathering: Gathering::new(gap),
             batch: Vec::new(),
             newest_in_batch: HashMap::new(),
             routes: HashMap::new(),
@@ -157,23 +167,28 @@ impl JournalActor {
 
     // ------------------------------------------------------------ writing
 
-    /// Has a batch written of what waits, unless one is being written. Whether more waits that could be
-    /// written now.
-    fn write_next(&mut self) -> bool {
+    /// Has a batch written of what waits, unless one is being written.
+    fn write_next(&mut self) -> Next {
         if !self.batch.is_empty() {
-            return false;
+            return Next::WhenWoken;
         }
         if self.queue.is_empty() {
             self.finish_draining();
-            return false;
+            return Next::WhenWoken;
+        }
+        let now = self.now();
+        let wait = self.gathering.waits(now, self.queue.len());
+        if !wait.is_zero() && !self.closed {
+            return Next::In(wait);
         }
         // Without a writer everything is refused at the door, and the queue stays empty.
         let rows = self.next_batch();
+        self.gathering.began(now, rows.len());
         let Some(committed) = self.writer.as_mut().and_then(|writer| writer.commit(rows)) else {
-            return false;
+            return Next::WhenWoken;
         };
         self.committed(committed);
-        !self.queue.is_empty() || !self.drained.is_empty()
+        if self.queue.is_empty() && self.drained.is_empty() { Next::WhenWoken } else { Next::AfterOthers }
     }
 
     /// Gives the messages that wait their ids and their places, as many as go into one batch.
@@ -321,26 +336,48 @@ impl Actor for JournalActor {
                 }
             }
         }
-        ctx.spawn(WriteNext);
+        ctx.spawn(WriteNext { pause: None });
     }
 }
 
+/// When the journal looks at its queue again.
+enum Next {
+    /// When a message comes.
+    WhenWoken,
+    /// When everyone else has had a turn.
+    AfterOthers,
+    /// After this time.
+    In(Duration),
+}
+
 /// Polled after the mailbox is empty, so that all that has arrived goes into one batch.
-struct WriteNext;
+struct WriteNext {
+    pause: Option<Pin<Box<Sleep>>>,
+}
 
 impl ActorFuture<JournalActor> for WriteNext {
     type Output = ();
 
     fn poll(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         journal: &mut JournalActor,
         _: &mut Context<JournalActor>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        if journal.write_next() {
-            after_others(task);
+        loop {
+            match journal.write_next() {
+                Next::WhenWoken => self.pause = None,
+                Next::AfterOthers => after_others(task),
+                Next::In(wait) => {
+                    let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(wait)));
+                    if pause.as_mut().poll(task).is_ready() {
+                        self.pause = None;
+                        continue;
+                    }
+                }
+            }
+            return Poll::Pending;
         }
-        Poll::Pending
     }
 }
 

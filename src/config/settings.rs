@@ -25,6 +25,7 @@ const OPTIONAL: [&str; 2] = ["server.log_file", "auth.key_file"];
 /// Ranges other than "from 0, up to what the unit allows". Where 0 lifts a limit it is in the range.
 const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("server.io_threads", 0..=256),
+    ("journal.gather_ms", 0..=1_000),
     ("auth.argon2_memory_kib", 8..=1_048_576),
     ("auth.argon2_passes", 1..=1_000),
     ("auth.hash_threads", 0..=256),
