@@ -32,8 +32,8 @@ use crate::chat::turns::Turns;
 use crate::codec::FrameCodec;
 use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encode};
 
-/// Sockets that are written to before others of the thread have their turn: about a millisecond's worth.
-const WRITES_PER_TURN: usize = 256;
+/// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
+const WRITES_PER_TURN: usize = 64;
 
 /// The members of one room on this thread.
 type LocalMembers = HashMap<ConnectionId, Rc<Connection>>;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// How much of a batch is done before the next batch has its turn.
-const SHARE: usize = 64;
+const SHARE: usize = 32;
 
 /// Batches of work, served in turn.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Memory of idle sessions, each logged in and in a room of 100, and the CPU time of holding them.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use super::point;
@@ -8,8 +9,9 @@ use crate::error::BenchError;
 use crate::fleet::Fleet;
 use crate::process;
 use crate::report::Point;
-use crate::target::{Place, Target};
+use crate::target::{Place, Running, Target};
 use crate::wire::Seat;
+use crate::wire::veche::{Entry, Veche};
 
 /// Members of a room.
 const ROOM_MEMBERS: u32 = 100;
@@ -36,21 +38,31 @@ pub fn measure(sizes: &[u64], targets: &[Target], place: &Place) -> Result<Vec<P
 
 fn hold(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
     let bar = progress_bar(&format!("{size} sessions, {}", target.name()), size);
-    let running = target.start(place)?;
-    let mut fleet = Fleet::new(target.wire())?;
     let seat = |number: u32| Seat { number, room: number / ROOM_MEMBERS, token: Vec::new() };
-    let empty_kib = process::resident_kib(running.pid())?;
     let mut seats: Vec<Seat> = (0..u32::try_from(size).unwrap_or(u32::MAX)).map(seat).collect();
+    let mut running = target.start(place)?;
+    let mut values = Vec::new();
+    let mut wire = target.wire();
+    if target == Target::Veche {
+        // Accounts are there whether anyone is or not. Peers have none.
+        let without = process::resident_kib(running.pid())?;
+        running = with_accounts(running, &seats, place)?;
+        wire = Box::new(Veche { entry: Entry::Login, joins: true });
+        let with = process::resident_kib(running.pid())?;
+        values.push(("account_kib", with.saturating_sub(without) as f64 / size as f64));
+    }
+    let mut fleet = Fleet::new(wire)?;
+    let empty_kib = process::resident_kib(running.pid())?;
     let rest = seats.split_off(seats.len().min(1));
     fleet.enter(running.address, seats, 1, || {})?;
     fleet.enter(running.address, rest, target.entering(), || bar.inc(1))?;
     watch(&mut fleet, SETTLE)?;
     let held_kib = process::resident_kib(running.pid())?;
-    let mut values = vec![
+    values.extend([
         ("empty_kib", empty_kib as f64),
         ("held_kib", held_kib as f64),
         ("each_kib", held_kib.saturating_sub(empty_kib) as f64 / size as f64),
-    ];
+    ]);
     if size >= WATCHED_SESSIONS && target == Target::Veche {
         let before = process::cpu_time(running.pid())?;
         watch(&mut fleet, WATCH)?;
@@ -63,6 +75,17 @@ fn hold(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
     }
     bar.finish_and_clear();
     Ok(point("sessions", target, size, &values))
+}
+
+/// Has everyone registered, and starts the server anew with these accounts and no sessions.
+fn with_accounts(running: Running, seats: &[Seat], place: &Place) -> Result<Running, BenchError> {
+    let mut fleet = Fleet::new(Box::new(Veche { entry: Entry::Register, joins: false }))?;
+    fleet.enter(running.address, seats.to_vec(), Target::Veche.entering(), || {})?;
+    drop(fleet);
+    let dir = running.stop()?;
+    let sessions = dir.path().join("data/sessions.csv");
+    fs::remove_file(sessions).map_err(BenchError::doing("remove the sessions"))?;
+    Target::Veche.start_in(place, dir)
 }
 
 /// Reads what comes, pings among it, for this long.
