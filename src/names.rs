@@ -3,7 +3,8 @@
 //! Each type here is *parsed once and valid ever after*: a [`UserName`] that exists is canonical, so no
 //! other file normalises, lowercases or measures a name again. All of them are cheap to clone.
 
-use std::fmt;
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
 use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -305,9 +306,26 @@ impl Timestamp {
     }
 }
 
+thread_local! {
+    /// The last time that was written on this thread, and how. The messages of a batch share theirs, and each
+    /// is written three times: in its row, its frame and its receipt.
+    static LAST_WRITTEN: RefCell<(Option<Timestamp>, String)> = const { RefCell::new((None, String::new())) };
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.to_jiff())
+        let remembered = LAST_WRITTEN.try_with(|last| {
+            let (at, text) = &mut *last.borrow_mut();
+            if *at != Some(*self) {
+                *at = None;
+                text.clear();
+                write!(text, "{:.3}", self.to_jiff())?;
+                *at = Some(*self);
+            }
+            f.write_str(text)
+        });
+        // A thread that is ending has no memory any more.
+        remembered.unwrap_or_else(|_| write!(f, "{:.3}", self.to_jiff()))
     }
 }
 

@@ -94,7 +94,7 @@ fn parse(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let raw = RawRequest::parse(black_box(&payload)).expect("a say is valid");
                 let kind = raw.kind().expect("say is a request");
-                raw.into_request(kind).expect("a say is valid")
+                raw.to_request(kind).expect("a say is valid")
             });
         });
     }

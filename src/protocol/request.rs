@@ -2,11 +2,12 @@
 //!
 //! The order is *frame, JSON, type, session, token, members, state*, and the session lies between two of
 //! these steps, so reading happens in two: [`RawRequest::parse`] (JSON) gives an object whose `type`, `ref`
-//! and `token` can be asked for; [`RawRequest::into_request`] checks the members. The client goes the other
+//! and `token` can be asked for; [`RawRequest::to_request`] checks the members. The client goes the other
 //! way with [`Request::encode`].
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::ErrorCode;
 use super::json::{Member, RawRequest, Value};
@@ -96,7 +97,7 @@ impl RequestKind {
 
 /// A request's own mark, given back with its reply: at most 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference(Box<str>);
+pub struct Reference(Arc<str>);
 
 impl Reference {
     /// The mark, unless it is too long.
@@ -142,7 +143,11 @@ impl MessageText {
         }
         let forbidden =
             |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}');
-        if text.is_empty() || text.contains(forbidden) {
+        // The bytes of ASCII controls, and the first bytes of the others. Most texts have none of them, and
+        // looking at all bytes, whatever the first ones say, looks at many at once.
+        let suspect = |byte: u8| (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2);
+        let is_suspect = text.bytes().fold(false, |found, byte| found | suspect(byte));
+        if text.is_empty() || (is_suspect && text.contains(forbidden)) {
             return Err(ErrorCode::BadText);
         }
         Ok(MessageText(text.into()))
@@ -291,7 +296,7 @@ impl<'a> RawRequest<'a> {
     /// # Errors
     /// `bad_request` when a member is missing, of the wrong type or out of range, or excludes another;
     /// `bad_name`, `bad_room`, `bad_password`, `bad_text`, `text_too_long` for values that are not theirs.
-    pub fn into_request(self, kind: RequestKind) -> Result<Request, Refusal> {
+    pub fn to_request(&self, kind: RequestKind) -> Result<Request, Refusal> {
         if self.get(Member::Ref).is_some() && self.reference().is_none() {
             return Err(Refusal::bad_request(format!("`ref` is a string of at most {MAX_REF_BYTES} bytes.")));
         }

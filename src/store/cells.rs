@@ -24,7 +24,8 @@ pub struct CellError;
 /// Writes a text as a cell.
 pub fn escape(text: &str) -> Cow<'_, str> {
     let quoted = starts_formula(text) || text.starts_with('\'');
-    if !quoted && !text.bytes().any(may_need_escape) {
+    // All bytes are looked at, whatever the first ones say: so the processor looks at many at once.
+    if !quoted && !text.bytes().fold(false, |found, byte| found | may_need_escape(byte)) {
         return Cow::Borrowed(text);
     }
     let mut cell = String::with_capacity(text.len() + 8);
@@ -128,6 +129,16 @@ mod tests {
         for (text, cell) in pairs {
             assert_eq!(escape(text), cell, "{text:?}");
             assert_eq!(unescape(cell).as_deref(), Ok(text), "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn no_cell_drives_a_terminal_or_breaks_its_line() {
+        for c in char::MIN..=char::MAX {
+            let text = format!("a{c}b");
+            let cell = escape(&text);
+            assert!(!cell.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{c:?}");
+            assert_eq!(unescape(&cell).as_deref(), Ok(text.as_str()), "{c:?}");
         }
     }
 

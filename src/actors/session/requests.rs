@@ -57,7 +57,7 @@ impl SessionActor {
         if !self.connection.may_begin(company(kind)) {
             return Taken::Waits;
         }
-        match self.checked(raw, kind) {
+        match self.checked(&raw, kind) {
             Ok(request) => {
                 let ticket = self.connection.begin(reference.clone(), company(kind));
                 if let Err((refusal, retry_after_ms)) = self.carry_out(request, ticket, reference, ctx) {
@@ -77,7 +77,7 @@ impl SessionActor {
     }
 
     /// The steps between `type` and state.
-    fn checked(&mut self, raw: RawRequest<'_>, kind: RequestKind) -> Result<Request, Refused> {
+    fn checked(&mut self, raw: &RawRequest<'_>, kind: RequestKind) -> Result<Request, Refused> {
         let pace = match kind {
             RequestKind::Say | RequestKind::Tell => None,
             _ => self.around.request_pace,
@@ -88,10 +88,9 @@ impl SessionActor {
                 .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))?;
         }
         let stopping = self.around.stopping.get();
-        let token = raw.token().map(str::to_owned);
-        gate::check(kind, self.session_state(), stopping, || self.token_is_good(token.as_deref()))
+        gate::check(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))
             .map_err(|code| (Refusal::from(code), None))?;
-        raw.into_request(kind).map_err(|refusal| (refusal, None))
+        raw.to_request(kind).map_err(|refusal| (refusal, None))
     }
 
     /// Refuses a frame that was no request, and counts it.
