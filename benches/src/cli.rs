@@ -61,6 +61,11 @@ pub struct Compare {
     #[arg(long, value_delimiter = ',', value_name = "MEMBERS,…")]
     pub members: Vec<u32>,
 
+    /// Count the server's instructions in place of its CPU time: they are nearly the same on a busy machine.
+    /// Counting slows the server down, so times mean nothing then
+    #[arg(long)]
+    pub instructions: bool,
+
     /// Bytes of text in a message
     #[arg(long, default_value_t = 128)]
     pub text_bytes: usize,

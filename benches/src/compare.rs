@@ -28,15 +28,15 @@ fn compare_in(scenario: &Scenario, targets: &[Target], rounds: u32, place: &Plac
     };
     result.targets = targets.iter().map(of).collect();
     for round in 1..=rounds {
-        let mut floor_us = None;
+        let mut floor = None;
         for (target, into) in targets.iter().zip(&mut result.targets) {
             let label = format!("{} {} ({round}/{rounds})", scenario.name, target.name());
             match measure(scenario, *target, place, &label) {
                 Ok(measured) => {
                     if *target == Target::Floor {
-                        floor_us = Some(Round::new(&measured, None).cost_us);
+                        floor = Some(Round::new(&measured, None));
                     }
-                    into.rounds.push(Round::new(&measured, floor_us));
+                    into.rounds.push(Round::new(&measured, floor.as_ref()));
                 }
                 Err(error) => into.failed = Some(error.to_string()),
             }
@@ -48,7 +48,7 @@ fn compare_in(scenario: &Scenario, targets: &[Target], rounds: u32, place: &Plac
 /// Runs a scenario once against a server that is started for it.
 fn measure(scenario: &Scenario, target: Target, place: &Place, label: &str) -> Result<Measured, BenchError> {
     let bar = progress_bar(label, 2_000);
-    let running = target.start(place)?;
+    let mut running = target.start(place)?;
     let mut fleet = Fleet::new(target.wire())?;
     let seats = scenario.seats();
     let total = seats.len() as u64;
@@ -57,8 +57,9 @@ fn measure(scenario: &Scenario, target: Target, place: &Place, label: &str) -> R
         entered += 1;
         bar.set_position(entered * 1_000 / total);
     })?;
-    let measured =
-        Run::new(scenario, &mut fleet).measure(running.pid(), |done| bar.set_position(1_000 + done));
+    let progress = |done| bar.set_position(1_000 + done);
+    let (pid, counter) = (running.pid(), running.counter.as_mut());
+    let measured = Run::new(scenario, &mut fleet).measure_counted(pid, counter, progress);
     bar.finish_and_clear();
     measured
 }

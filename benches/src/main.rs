@@ -7,7 +7,7 @@
 //! - [`wire`]: the protocols; [`fleet`]: many clients in one thread; [`poller`]: epoll;
 //! - [`target`]: the servers and how they are started; [`floor`]: the cheapest one there can be;
 //! - [`compare`]: scenarios against servers, in turn; [`scale`]: the rows of the scale table;
-//! - [`process`] and [`machine`]: what was used, on what;
+//! - [`process`], [`instructions`] and [`machine`]: what was used, on what;
 //! - [`report`] and [`plot`]: JSON, tables, pictures.
 
 mod check;
@@ -16,6 +16,7 @@ mod compare;
 mod error;
 mod fleet;
 mod floor;
+mod instructions;
 mod machine;
 mod plot;
 mod poller;
@@ -62,7 +63,7 @@ fn run(command: Command) -> Result<(), BenchError> {
 }
 
 fn run_compare(options: Compare) -> Result<(), BenchError> {
-    let place = place(&options.common)?;
+    let place = Place { counts_instructions: options.instructions, ..place(&options.common)? };
     let mut scenarios = Vec::new();
     for letter in &options.scenarios {
         let scenario = Scenario { text_bytes: options.text_bytes, ..Scenario::named(letter)? };
@@ -104,5 +105,5 @@ fn place(common: &Common) -> Result<Place, BenchError> {
     let veche = common.veche.clone().or_else(beside).unwrap_or_else(|| "veche".into());
     let veche =
         std::path::absolute(&veche).map_err(BenchError::doing(format!("find {}", veche.display())))?;
-    Ok(Place { veche, scratch, set: common.set.clone() })
+    Ok(Place { veche, scratch, set: common.set.clone(), counts_instructions: false })
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use chart::{Chart, Series, Ticks};
 
 use crate::error::BenchError;
-use crate::report::{Point, Report, ScenarioResult, TargetResult};
+use crate::report::{Point, Report, Round, ScenarioResult, TargetResult};
 
 /// The percentiles of a latency plot, and what they are called.
 const PERCENTILES: [(f64, &str); 6] =
@@ -22,9 +22,11 @@ pub fn draw(report: &Report, out: &Path) -> Result<(), BenchError> {
     fs::create_dir_all(out).map_err(BenchError::doing(format!("make {}", out.display())))?;
     let mut charts = Vec::new();
     for letter in ["A", "B", "C", "G"] {
-        let of_letter: Vec<_> = report.scenarios.iter().filter(|scenario| scenario.name == letter).collect();
-        charts.extend(cost_by_members(letter, &of_letter));
-        charts.extend(of_letter.last().and_then(|scenario| latency(scenario)));
+        let of_letter = report.scenarios.iter().filter(|scenario| scenario.name == letter);
+        let (counted, timed): (Vec<_>, Vec<_>) = of_letter.partition(|scenario| scenario.is_counted());
+        charts.extend(cost_by_members(letter, &timed, Cost::Time));
+        charts.extend(cost_by_members(letter, &counted, Cost::Instructions));
+        charts.extend(timed.last().and_then(|scenario| latency(scenario)));
     }
     charts.extend(by_size(report, "sessions", "held_kib", 1.0 / 1_024.0, Words::MEMORY));
     charts.extend(by_size(report, "rows", "start_ms", 1.0 / 1_000.0, Words::START));
@@ -40,8 +42,23 @@ pub fn draw(report: &Report, out: &Path) -> Result<(), BenchError> {
     Ok(())
 }
 
+/// How a cost is told.
+#[derive(Clone, Copy)]
+enum Cost {
+    Time,
+    Instructions,
+}
+
 /// What a delivery costs in rooms of several sizes.
-fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult]) -> Option<(String, Chart)> {
+fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult], cost: Cost) -> Option<(String, Chart)> {
+    let (file, title, y) = match cost {
+        Cost::Time => ("cost", "server CPU for a delivery", "µs a delivery"),
+        Cost::Instructions => ("instructions", "instructions of a delivery", "instructions, × the floor"),
+    };
+    let figure = |round: &Round| match cost {
+        Cost::Time => round.cost_us,
+        Cost::Instructions => round.ratio.unwrap_or(f64::NAN),
+    };
     let mut names: Vec<&str> = Vec::new();
     for target in scenarios.iter().flat_map(|scenario| &scenario.targets) {
         if !names.contains(&target.target.as_str()) {
@@ -50,7 +67,8 @@ fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult]) -> Option<(Strin
     }
     let cost = |scenario: &ScenarioResult, name: &str| {
         let target = scenario.targets.iter().find(|target| target.target == name)?;
-        Some((f64::from(scenario.members), target.spread(|round| round.cost_us)?.median))
+        let median = target.spread(figure)?.median;
+        median.is_finite().then_some((f64::from(scenario.members), median))
     };
     let series = names.iter().map(|name| {
         let mut points: Vec<_> = scenarios.iter().filter_map(|scenario| cost(scenario, name)).collect();
@@ -60,9 +78,9 @@ fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult]) -> Option<(Strin
     let series: Vec<Series> = series.collect();
     let sizes: Vec<u32> = scenarios.iter().map(|scenario| scenario.members).collect();
     sizes.iter().any(|size| *size != sizes[0]).then(|| {
-        let title = format!("{letter}: server CPU for a delivery, by room size");
-        let (x, y) = ("members of the room".to_owned(), "µs a delivery".to_owned());
-        (format!("cost-{}", letter.to_lowercase()), Chart { title, x, y, ticks: Ticks::Powers, series })
+        let title = format!("{letter}: {title}, by room size");
+        let (x, y) = ("members of the room".to_owned(), y.to_owned());
+        (format!("{file}-{}", letter.to_lowercase()), Chart { title, x, y, ticks: Ticks::Powers, series })
     })
 }
 

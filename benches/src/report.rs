@@ -54,6 +54,11 @@ pub struct ScenarioResult {
 }
 
 impl ScenarioResult {
+    /// Whether instructions were counted, so that its times mean nothing.
+    pub fn is_counted(&self) -> bool {
+        self.targets.iter().flat_map(|target| &target.rounds).any(|round| round.instructions.is_some())
+    }
+
     /// Of this scenario, nothing measured yet.
     pub fn new(scenario: &Scenario) -> Self {
         ScenarioResult {
@@ -89,7 +94,11 @@ pub struct Round {
     pub cost_us: f64,
     /// The part of it that is the server's own code.
     pub user_us: f64,
-    /// The cost as a multiple of the floor's in the same round.
+    /// Instructions of the server for one, where they were counted: in all, and in its own code.
+    #[serde(default)]
+    pub instructions: Option<(f64, f64)>,
+    /// The cost as a multiple of the floor's in the same round: of instructions where they were counted, of
+    /// CPU time elsewhere.
     pub ratio: Option<f64>,
     /// CPU time of the generator for one, in microseconds.
     pub generator_us: f64,
@@ -107,16 +116,23 @@ pub struct Round {
 const PERCENTILES: [f64; 8] = [10.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 
 impl Round {
-    /// What a run gave, beside the floor's cost in the same round.
-    pub fn new(measured: &Measured, floor_us: Option<f64>) -> Self {
+    /// What a run gave, beside the floor's run in the same round.
+    pub fn new(measured: &Measured, floor: Option<&Round>) -> Self {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / measured.deliveries.max(1) as f64;
         let cost_us = each(measured.server_cpu.total());
+        let count = |count: u64| count as f64 / measured.deliveries.max(1) as f64;
+        let instructions = measured.instructions.map(|both| (count(both.total()), count(both.user)));
+        let ratio = floor.map(|floor| match (instructions, floor.instructions) {
+            (Some((ours, _)), Some((floor, _))) => ours / floor,
+            _ => cost_us / floor.cost_us,
+        });
         let percentile = |at| (at, measured.latency.value_at_percentile(at) as f64 / 1e3);
         Round {
             deliveries: measured.deliveries,
             cost_us,
             user_us: each(measured.server_cpu.user),
-            ratio: floor_us.filter(|floor| *floor > 0.0).map(|floor| cost_us / floor),
+            instructions,
+            ratio: ratio.filter(|ratio| ratio.is_finite()),
             generator_us: each(measured.generator_cpu.total()),
             per_second: measured.deliveries as f64 / measured.wall.as_secs_f64().max(1e-9),
             latency_us: PERCENTILES.map(percentile).to_vec(),
@@ -232,6 +248,13 @@ impl Report {
 fn scenario_table(scenario: &ScenarioResult, out: &mut String) {
     let ScenarioResult { name, what, rooms, members, text_bytes, targets } = scenario;
     let _ = writeln!(out, "{name}: {what} ({rooms} × {members} members, {text_bytes} bytes of text)\n");
+    if scenario.is_counted() {
+        out.push_str("| server | instructions a delivery | own code | ratio to the floor | faults |\n");
+        out.push_str("| --- | --- | --- | --- | --- |\n");
+        targets.iter().for_each(|target| out.push_str(&counted_line(target)));
+        out.push('\n');
+        return;
+    }
     out.push_str("| server | µs a delivery | own code | ratio to the floor | p50 | p99 | deliveries/s | generator µs | faults |\n");
     out.push_str("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for target in targets {
@@ -273,6 +296,24 @@ fn target_line(target: &TargetResult) -> String {
         figure(&|round| round.per_second, &|rate| format!("{rate:.0}")),
         figure(&|round| round.generator_us, &digits),
     )
+}
+
+fn counted_line(target: &TargetResult) -> String {
+    if let Some(reason) = &target.failed {
+        return format!("| {} | broke off: {} | | | |\n", target.target, reason.replace('|', "/"));
+    }
+    let median = |figure: &dyn Fn(&Round) -> Option<f64>| {
+        let spread = target.spread(|round| figure(round).unwrap_or(f64::NAN));
+        spread.filter(|spread| spread.median.is_finite()).map_or_else(String::new, |spread| {
+            format!("{} ({}–{})", digits(spread.median), digits(spread.least), digits(spread.most))
+        })
+    };
+    let (all, own) = (
+        median(&|round| round.instructions.map(|(all, _)| all)),
+        median(&|round| round.instructions.map(|(_, own)| own)),
+    );
+    let ratio = median(&|round| round.ratio);
+    format!("| {} | {all} | {own} | {ratio} | {} |\n", target.target, target.faults().total())
 }
 
 fn point_table(row: &str, points: &[&Point], out: &mut String) {

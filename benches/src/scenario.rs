@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use crate::check::{Checker, Faults};
 use crate::error::BenchError;
 use crate::fleet::Fleet;
+use crate::instructions::{InstructionCounter, Instructions};
 use crate::process::{self, CpuTime};
 use crate::text::Texts;
 use crate::wire::{Heard, Seat};
@@ -163,6 +164,8 @@ pub struct Measured {
     pub wall: Duration,
     /// The server's CPU time for it.
     pub server_cpu: CpuTime,
+    /// Its instructions, where they were counted.
+    pub instructions: Option<Instructions>,
     /// The generator's.
     pub generator_cpu: CpuTime,
     /// From when a message was due to when a member heard it, in nanoseconds.
@@ -196,11 +199,25 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// The server broke off.
-    pub fn measure(mut self, pid: u32, progress: impl Fn(u64)) -> Result<Measured, BenchError> {
+    pub fn measure(self, pid: u32, progress: impl Fn(u64)) -> Result<Measured, BenchError> {
+        self.measure_counted(pid, None, progress)
+    }
+
+    /// The same, with the instructions that this counter counts.
+    ///
+    /// # Errors
+    /// The server broke off.
+    pub fn measure_counted(
+        mut self,
+        pid: u32,
+        mut counter: Option<&mut InstructionCounter>,
+        progress: impl Fn(u64),
+    ) -> Result<Measured, BenchError> {
+        let mut count = || counter.as_mut().map(|counter| counter.read()).transpose();
         self.say_all(self.scenario.warm_up(), Duration::ZERO, |_| {})?;
         self.checker.take_latency();
         let heard = self.checker.heard();
-        let (server, own) = (process::cpu_time(pid)?, process::own_cpu_time()?);
+        let (server, own, counted) = (process::cpu_time(pid)?, process::own_cpu_time()?, count()?);
         let start = Instant::now();
         let wall = self.say_all(self.scenario.messages, self.scenario.least, progress)? - start;
         Ok(Measured {
@@ -208,6 +225,7 @@ impl<'a> Run<'a> {
             faults: self.checker.faults(),
             wall,
             server_cpu: process::cpu_time(pid)? - server,
+            instructions: count()?.zip(counted).map(|(after, before)| after - before),
             generator_cpu: process::own_cpu_time()? - own,
             latency: self.checker.take_latency(),
             resident_kib: process::resident_kib(pid)?,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::error::BenchError;
+use crate::instructions::InstructionCounter;
 use crate::wire::{Wire, floor::Floor, irc::Irc, mqtt::Mqtt, nats::Nats, veche::Veche};
 
 /// How long a server may take to listen.
@@ -62,6 +63,8 @@ pub struct Place {
     pub scratch: PathBuf,
     /// Further `--set` options for Veche.
     pub set: Vec<String>,
+    /// Whether instructions are counted.
+    pub counts_instructions: bool,
 }
 
 /// The settings of Veche that are lifted: floods alone, and hashes that the set-up would wait for.
@@ -159,7 +162,10 @@ impl Target {
         command.stdin(Stdio::null()).stdout(file).stderr(errors).current_dir(dir.path());
         let child = command.spawn().map_err(BenchError::doing(format!("start {}", self.name())))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut running = Running { target: self, child, address, output, dir: Some(dir) };
+        let mut running = Running { target: self, child, address, output, dir: Some(dir), counter: None };
+        if place.counts_instructions {
+            running.counter = Some(InstructionCounter::of(running.pid())?);
+        }
         running.wait_until_it_listens()?;
         Ok(running)
     }
@@ -223,6 +229,8 @@ pub struct Running {
     child: Child,
     output: PathBuf,
     dir: Option<TempDir>,
+    /// Counts its instructions, where that was asked for.
+    pub counter: Option<InstructionCounter>,
 }
 
 impl Running {
