@@ -59,7 +59,7 @@ pub struct JournalConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        JournalConfig { durability: Durability::default(), gather_ms: 1 }
+        JournalConfig { durability: Durability::default(), gather_ms: 2 }
     }
 }
 

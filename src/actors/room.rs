@@ -24,7 +24,7 @@ use super::{Fanouts, Wiring};
 use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
-use crate::protocol::encode::{self, Keep};
+use crate::protocol::encode::{self, EncodedMessage, Keep};
 use crate::protocol::reply::PresenceStatus;
 use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, ServerFrame, Target};
 use crate::store::history::List;
@@ -163,14 +163,15 @@ impl ChatRoomActor {
         let mut frames = BytesMut::new();
         let mut ends = Vec::with_capacity(settled.outcomes.len());
         let mut receipts = Vec::with_capacity(settled.outcomes.len());
+        let mut stored = Vec::with_capacity(settled.outcomes.len());
         for outcome in settled.outcomes {
             let (result, own_frame) = match outcome.verdict {
                 Verdict::Stored(row) => {
-                    let message = row.encoded();
-                    frames.extend_from_slice(message.frame());
+                    let receipt = row.receipt();
+                    encode::put_message(&mut frames, receipt, &row.target, &row.from, row.text.as_str());
                     ends.push(frames.len());
-                    self.window.push(message);
-                    (Ok(row.receipt()), Some(ends.len() - 1))
+                    stored.push(receipt);
+                    (Ok(receipt), Some(ends.len() - 1))
                 }
                 Verdict::Known(receipt) => (Ok(receipt), None),
                 Verdict::Refused(refused) => (Err(refused), None),
@@ -185,8 +186,13 @@ impl ChatRoomActor {
                 }
             }
         }
-        let batch =
-            Deliver { room: self.id, frames: frames.freeze(), ends: ends.into(), receipts: receipts.into() };
+        let frames = frames.freeze();
+        let mut start = 0;
+        for (receipt, end) in stored.into_iter().zip(&ends) {
+            self.window.push(EncodedMessage::of_frame(receipt, frames.slice(start..*end)));
+            start = *end;
+        }
+        let batch = Deliver { room: self.id, frames, ends: ends.into(), receipts: receipts.into() };
         for (thread, fanout) in self.fanouts.iter().enumerate() {
             let has_author = |receipt: &AuthorReceipt| receipt.reply_to.connection.thread().0 == thread;
             if self.on_thread[thread] > 0 || batch.receipts.iter().any(has_author) {

@@ -26,18 +26,14 @@ pub struct EncodedMessage {
 impl EncodedMessage {
     /// Encodes a stored message as a `message` event.
     pub fn new(receipt: Receipt, target: &Target, from: &UserName, text: &str) -> Self {
-        let mut frame = BytesMut::with_capacity(HEADER_BYTES + text.len() + 160);
-        frame.put_u32(0);
-        frame.put_slice(MESSAGE_HEAD);
-        put_receipt(&mut frame, receipt);
-        match target {
-            Target::Room(room) => put_member(&mut frame, b",\"room\":", room.as_str()),
-            Target::Account(to) => put_member(&mut frame, b",\"to\":", to.as_str()),
-        }
-        put_member(&mut frame, b",\"from\":", from.as_str());
-        put_member(&mut frame, b",\"text\":", text);
-        frame.put_u8(b'}');
-        EncodedMessage { id: receipt.id, prev: receipt.prev, frame: finish(frame) }
+        let mut frame = BytesMut::new();
+        put_message(&mut frame, receipt, target, from, text);
+        Self::of_frame(receipt, frame.freeze())
+    }
+
+    /// The message with this receipt, whose frame is there already.
+    pub fn of_frame(receipt: Receipt, frame: Bytes) -> Self {
+        EncodedMessage { id: receipt.id, prev: receipt.prev, frame }
     }
 
     /// The `message` event, header included.
@@ -54,6 +50,23 @@ impl EncodedMessage {
     fn list_bytes(&self) -> usize {
         self.members().len() + 2
     }
+}
+
+/// Puts a stored message's frame behind those that are in `frames` already.
+pub fn put_message(frames: &mut BytesMut, receipt: Receipt, target: &Target, from: &UserName, text: &str) {
+    let start = frames.len();
+    frames.reserve(HEADER_BYTES + text.len() + 160);
+    frames.put_u32(0);
+    frames.put_slice(MESSAGE_HEAD);
+    put_receipt(frames, receipt);
+    match target {
+        Target::Room(room) => put_member(frames, b",\"room\":", room.as_str()),
+        Target::Account(to) => put_member(frames, b",\"to\":", to.as_str()),
+    }
+    put_member(frames, b",\"from\":", from.as_str());
+    put_member(frames, b",\"text\":", text);
+    frames.put_u8(b'}');
+    put_length(&mut frames[start..]);
 }
 
 /// Which end of a page stays when a reply cannot hold all of it.
@@ -174,9 +187,13 @@ fn open_frame() -> BytesMut {
 
 /// Writes the length into the header that was left open.
 fn finish(mut frame: BytesMut) -> Bytes {
+    put_length(&mut frame);
+    frame.freeze()
+}
+
+fn put_length(frame: &mut [u8]) {
     let length = u32::try_from(frame.len() - HEADER_BYTES).expect("a frame is built within max_frame, a u32");
     frame[..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
-    frame.freeze()
 }
 
 fn put_receipt(frame: &mut BytesMut, receipt: Receipt) {

@@ -101,7 +101,8 @@ fn is_formula_sign(c: char) -> bool {
 /// Whether the byte can be a part of something that is escaped: ASCII control characters, a backslash, a
 /// semicolon, and the first bytes of C1 controls (U+0080 to U+009F) and of U+2028 and U+2029.
 fn may_need_escape(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'\\' | b';' | 0x7f | 0xc2 | 0xe2)
+    // No `||`: it would have one byte decide whether the next comparison is made.
+    (byte < 0x20) | (byte == b'\\') | (byte == b';') | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2)
 }
 
 #[cfg(test)]
