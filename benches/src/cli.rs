@@ -61,6 +61,10 @@ pub struct Compare {
     #[arg(long, value_delimiter = ',', value_name = "MEMBERS,…")]
     pub members: Vec<u32>,
 
+    /// So many rooms instead of the scenario's own
+    #[arg(long, value_delimiter = ',', value_name = "ROOMS,…")]
+    pub rooms: Vec<u32>,
+
     /// Count the server's instructions in place of its CPU time: they are nearly the same on a busy machine.
     /// Counting slows the server down, so times mean nothing then
     #[arg(long)]

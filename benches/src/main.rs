@@ -67,9 +67,15 @@ fn run_compare(options: Compare) -> Result<(), BenchError> {
     let mut scenarios = Vec::new();
     for letter in &options.scenarios {
         let scenario = Scenario { text_bytes: options.text_bytes, ..Scenario::named(letter)? };
-        match options.members.as_slice() {
-            [] => scenarios.push(scenario),
-            sizes => scenarios.extend(sizes.iter().map(|members| scenario.clone().with_members(*members))),
+        let sized = match options.members.as_slice() {
+            [] => vec![scenario],
+            sizes => sizes.iter().map(|members| scenario.clone().with_members(*members)).collect(),
+        };
+        for scenario in sized {
+            match options.rooms.as_slice() {
+                [] => scenarios.push(scenario),
+                counts => scenarios.extend(counts.iter().map(|rooms| scenario.clone().with_rooms(*rooms))),
+            }
         }
     }
     let targets: Vec<Target> = match options.targets.as_slice() {

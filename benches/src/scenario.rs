@@ -134,6 +134,37 @@ impl Scenario {
         self
     }
 
+    /// The same with another number of rooms, and as many messages a second in all.
+    pub fn with_rooms(mut self, rooms: u32) -> Self {
+        self.rooms = rooms.max(1);
+        if let Pace::Open { per_second } = self.pace {
+            self.what = format!("{} × {} members, {per_second} messages a second", self.rooms, self.members);
+        }
+        self
+    }
+
+    /// Two people in a room of their own, who show what others feel of a burden elsewhere.
+    pub fn two_elsewhere() -> Self {
+        Scenario {
+            name: "elsewhere".into(),
+            what: "two people, 200 messages a second".into(),
+            rooms: 1,
+            members: 2,
+            talkers: 2,
+            pace: Pace::Open { per_second: 200 },
+            messages: 600,
+            least: Duration::ZERO,
+            text_bytes: 128,
+            deaf: 0,
+        }
+    }
+
+    /// The seats of [`Scenario::two_elsewhere`], above all other numbers.
+    pub fn seats_elsewhere() -> Vec<Seat> {
+        const OTHERS: u32 = 1_000_000;
+        (0..2).map(|number| Seat { number: number + OTHERS, room: OTHERS, ..Seat::default() }).collect()
+    }
+
     /// The clients that take part.
     pub fn seats(&self) -> Vec<Seat> {
         let seat = |number: u32| Seat { number, room: number / self.members, token: Vec::new() };
@@ -321,6 +352,8 @@ mod tests {
         assert_eq!(scenario.clone().with_members(1_000), scenario, "its own size changes nothing");
         assert_eq!(scenario.clone().with_members(10).pace, Pace::Open { per_second: 500 });
         let large = scenario.with_members(9_000);
+        assert_eq!(large.with_rooms(2).seats().len(), 18_000);
+        let large = Scenario::named("A").expect("it exists").with_members(9_000);
         assert_eq!((large.pace, large.messages), (Pace::Open { per_second: 5 }, 25));
         assert_eq!(Scenario::named("B").expect("it exists").with_members(10).messages, 20_000);
     }

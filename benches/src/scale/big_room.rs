@@ -11,10 +11,6 @@ use crate::fleet::Fleet;
 use crate::report::Point;
 use crate::scenario::{Pace, Run, Scenario};
 use crate::target::{Place, Target};
-use crate::wire::Seat;
-
-/// Numbers of the two in the other room lie above those of the large one.
-const OTHERS: u32 = 1_000_000;
 
 /// Measures rooms of these sizes.
 pub fn measure(sizes: &[u64], targets: &[Target], place: &Place) -> Result<Vec<Point>, BenchError> {
@@ -36,12 +32,11 @@ fn tell(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
         text_bytes: 128,
         deaf: 0,
     };
-    let pair = Scenario { members: 2, pace: Pace::Open { per_second: 200 }, messages: 600, ..large.clone() };
+    let pair = Scenario::two_elsewhere();
     let running = target.start(place)?;
     let (mut room, mut others) = (Fleet::new(target.wire())?, Fleet::new(target.wire())?);
     room.enter(running.address, large.seats(), target.entering(), || bar.inc(1))?;
-    let elsewhere = |seat: Seat| Seat { number: seat.number + OTHERS, room: OTHERS, ..seat };
-    others.enter(running.address, pair.seats().into_iter().map(elsewhere).collect(), 1, || {})?;
+    others.enter(running.address, Scenario::seats_elsewhere(), 1, || {})?;
     let pid = running.pid();
     let alone = Run::new(&large, &mut room).measure(pid, |_| {})?;
     bar.inc(size);

@@ -1,9 +1,10 @@
-//! How long Veche takes to start with rows of history in 1 000 rooms, what memory it has then, and how long a
-//! page of 50 from anywhere takes.
+//! How long Veche takes to start with rows of history in 1 000 rooms, what memory it has then, how long a page
+//! of 50 from anywhere takes, and what two people in a room feel of someone who asks for one after another.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -19,6 +20,7 @@ use crate::error::BenchError;
 use crate::fleet::Fleet;
 use crate::process;
 use crate::report::Point;
+use crate::scenario::{Run, Scenario};
 use crate::target::{Place, Target};
 use crate::text::{Label, Texts};
 use crate::wire::veche::ask_page;
@@ -56,6 +58,18 @@ fn start(rows: u64, place: &Place) -> Result<Point, BenchError> {
         latency.saturating_record(ask(&mut fleet, scatter(page) % ROOMS, scatter(page + 7) % rows)?);
         bar.inc(1);
     }
+    let mut others = Fleet::new(Target::Veche.wire())?;
+    others.enter(running.address, Scenario::seats_elsewhere(), 1, || {})?;
+    let (pair, pid) = (Scenario::two_elsewhere(), running.pid());
+    let felt = thread::scope(|scope| {
+        let beside = scope.spawn(|| Run::new(&pair, &mut others).measure(pid, |_| {}));
+        let mut page = PAGES;
+        while !beside.is_finished() {
+            ask(&mut fleet, scatter(page) % ROOMS, scatter(page + 7) % rows)?;
+            page += 1;
+        }
+        beside.join().map_err(|_| BenchError::Server("the two in a room died".into()))?
+    })?;
     let dir: TempDir = running.stop()?;
     dir.close().map_err(BenchError::doing("remove the folder"))?;
     bar.finish_and_clear();
@@ -65,6 +79,8 @@ fn start(rows: u64, place: &Place) -> Result<Point, BenchError> {
         ("resident_kib", resident_kib as f64),
         ("page_p50_ms", percentile_ms(&latency, 50.0)),
         ("page_p99_ms", percentile_ms(&latency, 99.0)),
+        ("room_p50_ms", percentile_ms(&felt.latency, 50.0)),
+        ("room_p99_ms", percentile_ms(&felt.latency, 99.0)),
     ];
     Ok(point("rows", Target::Veche, rows, &values))
 }
