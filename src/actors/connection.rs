@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -44,15 +45,22 @@ pub enum Verdict {
     Drop,
 }
 
-/// A room that a connection is in.
+/// The way to a room, shared by all of a thread who are in it: an address of one's own is three allocations.
 #[derive(Debug)]
-pub struct JoinedRoom {
+pub struct RoomDoor {
     /// The room.
     pub id: RoomId,
     /// Its name.
     pub name: RoomName,
     /// Where to say things.
     pub address: Addr<ChatRoomActor>,
+}
+
+/// A room that a connection is in.
+#[derive(Debug)]
+pub struct JoinedRoom {
+    /// The room.
+    pub door: Rc<RoomDoor>,
     /// While the client fetches the pages between its last message and its first event: where they end.
     pub pages_up_to: Option<MessageId>,
 }
@@ -92,7 +100,8 @@ pub struct Connection {
     deadlines: Cell<Deadlines>,
     /// Whether it still takes frames; not since goodbye was said.
     open: Cell<bool>,
-    verdict: RefCell<Option<Verdict>>,
+    /// In a box: hardly any connection has one.
+    verdict: RefCell<Option<Box<Verdict>>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -288,7 +297,7 @@ impl Connection {
     pub fn judge(&self, verdict: Verdict) {
         let mut place = self.verdict.borrow_mut();
         if place.is_none() || verdict == Verdict::Drop {
-            *place = Some(verdict);
+            *place = Some(Box::new(verdict));
         }
         drop(place);
         self.wake();
@@ -296,7 +305,7 @@ impl Connection {
 
     /// Takes the verdict away.
     pub fn take_verdict(&self) -> Option<Verdict> {
-        self.verdict.borrow_mut().take()
+        self.verdict.borrow_mut().take().map(|verdict| *verdict)
     }
 
     /// Whether it still takes frames.

@@ -17,7 +17,7 @@ use log::{error, warn};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::connection::{Connection, JoinedRoom, Verdict};
+use super::connection::{Connection, JoinedRoom, RoomDoor, Verdict};
 use super::messages::chat::{
     Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
     Proclaim, StopRequests, Tidings,
@@ -35,8 +35,30 @@ use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encod
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
 const WRITES_PER_TURN: usize = 64;
 
-/// The members of one room on this thread.
-type LocalMembers = HashMap<ConnectionId, Rc<Connection>>;
+/// A room, as far as it is on this thread.
+struct LocalRoom {
+    door: Rc<RoomDoor>,
+    /// In the order of their ids, which is mostly the order in which they come.
+    members: Vec<Rc<Connection>>,
+}
+
+impl LocalRoom {
+    fn place_of(&self, id: ConnectionId) -> Result<usize, usize> {
+        self.members.binary_search_by_key(&id, |member| member.id)
+    }
+
+    fn enter(&mut self, connection: &Rc<Connection>) {
+        if let Err(place) = self.place_of(connection.id) {
+            self.members.insert(place, Rc::clone(connection));
+        }
+    }
+
+    fn leave(&mut self, id: ConnectionId) {
+        if let Ok(place) = self.place_of(id) {
+            self.members.remove(place);
+        }
+    }
+}
 
 /// All connections of one I/O thread.
 pub struct FanoutActor {
@@ -48,7 +70,7 @@ pub struct FanoutActor {
     patience: Patience,
     ping: Bytes,
     connections: HashMap<ConnectionId, Rc<Connection>>,
-    rooms: HashMap<RoomId, LocalMembers>,
+    rooms: HashMap<RoomId, LocalRoom>,
     /// Connections with a reply in their outbox that nobody has tried to write.
     unwritten: Vec<Rc<Connection>>,
     /// The same, by the rooms' batches.
@@ -179,21 +201,21 @@ impl Handler<Deliver> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, batch: Deliver, _: &mut Context<Self>) {
-        let members = self.rooms.get(&batch.room).filter(|_| !batch.frames.is_empty());
-        if let Some(members) = members {
+        let room = self.rooms.get(&batch.room).filter(|_| !batch.frames.is_empty());
+        if let Some(LocalRoom { members, .. }) = room {
             for author in batch.receipts.iter().filter_map(AuthorReceipt::author_in_batch) {
                 if let Some(connection) = self.connections.get(&author) {
                     connection.spoke.set(true);
                 }
             }
-            for connection in members.values() {
+            for connection in members {
                 if connection.spoke.take() {
                     push_without_own(connection, &batch);
                 } else {
                     connection.push(batch.frames.clone());
                 }
             }
-            self.deliveries.push(members.values().cloned().collect());
+            self.deliveries.push(members.clone());
         }
         for receipt in &*batch.receipts {
             self.settle(receipt);
@@ -239,11 +261,11 @@ impl Handler<Tidings> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, tidings: Tidings, _: &mut Context<Self>) {
-        let Some(members) = self.rooms.get(&tidings.room) else { return };
-        for connection in members.values() {
+        let Some(LocalRoom { members, .. }) = self.rooms.get(&tidings.room) else { return };
+        for connection in members {
             connection.push(tidings.frame.clone());
         }
-        self.deliveries.push(members.values().cloned().collect());
+        self.deliveries.push(members.clone());
     }
 }
 
@@ -251,8 +273,8 @@ impl Handler<Collapse> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, Collapse { room, .. }: Collapse, _: &mut Context<Self>) {
-        for connection in self.rooms.remove(&room).into_iter().flat_map(HashMap::into_values) {
-            connection.rooms.borrow_mut().retain(|joined| joined.id != room);
+        for connection in self.rooms.remove(&room).into_iter().flat_map(|local| local.members) {
+            connection.rooms.borrow_mut().retain(|joined| joined.door.id != room);
             connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
         }
     }
@@ -306,19 +328,19 @@ impl Handler<Enter> for FanoutActor {
             enter.address.do_send(Leave { connection: id, request: None });
             return;
         };
+        let Enter { room: id_of_room, name, address, pages_up_to, .. } = enter;
+        let room = self.rooms.entry(id_of_room).or_insert_with(|| {
+            let door = Rc::new(RoomDoor { id: id_of_room, name, address });
+            LocalRoom { door, members: Vec::new() }
+        });
+        room.enter(&connection);
         {
             let mut rooms = connection.rooms.borrow_mut();
-            rooms.retain(|joined| joined.id != enter.room);
+            rooms.retain(|joined| joined.door.id != id_of_room);
             // Most sessions are in one room, and thousands of them idle.
             rooms.reserve_exact(1);
-            rooms.push(JoinedRoom {
-                id: enter.room,
-                name: enter.name,
-                address: enter.address,
-                pages_up_to: enter.pages_up_to,
-            });
+            rooms.push(JoinedRoom { door: Rc::clone(&room.door), pages_up_to });
         }
-        self.rooms.entry(enter.room).or_default().insert(id, Rc::clone(&connection));
         connection.answer(enter.reply_to.ticket, enter.frame);
         self.unwritten.push(connection);
     }
@@ -328,14 +350,14 @@ impl Handler<Depart> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, depart: Depart, _: &mut Context<Self>) {
-        if let Some(members) = self.rooms.get_mut(&depart.room) {
-            members.remove(&depart.connection);
-            if members.is_empty() {
+        if let Some(room) = self.rooms.get_mut(&depart.room) {
+            room.leave(depart.connection);
+            if room.members.is_empty() {
                 self.rooms.remove(&depart.room);
             }
         }
         let Some(connection) = self.connection(depart.connection).cloned() else { return };
-        connection.rooms.borrow_mut().retain(|joined| joined.id != depart.room);
+        connection.rooms.borrow_mut().retain(|joined| joined.door.id != depart.room);
         if let Some((ticket, frame)) = depart.reply {
             connection.answer(ticket, frame);
             self.unwritten.push(connection);

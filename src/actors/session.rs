@@ -94,8 +94,9 @@ struct OpenSession {
     account: UserName,
     first_id: Option<MessageId>,
     token: TokenHash,
-    /// The token before a `resume`, good until the fresh one is used or its time is over.
-    previous: Option<(TokenHash, Instant)>,
+    /// The token before a `resume`, good until the fresh one is used or its time is over. In a box, for it is
+    /// seldom there.
+    previous: Option<Box<(TokenHash, Instant)>>,
 }
 
 /// Where a connection is in its life.
@@ -193,7 +194,10 @@ impl SessionActor {
             return true;
         }
         let lifetime = Duration::from_secs(PREVIOUS_TOKEN_SECONDS);
-        session.previous.as_ref().is_some_and(|(token, since)| shown == *token && since.elapsed() < lifetime)
+        session.previous.as_ref().is_some_and(|previous| {
+            let (token, since) = &**previous;
+            shown == *token && since.elapsed() < lifetime
+        })
     }
 
     // ------------------------------------------------------------ the loop
@@ -379,7 +383,7 @@ impl SessionActor {
         // When the server stops, everybody leaves: nobody is left to be told.
         let rooms = self.connection.rooms.take();
         for room in rooms.into_iter().filter(|_| !self.around.stopping.get()) {
-            room.address.do_send(Leave { connection: self.connection.id, request: None });
+            room.door.address.do_send(Leave { connection: self.connection.id, request: None });
         }
         if let Some(member) = self.member() {
             self.around.directory.do_send(Offline { member });

@@ -137,12 +137,12 @@ impl SessionActor {
 
     fn pages_up_to(&self, room: &RoomName) -> Option<MessageId> {
         let rooms = self.connection.rooms.borrow();
-        rooms.iter().find(|joined| joined.name == *room)?.pages_up_to
+        rooms.iter().find(|joined| joined.door.name == *room)?.pages_up_to
     }
 
     fn pages_are_fetched(&self, room: &RoomName) {
         let mut rooms = self.connection.rooms.borrow_mut();
-        if let Some(joined) = rooms.iter_mut().find(|joined| joined.name == *room) {
+        if let Some(joined) = rooms.iter_mut().find(|joined| joined.door.name == *room) {
             joined.pages_up_to = None;
         }
     }

@@ -141,11 +141,11 @@ impl SessionActor {
                 self.take_message_rate()?;
                 let member = self.member().ok_or_else(unauthenticated)?;
                 let rooms = self.connection.rooms.borrow();
-                let joined = rooms.iter().find(|joined| joined.name == room);
+                let joined = rooms.iter().find(|joined| joined.door.name == room);
                 let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
                 let reply_to = self.connection.reply_to(ticket);
                 let since = self.account_since();
-                joined.address.do_send(Say { member, since, text, key, reply_to });
+                joined.door.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
                 self.take_message_rate()?;
@@ -232,7 +232,7 @@ impl SessionActor {
             account: opened.account,
             first_id: opened.first_id,
             token: opened.token_hash,
-            previous: opened.previous.map(|token| (token, std::time::Instant::now())),
+            previous: opened.previous.map(|token| Box::new((token, std::time::Instant::now()))),
         }));
         self.connection.with_deadlines(Deadlines::session_opened);
         info!("{} open", self.label());
@@ -284,7 +284,7 @@ impl SessionActor {
         let member = self.member().ok_or_else(unauthenticated)?;
         let rooms = self.connection.rooms.borrow();
         let most = self.around.limits.rooms_per_session;
-        if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.name == room) {
+        if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.door.name == room) {
             let text = format!("A session is in at most {most} rooms; leave one first.");
             return Err((Refusal { code: ErrorCode::RateLimited, text: text.into() }, Some(60_000)));
         }
@@ -295,9 +295,12 @@ impl SessionActor {
 
     fn leave(&self, room: &RoomName, ticket: Ticket, reference: Option<Reference>) -> Result<(), Refused> {
         let rooms = self.connection.rooms.borrow();
-        let joined = rooms.iter().find(|joined| joined.name == *room);
+        let joined = rooms.iter().find(|joined| joined.door.name == *room);
         let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
-        joined.address.do_send(Leave { connection: self.connection.id, request: Some((ticket, reference)) });
+        joined
+            .door
+            .address
+            .do_send(Leave { connection: self.connection.id, request: Some((ticket, reference)) });
         Ok(())
     }
 }
