@@ -81,3 +81,62 @@ impl<A: Actor<Context = Context<A>>> Seat<A> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix::{Handler, Message};
+
+    #[derive(Message)]
+    #[rtype(result = "usize")]
+    struct Count;
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Panic;
+
+    #[derive(Default)]
+    struct Counter(usize);
+
+    impl Actor for Counter {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Count> for Counter {
+        type Result = usize;
+        fn handle(&mut self, _: Count, _: &mut Self::Context) -> usize {
+            self.0 += 1;
+            self.0
+        }
+    }
+
+    impl Handler<Panic> for Counter {
+        type Result = ();
+        fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+            panic!("for the test");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_the_actor_came_is_not_lost() {
+        let (counter, its_seat) = seat::<Counter>();
+        counter.do_send(Count);
+        let thread = ActorThread::start("test".into(), vec![its_seat.take(Counter::default)]).unwrap();
+        let counted = actix_rt::System::new().block_on(counter.send(Count)).unwrap();
+        assert_eq!(counted, 2);
+        assert!(thread.stop());
+        assert!(!counter.connected(), "its actors end with the thread");
+    }
+
+    #[test]
+    fn an_actor_that_panics_takes_nobody_with_it() {
+        let ((one, its_seat), (other, others_seat)) = (seat::<Counter>(), seat::<Counter>());
+        let seats = vec![its_seat.take(Counter::default), others_seat.take(Counter::default)];
+        let thread = ActorThread::start("test".into(), seats).unwrap();
+        actix_rt::System::new().block_on(async {
+            assert!(one.send(Panic).await.is_err());
+            assert_eq!(other.send(Count).await.unwrap(), 1);
+        });
+        assert!(thread.stop());
+    }
+}
