@@ -5,7 +5,7 @@ mod chart;
 use std::fs;
 use std::path::Path;
 
-use chart::{Chart, Series, Ticks};
+use chart::{Chart, Series, Ticks, Upwards};
 
 use crate::error::BenchError;
 use crate::report::{Point, Report, Round, ScenarioResult, TargetResult};
@@ -51,9 +51,11 @@ enum Cost {
 
 /// What a delivery costs in rooms of several sizes.
 fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult], cost: Cost) -> Option<(String, Chart)> {
-    let (file, title, y) = match cost {
-        Cost::Time => ("cost", "server CPU for a delivery", "µs a delivery"),
-        Cost::Instructions => ("instructions", "instructions of a delivery", "instructions, × the floor"),
+    let (file, title, y, upwards) = match cost {
+        Cost::Time => ("cost", "server CPU for a delivery", "µs a delivery", Upwards::Powers),
+        Cost::Instructions => {
+            ("instructions", "instructions of a delivery", "instructions, × the floor", Upwards::FromZero)
+        }
     };
     let figure = |round: &Round| match cost {
         Cost::Time => round.cost_us,
@@ -73,6 +75,8 @@ fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult], cost: Cost) -> O
     let series = names.iter().map(|name| {
         let mut points: Vec<_> = scenarios.iter().filter_map(|scenario| cost(scenario, name)).collect();
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        // A size that was measured twice has one place.
+        points.dedup_by_key(|point| point.0);
         Series { name: (*name).to_owned(), points }
     });
     let series: Vec<Series> = series.collect();
@@ -80,7 +84,10 @@ fn cost_by_members(letter: &str, scenarios: &[&ScenarioResult], cost: Cost) -> O
     sizes.iter().any(|size| *size != sizes[0]).then(|| {
         let title = format!("{letter}: {title}, by room size");
         let (x, y) = ("members of the room".to_owned(), y.to_owned());
-        (format!("{file}-{}", letter.to_lowercase()), Chart { title, x, y, ticks: Ticks::Powers, series })
+        (
+            format!("{file}-{}", letter.to_lowercase()),
+            Chart { title, x, y, ticks: Ticks::Powers, upwards, series },
+        )
     })
 }
 
@@ -99,7 +106,7 @@ fn latency(scenario: &ScenarioResult) -> Option<(String, Chart)> {
     let names = PERCENTILES.map(|(_, name)| name.to_owned()).to_vec();
     let (x, y) = ("of the deliveries had come after".to_owned(), "ms".to_owned());
     let title = format!("{}: latency, {}", scenario.name, scenario.what);
-    let chart = Chart { title, x, y, ticks: Ticks::Names(names), series };
+    let chart = Chart { title, x, y, ticks: Ticks::Names(names), upwards: Upwards::Powers, series };
     Some((format!("latency-{}", scenario.name.to_lowercase()), chart))
 }
 
@@ -138,6 +145,13 @@ fn by_size(report: &Report, row: &str, value: &str, scale: f64, words: Words) ->
     }
     series.iter_mut().for_each(|series| series.points.sort_by(|one, other| one.0.total_cmp(&other.0)));
     let Words { file, title, x, y } = words;
-    let chart = Chart { title: title.into(), x: x.into(), y: y.into(), ticks: Ticks::Powers, series };
+    let chart = Chart {
+        title: title.into(),
+        x: x.into(),
+        y: y.into(),
+        ticks: Ticks::Powers,
+        upwards: Upwards::Powers,
+        series,
+    };
     (!chart.series.is_empty()).then(|| (file.to_owned(), chart))
 }

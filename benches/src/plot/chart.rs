@@ -1,5 +1,5 @@
-//! One line chart as SVG: a logarithmic scale upwards, powers of ten or names along the bottom, and each
-//! line's name at its end.
+//! One line chart as SVG: a logarithmic scale upwards or one from zero, powers of ten or names along the
+//! bottom, and each line's name at its end.
 
 use std::fmt::Write as _;
 
@@ -19,6 +19,15 @@ pub enum Ticks {
     Powers,
     /// These names, at 0, 1, 2, …
     Names(Vec<String>),
+}
+
+/// The scale upwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upwards {
+    /// Logarithmic, for figures that differ by much.
+    Powers,
+    /// Even and from zero, for ratios.
+    FromZero,
 }
 
 /// One line.
@@ -41,6 +50,8 @@ pub struct Chart {
     pub y: String,
     /// What stands along the bottom.
     pub ticks: Ticks,
+    /// The scale upwards.
+    pub upwards: Upwards,
     /// The lines.
     pub series: Vec<Series>,
 }
@@ -50,6 +61,7 @@ struct Frame {
     x: (f64, f64),
     y: (f64, f64),
     logarithmic_x: bool,
+    upwards: Upwards,
 }
 
 impl Frame {
@@ -60,7 +72,12 @@ impl Frame {
             Ticks::Powers => decades(points().map(|(x, _)| *x)),
             Ticks::Names(names) => (0.0, names.len().saturating_sub(1).max(1) as f64),
         };
-        Frame { x, y: decades(points().map(|(_, y)| *y)), logarithmic_x }
+        let heights = points().map(|(_, y)| *y);
+        let y = match chart.upwards {
+            Upwards::Powers => decades(heights),
+            Upwards::FromZero => (0.0, heights.fold(1.0, f64::max).ceil()),
+        };
+        Frame { x, y, logarithmic_x, upwards: chart.upwards }
     }
 
     fn x(&self, x: f64) -> f64 {
@@ -69,7 +86,8 @@ impl Frame {
     }
 
     fn y(&self, y: f64) -> f64 {
-        HEIGHT - BOTTOM - (log(y) - self.y.0) / (self.y.1 - self.y.0) * (HEIGHT - TOP - BOTTOM)
+        let y = if self.upwards == Upwards::Powers { log(y) } else { y };
+        HEIGHT - BOTTOM - (y - self.y.0) / (self.y.1 - self.y.0) * (HEIGHT - TOP - BOTTOM)
     }
 }
 
@@ -97,7 +115,11 @@ impl Chart {
 
     fn draw_grid(&self, frame: &Frame, svg: &mut String) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        for y in ticks(frame.y) {
+        let heights = match self.upwards {
+            Upwards::Powers => ticks(frame.y),
+            Upwards::FromZero => (0..=frame.y.1 as u32).map(f64::from).collect(),
+        };
+        for y in heights {
             let (at, label) = (frame.y(y), number(y));
             let _ = writeln!(svg, r##"<path d="M{LEFT} {at:.1}H{right}" stroke="#ddd"/>"##);
             let _ = writeln!(
@@ -225,23 +247,28 @@ mod tests {
     fn every_line_is_inside_and_named() {
         let series =
             |name: &str, y: f64| Series { name: name.into(), points: vec![(10.0, y), (9_000.0, y * 3.0)] };
-        let chart = Chart {
-            title: "a < b".into(),
-            x: "x".into(),
-            y: "y".into(),
-            ticks: Ticks::Powers,
-            series: vec![series("veche", 0.3), series("floor", 0.2)],
-        };
-        let frame = Frame::of(&chart);
-        for (x, y) in chart.series.iter().flat_map(|series| &series.points) {
+        for upwards in [Upwards::Powers, Upwards::FromZero] {
+            let chart = Chart {
+                title: "a < b".into(),
+                x: "x".into(),
+                y: "y".into(),
+                ticks: Ticks::Powers,
+                upwards,
+                series: vec![series("veche", 0.3), series("floor", 0.7)],
+            };
+            let frame = Frame::of(&chart);
+            for (x, y) in chart.series.iter().flat_map(|series| &series.points) {
+                assert!(
+                    (LEFT..=WIDTH - RIGHT).contains(&frame.x(*x))
+                        && (TOP..=HEIGHT - BOTTOM).contains(&frame.y(*y))
+                );
+            }
+            let svg = chart.svg();
             assert!(
-                (LEFT..=WIDTH - RIGHT).contains(&frame.x(*x))
-                    && (TOP..=HEIGHT - BOTTOM).contains(&frame.y(*y))
+                svg.contains("a &lt; b") && svg.contains(">veche</text>") && svg.contains(">floor</text>")
             );
+            assert_eq!(svg.matches("<polyline").count(), 2);
         }
-        let svg = chart.svg();
-        assert!(svg.contains("a &lt; b") && svg.contains(">veche</text>") && svg.contains(">floor</text>"));
-        assert_eq!(svg.matches("<polyline").count(), 2);
     }
 
     #[test]
