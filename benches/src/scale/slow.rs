@@ -94,13 +94,16 @@ fn flood(deaf: u32, place: &Place) -> Result<Flood, BenchError> {
 fn watch(pid: u32, done: &AtomicBool) -> Result<Seen, BenchError> {
     let start = Instant::now();
     let first_kib = process::resident_kib(pid)?;
-    let descriptors = descriptors(pid)?;
+    // Files are opened on the way, too: it is from the most that one is missing.
+    let mut most = descriptors(pid)?;
     let mut seen = Seen { let_go: None, first_kib, most_kib: first_kib };
     while !done.load(Ordering::Relaxed) {
         seen.most_kib = seen.most_kib.max(process::resident_kib(pid)?);
-        if seen.let_go.is_none() && self::descriptors(pid)? < descriptors {
+        let now = descriptors(pid)?;
+        if seen.let_go.is_none() && now < most {
             seen.let_go = Some(start.elapsed());
         }
+        most = most.max(now);
         thread::sleep(LOOK_EVERY); // how often is looked, not how long is waited
     }
     Ok(seen)
