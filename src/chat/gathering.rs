@@ -16,6 +16,8 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_millis(64);
 /// A batch of this many messages waits for no more.
 const ENOUGH: usize = 16;
+/// Where batches have more messages than this by themselves, it is not tried: there is little to be saved.
+const FEW: f64 = 4.0;
 /// Waiting has to bring this many messages to a batch.
 const WORTH: f64 = 1.5;
 /// Of the messages that came while no batch waited, this part has to come while they do.
@@ -83,7 +85,7 @@ impl Gathering {
         let often = passed < 2 * self.gap * u32::try_from(self.batches).unwrap_or(u32::MAX);
         (self.window_began, self.messages, self.batches) = (now, 0, 0);
         match self.mode {
-            Mode::Free if now >= self.try_from && often && to_a_batch < ENOUGH as f64 / 2.0 => {
+            Mode::Free if now >= self.try_from && often && to_a_batch < FEW => {
                 self.mode = Mode::Holding { since: now, messages_a_second_before: messages_a_second };
             }
             Mode::Free => {}
