@@ -246,15 +246,15 @@ impl House {
         // The first thread has the rooms and the journal, too: a message between two of its own connections
         // never leaves it but for the disk.
         let (to_directory, its_fanouts) = (wiring.clone(), Arc::clone(&fanouts));
-        let mut settlers = vec![
+        let mut starters = vec![
             journal_seat.take(move || journal),
             directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts)),
         ];
         let mut threads = Vec::new();
         for (index, seat) in fanout_seats.into_iter().enumerate() {
             let to_fanout = wiring.clone();
-            settlers.push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout)));
-            let thread = ActorThread::start(format!("io {index}"), std::mem::take(&mut settlers));
+            starters.push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout)));
+            let thread = ActorThread::start(format!("io {index}"), std::mem::take(&mut starters));
             threads.push(thread.map_err(StartError::system("a thread for sockets"))?);
         }
         listener.run(ListenerActor::new(

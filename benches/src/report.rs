@@ -272,11 +272,6 @@ fn target_line(target: &TargetResult) -> String {
     let figure = |figure: &dyn Fn(&Round) -> f64, show: &dyn Fn(f64) -> String| {
         target.spread(figure).map_or_else(String::new, |spread| show(spread.median))
     };
-    let spread = |figure: &dyn Fn(&Round) -> f64| {
-        target.spread(figure).filter(|spread| spread.median.is_finite()).map_or_else(String::new, |spread| {
-            format!("{} ({}–{})", digits(spread.median), digits(spread.least), digits(spread.most))
-        })
-    };
     let latency = |at: f64| figure(&|round| round.latency_at(at), &time);
     let faults = target.faults();
     let faults = match faults.total() {
@@ -288,9 +283,9 @@ fn target_line(target: &TargetResult) -> String {
     };
     format!(
         "| {name} | {} | {} | {} | {} | {} | {} | {} | {faults} |",
-        spread(&|round| round.cost_us),
+        shown_spread(target, |round| Some(round.cost_us)),
         figure(&|round| round.user_us, &digits),
-        spread(&|round| round.ratio.unwrap_or(f64::NAN)),
+        shown_spread(target, |round| round.ratio),
         latency(50.0),
         latency(99.0),
         figure(&|round| round.per_second, &|rate| format!("{rate:.0}")),
@@ -298,21 +293,21 @@ fn target_line(target: &TargetResult) -> String {
     )
 }
 
+/// The median of a figure, with the least and the most in brackets; nothing where a round has none.
+fn shown_spread(target: &TargetResult, figure: impl Fn(&Round) -> Option<f64>) -> String {
+    let spread = target.spread(|round| figure(round).unwrap_or(f64::NAN));
+    spread.filter(|spread| spread.median.is_finite()).map_or_else(String::new, |spread| {
+        format!("{} ({}–{})", digits(spread.median), digits(spread.least), digits(spread.most))
+    })
+}
+
 fn counted_line(target: &TargetResult) -> String {
     if let Some(reason) = &target.failed {
         return format!("| {} | broke off: {} | | | |\n", target.target, reason.replace('|', "/"));
     }
-    let median = |figure: &dyn Fn(&Round) -> Option<f64>| {
-        let spread = target.spread(|round| figure(round).unwrap_or(f64::NAN));
-        spread.filter(|spread| spread.median.is_finite()).map_or_else(String::new, |spread| {
-            format!("{} ({}–{})", digits(spread.median), digits(spread.least), digits(spread.most))
-        })
-    };
-    let (all, own) = (
-        median(&|round| round.instructions.map(|(all, _)| all)),
-        median(&|round| round.instructions.map(|(_, own)| own)),
-    );
-    let ratio = median(&|round| round.ratio);
+    let all = shown_spread(target, |round| round.instructions.map(|(all, _)| all));
+    let own = shown_spread(target, |round| round.instructions.map(|(_, own)| own));
+    let ratio = shown_spread(target, |round| round.ratio);
     format!("| {} | {all} | {own} | {ratio} | {} |\n", target.target, target.faults().total())
 }
 

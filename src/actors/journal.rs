@@ -411,7 +411,7 @@ impl Handler<Committed> for JournalActor {
 impl Handler<ReadPage> for JournalActor {
     type Result = ResponseFuture<Result<PageOfMessages, ErrorCode>>;
 
-    /// Plans the page now, so that it stands in order with what is stored, and reads it off the arbiter.
+    /// Plans the page now, so that it stands in order with what is stored, and reads it off the thread.
     fn handle(&mut self, read: ReadPage, _: &mut Context<Self>) -> Self::Result {
         let newest = self.index.newest(&read.list).filter(|newest| Some(*newest) > read.newer_than);
         let plan = self.index.plan(&read.list, read.page, read.newer_than, read.limit, read.up_to);

@@ -75,3 +75,39 @@ fn after_others(task: &mut TaskContext<'_>) {
     // The first poll leaves the waker with the runtime, which is all that is wanted of it.
     let _ = pin!(tokio::task::yield_now()).poll(task);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::task::Poll;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::runtime::LocalRuntime;
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_always_has_more_to_do_keeps_no_socket_waiting() {
+        LocalRuntime::new().expect("a runtime").block_on(async {
+            let turns = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&turns);
+            let busy = tokio::task::spawn_local(poll_fn(move |task| {
+                counted.set(counted.get() + 1);
+                after_others(task);
+                Poll::<()>::Pending
+            }));
+            for _ in 0..20 {
+                // Nobody knows yet that a new socket has something to read.
+                let (mut near, mut far) = tokio::net::UnixStream::pair().expect("two sockets");
+                let before = turns.get();
+                near.write_all(b"x").await.expect("an open socket");
+                far.read_exact(&mut [0]).await.expect("an open socket");
+                assert!(turns.get() - before < 10, "it had {} turns before the socket", turns.get() - before);
+            }
+            assert!(turns.get() >= 20, "it had turns, too");
+            busy.abort();
+        });
+    }
+}

@@ -115,7 +115,7 @@ mod tests {
     const DISK: Duration = Duration::from_micros(40);
 
     /// Lets the disk work for ten seconds. `arrived` tells how many messages have come by a time, given how
-    /// many have been stored. Gives how many were stored, in how many batches, and the longest wait.
+    /// many have been stored. Gives how many were stored, and in how many batches.
     fn ten_seconds(arrived: impl Fn(Duration, usize) -> usize) -> (usize, usize) {
         let mut gathering = Gathering::new(GAP);
         let (mut now, mut stored, mut batches) = (Duration::ZERO, 0, 0);

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 /// The room of a mailbox, which binds nobody: everything is sent with `do_send`.
 const MAILBOX: usize = 16;
 
-/// Starts actors.
-pub type Settle = Box<dyn FnOnce() + Send>;
+/// Starts an actor on the thread that calls it.
+pub type Starter = Box<dyn FnOnce() + Send>;
 
 /// A running thread. It ends when this is told to or dropped.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl ActorThread {
     ///
     /// # Errors
     /// When the system has no thread or no epoll left.
-    pub fn start(name: String, settle: Vec<Settle>) -> io::Result<Self> {
+    pub fn start(name: String, starters: Vec<Starter>) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = thread::Builder::new().name(name).spawn(move || {
@@ -46,7 +46,7 @@ impl ActorThread {
             let _ = ready.send(result);
             if let Some(runtime) = runtime {
                 runtime.block_on(async {
-                    settle.into_iter().for_each(|settle| settle());
+                    starters.into_iter().for_each(|start| start());
                     // A sender that is dropped says the same.
                     let _ = stopped.await;
                 });
@@ -75,7 +75,7 @@ pub fn seat<A: Actor<Context = Context<A>>>() -> (Addr<A>, Seat<A>) {
 
 impl<A: Actor<Context = Context<A>>> Seat<A> {
     /// Starts the actor that `make` makes, on the thread that runs the result.
-    pub fn take(self, make: impl FnOnce() -> A + Send + 'static) -> Settle {
+    pub fn take(self, make: impl FnOnce() -> A + Send + 'static) -> Starter {
         Box::new(move || {
             Context::with_receiver(self.0).run(make());
         })
