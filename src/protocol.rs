@@ -12,6 +12,7 @@ pub mod json;
 mod outgoing;
 pub mod reply;
 pub mod request;
+pub mod skim;
 
 use std::fmt;
 

@@ -54,6 +54,40 @@ fn every_request_is_answered_once_with_its_ref_and_in_order() {
     client.expect_end();
 }
 
+// issue 7: a malformed number deep in a request loses the `ref` that stood before it
+#[test]
+fn what_could_not_be_read_is_refused_with_its_ref() {
+    let server = Server::with(&["limits.bad_frames=0"]);
+    let mut client = server.connect();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let crowd: Vec<String> = (0..100).map(|n| format!(r#""x{n}":{n}"#)).collect();
+    for wrong in [
+        r#""x":[{"y":1e999}]"#,
+        r#""x":[1,{"y":18446744073709551616e999}]"#,
+        r#""history":01"#,
+        r#""x":"\ud800""#,
+        r#""type":"ping","type":"ping""#,
+        r#""room":"a","room":"b""#,
+        &format!(r#""x":{deep}"#),
+        &crowd.join(","),
+        r#""type":7"#,
+    ] {
+        for payload in
+            [format!(r#"{{"ref":"é","type":"join",{wrong}}}"#), format!(r#"{{{wrong},"ref":"é"}}"#)]
+        {
+            client.send_payload(payload.as_bytes());
+            let reply = client.reply();
+            assert_eq!((&reply["code"], &reply["ref"]), (&json!("bad_request"), &json!("é")), "{payload}");
+        }
+    }
+    for cut in [&br#"{"type":"ping","ref":"r""#[..], b"{\"ref\":\"r\",\"x\":\"\xff\"}", br#"{"ref":"r"} {}"#]
+    {
+        client.send_payload(cut);
+        assert_eq!(client.reply()["ref"], "r", "{}", String::from_utf8_lossy(cut));
+    }
+    client.expect("pong", json!({"type": "ping"}));
+}
+
 // issue 2, line 3
 #[test]
 fn requests_without_ref_get_replies_without() {

@@ -23,7 +23,7 @@ use crate::protocol::reply::LastSeen;
 use crate::protocol::request::Refusal;
 use crate::protocol::{
     ByeReason, ErrorCode, Page, RawRequest, Reference, Request, RequestKind, ServerFrame, SessionOpened,
-    encode,
+    encode, skim,
 };
 
 /// How a request goes together with those under way.
@@ -43,7 +43,7 @@ impl SessionActor {
     pub(super) fn take(&mut self, payload: &[u8], ctx: &mut Context<Self>) -> Taken {
         let raw = match RawRequest::parse(payload) {
             Ok(raw) => raw,
-            Err(refusal) => return self.bad_frame(&refusal, None),
+            Err(refusal) => return self.bad_frame(&refusal, skim::reference(payload)),
         };
         let reference = raw.reference();
         let kind = match raw.kind() {
