@@ -11,6 +11,7 @@
 //! - [`people`]: which accounts there are, and which names are free;
 //! - [`login`]: who may try a password, and what a person is told;
 //! - [`tokens`]: which sessions there are, whose token is good, and until when;
+//! - [`terms`]: whether an id that a client remembers is of this history;
 //! - [`roster`]: who is in a room; [`window`]: its newest messages, and the page that someone who joins gets;
 //! - [`keys`]: a message sent twice under one key is stored once.
 
@@ -25,6 +26,7 @@ pub mod people;
 pub mod rate;
 pub mod replies;
 pub mod roster;
+pub mod terms;
 pub mod tokens;
 pub mod turns;
 pub mod window;

@@ -13,6 +13,7 @@ mod outgoing;
 pub mod reply;
 pub mod request;
 pub mod skim;
+pub mod term;
 
 use std::fmt;
 
@@ -23,9 +24,13 @@ pub use reply::{Message, ServerFrame, SessionOpened};
 pub use request::{
     HistoryOf, MessageKey, MessageText, Page, Password, Reference, Request, RequestKind, TokenText,
 };
+pub use term::TermName;
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What of the protocol's second part works here, as `welcome` lists it.
+pub const FEATURES: &[&str] = &["terms"];
 
 /// Why a request was refused, or why a connection was ended. The wire carries it in snake case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

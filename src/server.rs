@@ -34,6 +34,7 @@ use crate::actors::messages::auth::Shutdown;
 use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
 use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
+use crate::chat::terms::Terms;
 use crate::config::Config;
 use crate::config::load::ConfigSource;
 use crate::control::accounts::AccountLinks;
@@ -42,6 +43,7 @@ use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
+use crate::store::terms::{self, StoredTerm, TermsError};
 
 pub use bind::BindError;
 use thread::{ActorThread, seat};
@@ -70,6 +72,9 @@ pub enum StartError {
     /// The history.
     #[error(transparent)]
     History(#[from] history::HistoryError),
+    /// The terms of the history.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
     /// Accounts, sessions and their key.
     #[error(transparent)]
     Accounts(#[from] crate::actors::auth::AuthStartError),
@@ -152,9 +157,11 @@ pub async fn serve(
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
+    let past = Past { terms: begin_term(&config, &history, &newest_id)?, newest_id: Arc::clone(&newest_id) };
+
     let (vital, mut deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
-    let house = House::build(&config, listeners, auth, journal, vital)?;
+    let house = House::build(&config, listeners, auth, journal, past, vital)?;
     let console = operator.map(|operator| house.open_console(operator)).transpose()?;
     house.announce();
     // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
@@ -202,6 +209,31 @@ fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartE
     Ok(opened)
 }
 
+/// Begins a term of the history. It is on the disk when this returns, before anybody is told of it.
+fn begin_term(config: &Config, history: &Opened, newest_id: &AtomicU64) -> Result<Arc<Terms>, StartError> {
+    let dir = config.server.data_dir.join(HISTORY_DIR);
+    let found = terms::read(&dir)?;
+    if let Some(line) = found.damaged_line {
+        warn!(
+            "{} line {line} is damaged; it and the terms before it are forgotten, and clients that were away \
+             since then read anew",
+            terms::FILE_NAME
+        );
+    }
+    let present = StoredTerm::fresh(history.index.newest_id(), Timestamp::now())?;
+    let used = MessageId::new(newest_id.load(Ordering::Relaxed));
+    let all = Terms::begin(found.terms, present, used);
+    terms::write(&dir, all.known())?;
+    info!("this is term {}", all.present());
+    Ok(Arc::new(all))
+}
+
+/// What sessions know of the past without asking.
+struct Past {
+    terms: Arc<Terms>,
+    newest_id: Arc<AtomicU64>,
+}
+
 /// All actors of a running server, and the threads that they live on.
 struct House {
     config: Arc<Config>,
@@ -218,6 +250,7 @@ impl House {
         listeners: Vec<TcpListener>,
         auth: OpenedAuth,
         journal: JournalActor,
+        past: Past,
         vital: VitalSigns,
     ) -> Result<Self, StartError> {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
@@ -234,6 +267,8 @@ impl House {
             config: Arc::clone(config),
             started: Instant::now(),
             vital,
+            terms: past.terms,
+            newest_id: past.newest_id,
             hasher: auth.tokens,
             auth: auth_actor.start(),
             directory,

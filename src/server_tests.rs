@@ -72,10 +72,12 @@ fn build(dir: &TempDir) -> House {
     let newest_id = Arc::new(AtomicU64::new(0));
     let history = open_history(&config, &newest_id).unwrap();
     let auth = AuthActor::open(&config, Arc::clone(&newest_id)).unwrap();
+    let terms = begin_term(&config, &history, &newest_id).unwrap();
+    let past = Past { terms, newest_id: Arc::clone(&newest_id) };
     let (vital, _deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
     let listener = bind::bind("127.0.0.1:0", true).unwrap();
-    House::build(&config, vec![listener], auth, journal, vital).unwrap()
+    House::build(&config, vec![listener], auth, journal, past, vital).unwrap()
 }
 
 #[test]

@@ -6,3 +6,4 @@ pub mod cells;
 pub mod history;
 pub mod lock;
 pub mod sessions;
+pub mod terms;

@@ -40,4 +40,5 @@ mod sessions;
 mod settings;
 mod talking;
 mod terminal;
+mod terms;
 mod tidy;

@@ -355,7 +355,7 @@ impl Session {
         let Some(of) = of.or_else(|| self.current.clone().map(HistoryOf::Room)) else {
             return self.problem("You are in no room; name one.".to_owned());
         };
-        self.ask(&Request::History { of, page: Page::Newest, limit }, Asked::History);
+        self.ask(&Request::History { of, page: Page::Newest, limit, term: None }, Asked::History);
     }
 
     fn is_open(&self) -> bool {
@@ -412,7 +412,7 @@ impl Session {
             } else {
                 (Page::Newest, self.options.history)
             };
-            self.ask(&Request::Join { room: name.clone(), page, limit }, Asked::Join(name));
+            self.ask(&Request::Join { room: name.clone(), page, limit, term: None }, Asked::Join(name));
         }
     }
 

@@ -30,7 +30,7 @@ use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
 use crate::chat::turns::Turns;
 use crate::codec::FrameCodec;
-use crate::protocol::{ByeReason, ErrorCode, PROTOCOL_VERSION, ServerFrame, encode};
+use crate::protocol::{ByeReason, ErrorCode, FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
 
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
 const WRITES_PER_TURN: usize = 64;
@@ -104,11 +104,15 @@ impl FanoutActor {
             server: concat!("veche/", env!("CARGO_PKG_VERSION")).into(),
             max_frame: limits.max_frame_bytes,
             motd: config.server.motd.clone(),
+            features: FEATURES.iter().copied().map(Into::into).collect(),
+            term: Some(self.wiring.terms.present().to_string()),
         };
         Surroundings {
             limits: std::sync::Arc::new(limits.clone()),
             codec: FrameCodec::new(limits.max_frame_bytes),
             welcome: encode::frame(&welcome, None),
+            terms: std::sync::Arc::clone(&self.wiring.terms),
+            newest_id: std::sync::Arc::clone(&self.wiring.newest_id),
             hasher: self.wiring.hasher.clone(),
             auth: self.wiring.auth.clone(),
             directory: self.wiring.directory.clone(),

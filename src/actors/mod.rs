@@ -36,11 +36,13 @@ pub mod vital;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Context as TaskContext;
 use std::time::Instant;
 
 use actix::Addr;
 
+use crate::chat::terms::Terms;
 use crate::config::Config;
 use crate::secrets::token::TokenHasher;
 
@@ -56,6 +58,10 @@ pub struct Wiring {
     pub started: Instant,
     /// Tells the server when an actor that it cannot do without has died.
     pub vital: vital::VitalSigns,
+    /// The terms of the history.
+    pub terms: Arc<Terms>,
+    /// The largest message id that was given, 0 for none.
+    pub newest_id: Arc<AtomicU64>,
     /// Checks tokens.
     pub hasher: TokenHasher,
     /// Who knows accounts.

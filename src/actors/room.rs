@@ -25,7 +25,7 @@ use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
 use crate::protocol::encode::{self, EncodedMessage, Keep};
-use crate::protocol::reply::PresenceStatus;
+use crate::protocol::reply::{PresenceStatus, is_false};
 use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, ServerFrame, Target};
 use crate::store::history::List;
 
@@ -57,6 +57,8 @@ pub struct ChatRoomActor {
 struct JoinedHead<'a> {
     room: &'a RoomName,
     members: usize,
+    #[serde(skip_serializing_if = "is_false")]
+    reset: bool,
 }
 
 impl ChatRoomActor {
@@ -140,7 +142,7 @@ impl ChatRoomActor {
         if entered != Entered::WasIn {
             self.on_thread[connection.thread().0] += 1;
         }
-        let head = JoinedHead { room: &self.name, members: self.roster.accounts() };
+        let head = JoinedHead { room: &self.name, members: self.roster.accounts(), reset: join.reset };
         let keep = if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest };
         let max_frame_bytes = self.wiring.config.limits.max_frame_bytes;
         let (frame, more) =

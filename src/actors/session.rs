@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ use crate::chat::deadlines::Deadlines;
 use crate::chat::gate::{BadFrames, SessionState};
 use crate::chat::rate::{Pace, SharedRate};
 use crate::chat::replies::Company;
+use crate::chat::terms::Terms;
 use crate::codec::FrameCodec;
 use crate::config::Limits;
 use crate::names::{MessageId, UserName};
@@ -64,6 +66,10 @@ pub struct Surroundings {
     pub codec: FrameCodec,
     /// The first frame of every connection.
     pub welcome: Bytes,
+    /// The terms of the history.
+    pub terms: Arc<Terms>,
+    /// The largest message id that was given, 0 for none.
+    pub newest_id: Arc<AtomicU64>,
     /// Checks tokens.
     pub hasher: TokenHasher,
     /// Who knows accounts.

@@ -269,7 +269,7 @@ mod tests {
                 let (frame, cut) = page(&head, &messages, false, keep, Some(&reference), max_frame_bytes);
                 assert!(frame.len() <= max_frame_bytes + 4);
                 let (body, answered) = ServerFrame::parse(payload(&frame)).expect("a frame");
-                let ServerFrame::Inbox { messages: listed, more } = body else { panic!("{body:?}") };
+                let ServerFrame::Inbox { messages: listed, more, .. } = body else { panic!("{body:?}") };
                 assert_eq!(answered.as_deref(), Some("r1"));
                 assert_eq!((more, cut), (listed.len() < 100, more));
                 let ids: Vec<_> = listed.iter().map(|message| message.id).collect();

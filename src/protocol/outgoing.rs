@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::request::{HistoryOf, MessageKey, Page, Request, TokenText};
+use super::term::TermName;
 use crate::names::{MessageId, RoomName};
 
 /// Every member that some request has, for writing one.
@@ -39,6 +40,8 @@ struct Outgoing<'a> {
     old: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    term: Option<&'a str>,
 }
 
 /// `after` is an id for messages and a name for lists of names.
@@ -64,7 +67,8 @@ impl Request {
                 (out.name, out.password) = (Some(name.as_str()), Some(password.expose()));
             }
             Request::Resume { token } => out.token = Some(token.expose()),
-            Request::Join { room, page, limit } => {
+            Request::Join { room, page, limit, term } => {
+                out.term = term.as_ref().map(TermName::as_str);
                 (out.room, out.history) = (Some(room.as_str()), Some(*limit));
                 out.put_page(*page);
             }
@@ -77,7 +81,8 @@ impl Request {
                 (out.to, out.text) = (Some(to.as_str()), Some(text.as_str()));
                 out.key = key.as_ref().map(MessageKey::as_str);
             }
-            Request::History { of, page, limit } => {
+            Request::History { of, page, limit, term } => {
+                out.term = term.as_ref().map(TermName::as_str);
                 match of {
                     HistoryOf::Room(room) => out.room = Some(room.as_str()),
                     HistoryOf::With(with) => out.with = Some(with.as_str()),
@@ -85,7 +90,8 @@ impl Request {
                 out.limit = Some(*limit);
                 out.put_page(*page);
             }
-            Request::Inbox { after, limit } => {
+            Request::Inbox { after, limit, term } => {
+                out.term = term.as_ref().map(TermName::as_str);
                 (out.after, out.limit) = (Some(After::Id(MessageId::or_zero(*after))), Some(*limit));
             }
             Request::Rooms { after, limit } => {

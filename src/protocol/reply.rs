@@ -92,13 +92,29 @@ pub enum PresenceStatus {
 #[expect(missing_docs, reason = "the members are those of docs/protocol.md, one to one")]
 pub enum ServerFrame {
     /// The greeting, before anything is asked.
-    Welcome { protocol: u32, server: String, max_frame: usize, motd: String },
+    Welcome {
+        protocol: u32,
+        server: String,
+        max_frame: usize,
+        motd: String,
+        #[serde(default)]
+        features: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        term: Option<String>,
+    },
     /// The reply to `identify`.
     Identified { name: String, known: bool },
     /// The reply to `register`, `login` and `resume`.
     Session(SessionOpened),
     /// The reply to `join`.
-    Joined { room: String, members: u64, messages: Vec<Message>, more: bool },
+    Joined {
+        room: String,
+        members: u64,
+        #[serde(default, skip_serializing_if = "is_false")]
+        reset: bool,
+        messages: Vec<Message>,
+        more: bool,
+    },
     /// Done; with a receipt when it answers `say` or `tell`.
     Ok {
         #[serde(flatten)]
@@ -110,11 +126,18 @@ pub enum ServerFrame {
         room: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         with: Option<String>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        reset: bool,
         messages: Vec<Message>,
         more: bool,
     },
     /// A page of direct messages.
-    Inbox { messages: Vec<Message>, more: bool },
+    Inbox {
+        #[serde(default, skip_serializing_if = "is_false")]
+        reset: bool,
+        messages: Vec<Message>,
+        more: bool,
+    },
     /// The rooms with someone in them.
     Rooms { rooms: Vec<RoomEntry>, more: bool },
     /// The accounts that are online.
@@ -138,6 +161,11 @@ pub enum ServerFrame {
     Notice { text: String, at: Timestamp },
     /// Does this peer live?
     Ping,
+}
+
+/// For members that are left out when they are `false`.
+pub fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl ServerFrame {
@@ -172,10 +200,12 @@ mod tests {
             server: "veche/0.1.0".into(),
             max_frame: 65_536,
             motd: "…".into(),
+            features: vec!["terms".into()],
+            term: Some("t1".into()),
         };
         assert_eq!(
             json(&welcome),
-            r#"{"type":"welcome","protocol":1,"server":"veche/0.1.0","max_frame":65536,"motd":"…"}"#
+            r#"{"type":"welcome","protocol":1,"server":"veche/0.1.0","max_frame":65536,"motd":"…","features":["terms"],"term":"t1"}"#
         );
         assert_eq!(json(&ServerFrame::Ok { receipt: None }), r#"{"type":"ok"}"#);
         assert_eq!(json(&ServerFrame::Pong), r#"{"type":"pong"}"#);

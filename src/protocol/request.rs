@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::ErrorCode;
 use super::json::{Member, RawRequest, Value};
+use super::term::TermName;
 use crate::names::{MAX_MESSAGE_ID, MessageId, NameError, RoomName, UserName};
 
 /// The longest `ref`, in bytes.
@@ -246,7 +247,7 @@ pub enum Request {
     /// Takes a session over.
     Resume { token: TokenText },
     /// Enters a room. `page` is `Newest` or `After`; `limit` is 0 to 500.
-    Join { room: RoomName, page: Page, limit: usize },
+    Join { room: RoomName, page: Page, limit: usize, term: Option<TermName> },
     /// Leaves a room.
     Leave { room: RoomName },
     /// Speaks in a room.
@@ -254,9 +255,9 @@ pub enum Request {
     /// Speaks to one account.
     Tell { to: UserName, text: MessageText, key: Option<MessageKey> },
     /// Reads a page of the past. `limit` is 1 to 500, here and below.
-    History { of: HistoryOf, page: Page, limit: usize },
+    History { of: HistoryOf, page: Page, limit: usize, term: Option<TermName> },
     /// Reads a page of the account's direct messages, from `after` on.
-    Inbox { after: Option<MessageId>, limit: usize },
+    Inbox { after: Option<MessageId>, limit: usize, term: Option<TermName> },
     /// Lists rooms, those sorted after a name.
     Rooms { after: Option<RoomName>, limit: usize },
     /// Lists who is online, in a room or anywhere.
@@ -318,6 +319,7 @@ impl<'a> RawRequest<'a> {
                     None => Page::Newest,
                 },
                 limit: self.count(Member::History, 0)?,
+                term: self.term()?,
             },
             RequestKind::Leave => Request::Leave { room: self.room(Member::Room)? },
             RequestKind::Say => {
@@ -332,10 +334,12 @@ impl<'a> RawRequest<'a> {
                 of: self.history_of()?,
                 page: self.page()?,
                 limit: self.count(Member::Limit, 1)?,
+                term: self.term()?,
             },
             RequestKind::Inbox => Request::Inbox {
                 after: self.optional_id(Member::After)?.flatten(),
                 limit: self.count(Member::Limit, 1)?,
+                term: self.term()?,
             },
             RequestKind::Rooms => Request::Rooms {
                 after: self.optional(Member::After, |raw, member| raw.room(member))?,
@@ -395,6 +399,11 @@ impl<'a> RawRequest<'a> {
                 Refusal::bad_request(format!("`key` is a string of 1 to {MAX_KEY_BYTES} bytes."))
             })
         })
+    }
+
+    /// The term in which the client saw the id that it names in `after`.
+    fn term(&self) -> Result<Option<TermName>, Refusal> {
+        self.optional(Member::Term, |raw, member| raw.string(member).map(TermName::new))
     }
 
     /// An id that may be absent (outer `None`) or 0 (inner `None`).

@@ -80,7 +80,10 @@ fn depth_and_members_are_bounded_exactly() {
 fn unknown_members_are_ignored_and_null_is_absent() {
     assert_eq!(read(r#"{"colour":{"a":[1,{}]},"type":"ping","ref":null}"#), Ok(Request::Ping));
     let join = read(r#"{"type":"join","room":"Lobby","after":null,"history":null}"#);
-    assert_eq!(join, Ok(Request::Join { room: RoomName::lobby(), page: Page::Newest, limit: 50 }));
+    assert_eq!(
+        join,
+        Ok(Request::Join { room: RoomName::lobby(), page: Page::Newest, limit: 50, term: None })
+    );
 }
 
 #[test]
@@ -102,6 +105,7 @@ fn members_out_of_range_are_bad_requests() {
         r#"{"type":"say","room":"lobby","text":"x","key":""}"#,
         r#"{"type":"say","room":"lobby"}"#,
         r#"{"type":"resume"}"#,
+        r#"{"type":"inbox","after":1,"term":7}"#,
     ];
     for payload in bad {
         assert_eq!(code(payload), ErrorCode::BadRequest, "{payload}");
@@ -150,12 +154,12 @@ fn every_request_comes_back_from_its_own_bytes() {
         Request::Register { name: user(), password: chosen("longenough") },
         Request::Login { name: user(), password: Password::given("x") },
         Request::Resume { token: TokenText::new("abc") },
-        Request::Join { room: room(), page: Page::After(None), limit: 0 },
+        Request::Join { room: room(), page: Page::After(None), limit: 0, term: Some(TermName::new("t1")) },
         Request::Leave { room: room() },
         Request::Say { room: room(), text: text(), key: MessageKey::parse("k") },
         Request::Tell { to: user(), text: text(), key: None },
-        Request::History { of: HistoryOf::With(user()), page: Page::Before(id), limit: 500 },
-        Request::Inbox { after: id, limit: 1 },
+        Request::History { of: HistoryOf::With(user()), page: Page::Before(id), limit: 500, term: None },
+        Request::Inbox { after: id, limit: 1, term: Some(TermName::new("")) },
         Request::Rooms { after: Some(room()), limit: 50 },
         Request::Who { room: Some(room()), after: Some(user()), limit: 50 },
         Request::Passwd { old: Password::given("x"), new: chosen("longenough") },

@@ -138,10 +138,10 @@ impl Session {
                 }
                 self.show_past(messages);
             }
-            (Asked::Inbox(Reading::Before), ServerFrame::Inbox { messages, more }) => {
+            (Asked::Inbox(Reading::Before), ServerFrame::Inbox { messages, more, .. }) => {
                 self.letters_before(&messages, more);
             }
-            (Asked::Inbox(reading), ServerFrame::Inbox { messages, more }) => {
+            (Asked::Inbox(reading), ServerFrame::Inbox { messages, more, .. }) => {
                 self.letters(reading, messages, more);
             }
             (Asked::Rooms(pages), ServerFrame::Rooms { rooms, more }) => {
@@ -276,7 +276,8 @@ impl Session {
         let Some(room) = self.rooms.get_mut(name) else { return };
         if more || std::mem::take(&mut room.overflowed) {
             let page = Page::After(MessageId::new(room.timeline.cursor()));
-            let request = Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE };
+            let request =
+                Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE, term: None };
             return self.ask(&request, Asked::Page(name.clone()));
         }
         room.stage = Stage::In;
@@ -306,7 +307,8 @@ impl Session {
             room.filling = true;
             let upto = room.timeline.newest();
             let page = Page::After(MessageId::new(room.timeline.cursor()));
-            let request = Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE };
+            let request =
+                Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE, term: None };
             self.ask(&request, Asked::Fill(name.clone(), upto));
         }
     }
@@ -379,7 +381,7 @@ impl Session {
     }
 
     fn ask_for_letters(&mut self, reading: Reading, after: u64) {
-        let request = Request::Inbox { after: MessageId::new(after), limit: MAX_PAGE };
+        let request = Request::Inbox { after: MessageId::new(after), limit: MAX_PAGE, term: None };
         self.ask(&request, Asked::Inbox(reading));
     }
 

@@ -49,6 +49,8 @@ pub struct Join {
     pub room: RoomName,
     /// Where the page of messages lies: `Newest` or `After`.
     pub page: Page,
+    /// Whether the id that was asked for is of another history, and `page` is in its place.
+    pub reset: bool,
     /// How many messages.
     pub limit: usize,
     /// The request.

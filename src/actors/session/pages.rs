@@ -1,5 +1,7 @@
 //! The requests that read: pages of the past, and lists of names.
 
+use std::sync::atomic::Ordering;
+
 use actix::Context;
 use serde::Serialize;
 
@@ -9,7 +11,8 @@ use crate::actors::messages::auth::LookUp;
 use crate::actors::messages::chat::{FindRoom, ListMembers, ListOnline, ListRooms, PageOfMessages, ReadPage};
 use crate::names::{MessageId, RoomName, UserName};
 use crate::protocol::encode::{self, Keep};
-use crate::protocol::{ErrorCode, HistoryOf, Page, Reference, ServerFrame};
+use crate::protocol::reply::is_false;
+use crate::protocol::{ErrorCode, HistoryOf, Page, Reference, ServerFrame, TermName};
 use crate::store::history::List;
 
 /// A page's reply without its messages.
@@ -21,41 +24,64 @@ enum PageHead {
         room: Option<RoomName>,
         #[serde(skip_serializing_if = "Option::is_none")]
         with: Option<UserName>,
+        #[serde(skip_serializing_if = "is_false")]
+        reset: bool,
     },
-    Inbox {},
+    Inbox {
+        #[serde(skip_serializing_if = "is_false")]
+        reset: bool,
+    },
+}
+
+/// Where a page begins, after a look at whether the client's id is of this history.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    /// The page.
+    pub page: Page,
+    /// Whether the client's id is of another history, and `page` is what is given without one.
+    pub reset: bool,
 }
 
 impl SessionActor {
+    /// Where a page begins that the client wants behind an id of this term.
+    pub(super) fn start(&self, page: Page, term: Option<&TermName>) -> Start {
+        let Page::After(after) = page else { return Start { page, reset: false } };
+        let given = MessageId::new(self.around.newest_id.load(Ordering::Acquire));
+        let reset = self.around.terms.is_of_another_history(after, term, given);
+        Start { page: if reset { Page::Newest } else { page }, reset }
+    }
+
     pub(super) fn history(
         &self,
         of: HistoryOf,
-        page: Page,
+        start: Start,
         limit: usize,
         ticket: Ticket,
         reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
         match of {
-            HistoryOf::Room(room) => self.room_history(room, page, limit, ticket, reference, ctx),
-            HistoryOf::With(with) => self.history_with(with, page, limit, ticket, reference, ctx),
+            HistoryOf::Room(room) => self.room_history(room, start, limit, ticket, reference, ctx),
+            HistoryOf::With(with) => self.history_with(with, start, limit, ticket, reference, ctx),
         }
     }
 
     fn room_history(
         &self,
         room: RoomName,
-        page: Page,
+        start: Start,
         limit: usize,
         ticket: Ticket,
         reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
+        let Start { page, reset } = start;
         // Between a `join` with `after` and its last page, pages end where the room's events began.
         let up_to = if matches!(page, Page::After(_)) { self.pages_up_to(&room) } else { None };
         let read = ReadPage { list: List::Room(room.clone()), page, limit, newer_than: None, up_to };
         self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
-                let head = PageHead::History { room: Some(room.clone()), with: None };
+                let head = PageHead::History { room: Some(room.clone()), with: None, reset };
                 let more = act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
                 if up_to.is_some() && !more {
                     act.pages_are_fetched(&room);
@@ -68,13 +94,14 @@ impl SessionActor {
     fn history_with(
         &self,
         with: UserName,
-        page: Page,
+        start: Start,
         limit: usize,
         ticket: Ticket,
         reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
         let Some(session) = &self.session else { return };
+        let Start { page, reset } = start;
         let list = List::Pair(session.account.clone(), with.clone());
         let read = ReadPage { list, page, limit, newer_than: session.first_id, up_to: None };
         let (journal, auth) = (self.around.journal.clone(), self.around.auth.clone());
@@ -89,7 +116,7 @@ impl SessionActor {
         };
         self.ask(question, ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
-                let head = PageHead::History { room: None, with: Some(with) };
+                let head = PageHead::History { room: None, with: Some(with), reset };
                 act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
             }
             Err(code) => act.refuse_code(ticket, code),
@@ -99,6 +126,7 @@ impl SessionActor {
     pub(super) fn inbox(
         &self,
         after: Option<MessageId>,
+        reset: bool,
         limit: usize,
         ticket: Ticket,
         reference: Option<Reference>,
@@ -114,7 +142,7 @@ impl SessionActor {
         };
         self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
-                act.reply_page(&PageHead::Inbox {}, &read, Keep::Oldest, ticket, reference.as_ref());
+                act.reply_page(&PageHead::Inbox { reset }, &read, Keep::Oldest, ticket, reference.as_ref());
             }
             Err(code) => act.refuse_code(ticket, code),
         });

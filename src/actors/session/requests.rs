@@ -7,6 +7,7 @@ use actix::{AsyncContext, Context, MailboxError, WrapFuture};
 use bytes::Bytes;
 use log::{info, warn};
 
+use super::pages::Start;
 use super::{OpenSession, Phase, SessionActor, Taken};
 use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::{
@@ -135,7 +136,10 @@ impl SessionActor {
                 self.open(HowToOpen::Login { name, password }, ticket, reference, ctx);
             }
             Request::Resume { token } => self.open(HowToOpen::Resume { token }, ticket, reference, ctx),
-            Request::Join { room, page, limit } => self.join(room, page, limit, ticket, reference)?,
+            Request::Join { room, page, limit, term } => {
+                let start = self.start(page, term.as_ref());
+                self.join(room, start, limit, ticket, reference)?;
+            }
             Request::Leave { room } => self.leave(&room, ticket, reference)?,
             Request::Say { room, text, key } => {
                 self.take_message_rate()?;
@@ -153,8 +157,15 @@ impl SessionActor {
                 let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
                 self.around.directory.do_send(Tell { member, since, to, text, key, reply_to });
             }
-            Request::History { of, page, limit } => self.history(of, page, limit, ticket, reference, ctx),
-            Request::Inbox { after, limit } => self.inbox(after, limit, ticket, reference, ctx),
+            Request::History { of, page, limit, term } => {
+                let start = self.start(page, term.as_ref());
+                self.history(of, start, limit, ticket, reference, ctx);
+            }
+            Request::Inbox { after, limit, term } => {
+                let reset = self.start(Page::After(after), term.as_ref()).reset;
+                let after = after.filter(|_| !reset);
+                self.inbox(after, reset, limit, ticket, reference, ctx);
+            }
             Request::Rooms { after, limit } => self.rooms(after, limit, ticket, ctx),
             Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
             Request::Passwd { old, new } => {
@@ -276,7 +287,7 @@ impl SessionActor {
     fn join(
         &self,
         room: RoomName,
-        page: Page,
+        start: Start,
         limit: usize,
         ticket: Ticket,
         reference: Option<Reference>,
@@ -289,7 +300,8 @@ impl SessionActor {
             return Err((Refusal { code: ErrorCode::RateLimited, text: text.into() }, Some(60_000)));
         }
         let reply_to = self.connection.reply_to(ticket);
-        self.around.directory.do_send(Join { member, room, page, limit, reply_to, reference });
+        let Start { page, reset } = start;
+        self.around.directory.do_send(Join { member, room, page, reset, limit, reply_to, reference });
         Ok(())
     }
 

@@ -30,6 +30,7 @@ type AccountNumber = u32;
 #[derive(Debug, Default)]
 pub struct HistoryIndex {
     rows: u64,
+    newest_id: u64,
     rooms: HashMap<RoomName, Postings>,
     accounts: HashMap<UserName, AccountNumber>,
     /// By account number.
@@ -41,7 +42,7 @@ impl HistoryIndex {
     /// Takes in a row that was committed. Rows come in the order of their ids.
     pub fn record(&mut self, row: &Row, position: Position) {
         let id = row.id.get();
-        self.rows += 1;
+        (self.rows, self.newest_id) = (self.rows + 1, id);
         match &row.target {
             Target::Room(room) => match self.rooms.get_mut(room) {
                 Some(postings) => postings.push(id, &position),
@@ -85,7 +86,7 @@ impl HistoryIndex {
             },
             _ => return Err(RowFault::Field("to")),
         }
-        self.rows += 1;
+        (self.rows, self.newest_id) = (self.rows + 1, id.get());
         Ok(())
     }
 
@@ -111,6 +112,11 @@ impl HistoryIndex {
     /// How many rows the index knows of.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The id of the newest row that it knows of.
+    pub fn newest_id(&self) -> Option<MessageId> {
+        MessageId::new(self.newest_id)
     }
 
     /// The id of the newest row of a list: the `prev` of the next one.

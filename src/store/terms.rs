@@ -1,0 +1,215 @@
+//! The terms file, `history/terms.txt`: which terms this history has had, one for each start of the server.
+//!
+//! A row is a term: its name, the newest id that was stored when it began, and when that was. The file is
+//! replaced whole at each start, before the term is named to anybody, so no crash leaves a part of it. A row
+//! that is damaged takes those before it with it: which ids they had left depends on every later row.
+//! It stands in the folder of the history so that who puts that back puts it back, too, and is no `.csv` so
+//! that all files there with that ending are messages. See
+//! [`crate::chat::terms`] for what is made of it.
+
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::append::{open_for_reading, write_atomically};
+use crate::names::{MessageId, Timestamp};
+use crate::protocol::TermName;
+
+/// The file's name in the folder of the history.
+pub const FILE_NAME: &str = "terms.txt";
+const HEADER: &str = "term,after,at,crc32";
+/// Random bytes in a name.
+const NAME_BYTES: usize = 16;
+/// More than a file of ours ever has, in bytes.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A term, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTerm {
+    /// Its name.
+    pub name: TermName,
+    /// The newest id that was stored when it began, `None` for none.
+    pub after: Option<MessageId>,
+    /// When it began, for the reader of the file.
+    pub at: Timestamp,
+}
+
+impl StoredTerm {
+    /// A term that begins now, above the newest id that is stored.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn fresh(after: Option<MessageId>, at: Timestamp) -> Result<Self, TermsError> {
+        let mut bytes = [0; NAME_BYTES];
+        getrandom::fill(&mut bytes).map_err(TermsError::Random)?;
+        // A letter first, so that no program takes it for a number or a formula.
+        let mut name = String::from("t");
+        for byte in bytes {
+            // Writing to a string cannot fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        Ok(StoredTerm { name: TermName::new(name), after, at })
+    }
+}
+
+/// Why a term could not be begun, in sentences that say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TermsError {
+    /// The file is there and cannot be read.
+    #[error(
+        "{} could not be read: {source}; make it readable for this user, or move it away: clients then read \
+         what they missed anew",
+        path.display()
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The term could not be stored.
+    #[error(
+        "{} could not be written: {source}; free space on its disk and see to the folder's owner, then start \
+         again (without it clients could not tell this history from a copy of it)",
+        path.display()
+    )]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No random numbers.
+    #[error("the system gave no random numbers for a term: {0}; start again when it does")]
+    Random(#[source] getrandom::Error),
+}
+
+/// What the file held.
+#[derive(Debug, Default)]
+pub struct FoundTerms {
+    /// The terms behind the last damaged row, oldest first.
+    pub terms: Vec<StoredTerm>,
+    /// The last damaged row, by its line. It and those before it are forgotten.
+    pub damaged_line: Option<usize>,
+}
+
+/// Reads the terms of the history in the folder `dir`. A file that is not there holds none.
+///
+/// # Errors
+/// [`TermsError::Read`].
+pub fn read(dir: &Path) -> Result<FoundTerms, TermsError> {
+    let path = dir.join(FILE_NAME);
+    let mut bytes = Vec::new();
+    let read = match open_for_reading(&path) {
+        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    };
+    read.map_err(|source| TermsError::Read { path, source })?;
+    Ok(decode(&bytes))
+}
+
+/// Replaces the terms of the history in the folder `dir`, whole or not at all; they are on the disk when this
+/// returns.
+///
+/// # Errors
+/// [`TermsError::Write`].
+pub fn write(dir: &Path, terms: &[StoredTerm]) -> Result<(), TermsError> {
+    let path = dir.join(FILE_NAME);
+    write_atomically(&path, encode(terms).as_bytes()).map_err(|source| TermsError::Write { path, source })
+}
+
+fn encode(terms: &[StoredTerm]) -> String {
+    let mut text = format!("{HEADER}\n");
+    for term in terms {
+        let cells = format!("{},{},{}", term.name, MessageId::or_zero(term.after), term.at);
+        let _ = writeln!(text, "{cells},{}", checksum(&cells));
+    }
+    text
+}
+
+fn decode(bytes: &[u8]) -> FoundTerms {
+    let mut found = FoundTerms::default();
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if at == 0 || line.is_empty() {
+            continue;
+        }
+        match std::str::from_utf8(line).ok().and_then(decode_row) {
+            Some(term) => found.terms.push(term),
+            None => {
+                found.terms.clear();
+                found.damaged_line = Some(at + 1);
+            }
+        }
+    }
+    found
+}
+
+fn decode_row(line: &str) -> Option<StoredTerm> {
+    let unquoted = |cell: &'_ str| -> String {
+        cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')).unwrap_or(cell).to_owned()
+    };
+    let cells: Vec<String> = line.split(',').map(unquoted).collect();
+    let [name, after, at, check] = cells.as_slice() else { return None };
+    let sound = checksum(&format!("{name},{after},{at}")) == *check && !name.is_empty();
+    let after = after.parse().ok().filter(|_| sound)?;
+    Some(StoredTerm {
+        name: TermName::new(name.as_str()),
+        after: MessageId::new(after),
+        at: at.parse().ok()?,
+    })
+}
+
+fn checksum(cells: &str) -> String {
+    format!("x{:08x}", crc32fast::hash(cells.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(count: u64) -> Vec<StoredTerm> {
+        let at = Timestamp::from_millis(1_795_284_321_311);
+        (0..count).map(|n| StoredTerm::fresh(MessageId::new(n * 10), at).expect("random numbers")).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(read(dir.path()).expect("nothing is no fault").terms.is_empty());
+        let all = terms(3);
+        write(dir.path(), &all).expect("space");
+        let found = read(dir.path()).expect("our own file");
+        assert_eq!((found.terms, found.damaged_line), (all.clone(), None));
+        let by_hand = encode(&all)
+            .replace('\n', "\r\n")
+            .replace(&format!(",{}", all[2].at), ",\"2026-11-21T18:05:21.311Z\"");
+        assert_eq!(decode(by_hand.as_bytes()).terms, all, "another program has written it");
+    }
+
+    #[test]
+    fn a_changed_byte_makes_no_other_term_and_costs_the_rows_up_to_it() {
+        let all = terms(3);
+        let text = encode(&all).into_bytes();
+        for at in HEADER.len() + 1..text.len() {
+            for change in [1, 0x20, 0x80] {
+                let mut changed = text.clone();
+                changed[at] ^= change;
+                let found = decode(&changed);
+                assert!(all.ends_with(&found.terms), "byte {at}: {found:?}");
+                assert!(found.terms.len() < 3 || at == text.len() - 1 || found.terms == all, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_in_its_place_is_a_sentence() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join(FILE_NAME)).expect("a folder in it");
+        let error = read(dir.path()).expect_err("no file").to_string();
+        assert!(error.contains("terms.txt could not be read"), "{error}");
+    }
+}
