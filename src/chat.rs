@@ -7,7 +7,10 @@
 //! - [`deadlines`]: what takes too long;
 //! - [`outbox`]: what waits to be written to one socket, and when that is too much;
 //! - [`turns`]: a small room does not wait for a large one;
+//! - [`presence`]: what a room's members are told of who comes and goes, and when;
 //! - [`rate`]: how fast is too fast; [`budget`]: how much of something may be done in a time;
+//! - [`fair`]: nobody stands behind another's crowd;
+//! - [`openings`]: how fast an account opens sessions, and how many are on their way;
 //! - [`people`]: which accounts there are, and which names are free;
 //! - [`login`]: who may try a password, and what a person is told;
 //! - [`tokens`]: which sessions there are, whose token is good, and until when;
@@ -17,12 +20,15 @@
 
 pub mod budget;
 pub mod deadlines;
+pub mod fair;
 pub mod gate;
 pub mod gathering;
 pub mod keys;
 pub mod login;
+pub mod openings;
 pub mod outbox;
 pub mod people;
+pub mod presence;
 pub mod rate;
 pub mod replies;
 pub mod roster;

@@ -138,6 +138,9 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Messages that an account may send, a second. 0: none.
     pub messages_per_second: u32,
+    /// Rooms that an account may enter, a minute; so many at once, and never fewer than `rooms_per_session`.
+    /// 0: none.
+    pub joins_per_minute: u32,
     /// Rooms that an account may bring into being, a minute. 0: none.
     pub new_rooms_per_minute: u32,
     /// Rooms that a session may be in at once. 0: none.
@@ -152,6 +155,11 @@ pub struct Limits {
     pub logins_per_minute: u32,
     /// New accounts from one address, a minute. 0: none.
     pub registrations_per_minute: u32,
+    /// Changes of its password that an account may try, a minute. 0: none.
+    pub password_changes_per_minute: u32,
+    /// Sessions that an account may open or resume, a minute; so many at once, and never fewer than
+    /// `sessions_per_account`. 0: none.
+    pub sessions_opened_per_minute: u32,
     /// Wrong guesses at one account that reach the hash, an hour. 0: none.
     pub wrong_passwords_per_hour: u32,
     /// Password checks that may wait for a hash thread.
@@ -260,15 +268,18 @@ impl Default for Limits {
             requests_in_flight: 256,
             requests_per_second: 1_000,
             messages_per_second: 20,
+            joins_per_minute: 600,
             new_rooms_per_minute: 30,
-            rooms_per_session: 100,
+            rooms_per_session: 500,
             rooms: 10_000,
             presence_members: 200,
             room_window_messages: 100,
             logins_per_minute: 60,
             registrations_per_minute: 30,
+            password_changes_per_minute: 10,
+            sessions_opened_per_minute: 300,
             wrong_passwords_per_hour: 20,
-            hash_queue: 100,
+            hash_queue: 10_000,
             hash_wait_ms: 4_500,
             auth_queue_writes: 16_384,
             sessions_per_account: 100,

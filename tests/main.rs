@@ -17,6 +17,7 @@
 //! | 15 | [`terminal`]: the console at a terminal |
 //! | 19 | [`settings`]: where settings come from |
 //! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
+//! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -32,6 +33,7 @@ mod framing;
 mod journal;
 mod keyfile;
 mod keys;
+mod neighbours;
 mod one_message;
 mod operating;
 mod pages;

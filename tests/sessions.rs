@@ -75,12 +75,12 @@ fn resume_takes_a_session_over() {
     let server = Server::start();
     let mut watcher = server.member("watcher", "lobby");
     let mut before = server.member("alice", "lobby");
+    assert_eq!(watcher.event_of("presence")["status"], "joined");
     let mut after = server.connect();
     let reply = after.resume(&before.token);
     assert_eq!((&reply["name"], &reply["new"]), (&json!("alice"), &json!(false)));
     assert_ne!(after.token, before.token, "a fresh token");
     before.expect_bye("resumed");
-    assert_eq!(watcher.event_of("presence")["status"], "joined");
     assert_eq!(watcher.event_of("presence")["status"], "left");
     after.expect_error("not_in_room", json!({"type": "say", "room": "lobby", "text": "x"}));
     after.join("lobby");

@@ -27,13 +27,14 @@ use actix::{
 use tokio::sync::oneshot;
 
 use self::disk::{Batch, Disk, Order, WriteFault, Written};
-use self::hashing::{HashPool, Hashed, Work};
+use self::hashing::{HashPool, Hashed, Owner, Work};
 use super::messages::auth::{
     AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
     Shutdown, TokenUsed,
 };
 use super::vital::Vital;
 use crate::chat::login::Gate;
+use crate::chat::openings::Openings;
 use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
 use crate::config::{Config, Registration};
@@ -118,6 +119,7 @@ pub struct AuthActor {
     people: People,
     sessions: SessionTable<Recipient<EndSession>>,
     gate: Gate,
+    openings: Openings,
     tokens: TokenHasher,
     /// What is compared with when there is no account.
     dummy: StoredPassword,
@@ -144,6 +146,7 @@ impl AuthActor {
         let key_file = config.auth.key_file.clone().unwrap_or_else(|| dir.join("key"));
         let sealer = Arc::new(Sealer::new(&open_keys(dir, &key_file)?));
         let accounts = AccountFile::open(dir, Arc::clone(&sealer), &key_file)?;
+        let hashing = hashing.covering(accounts.accounts.values().map(|account| &account.password));
         let mut sessions = SessionTable::new(Lives {
             idle: Duration::from_secs(config.auth.session_idle_seconds),
             max: Duration::from_secs(config.auth.session_max_seconds),
@@ -190,6 +193,7 @@ impl AuthActor {
                 people: People::new(accounts.accounts),
                 sessions,
                 gate: Gate::new(&config.limits),
+                openings: Openings::new(&config.limits),
                 tokens: sealer.tokens().clone(),
                 dummy: hashing.dummy()?,
                 pool,
@@ -214,11 +218,12 @@ impl AuthActor {
     /// wants any more when it is its turn is not done.
     fn hash(
         &mut self,
+        owner: Owner,
         work: Work,
         wanted: impl Fn() -> bool + Send + 'static,
         then: impl FnOnce(&mut AuthActor, Hashed) + Send + 'static,
     ) {
-        if let Err((step, retry_after_ms)) = self.pool.submit(work, Box::new(then), wanted) {
+        if let Err((step, retry_after_ms)) = self.pool.submit(owner, work, Box::new(then), wanted) {
             step(self, Hashed::Busy(retry_after_ms));
         }
     }
@@ -283,6 +288,7 @@ impl AuthActor {
     fn sweep(&mut self) {
         let now = Instant::now();
         self.gate.sweep(now);
+        self.openings.sweep(now);
         let at = Timestamp::now();
         // A connection whose actor ended without a word, by a panic say.
         let lost = self.sessions.detach_lost(Recipient::connected, now);

@@ -23,7 +23,7 @@ use super::messages::{ConnectionId, ReplyTo, RoomId, Ticket};
 use super::room::ChatRoomActor;
 use crate::chat::deadlines::{Deadlines, Due, Patience};
 use crate::chat::outbox::Outbox;
-use crate::chat::rate::SharedRate;
+use crate::chat::rate::AccountRates;
 use crate::chat::replies::{Company, Replies};
 use crate::names::{MessageId, RoomName};
 use crate::protocol::{ByeReason, ErrorCode, Reference};
@@ -85,8 +85,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The rooms that it is in.
     pub rooms: RefCell<Vec<JoinedRoom>>,
-    /// How fast its account may send; there from the moment that a session is open.
-    pub rate: RefCell<Option<Arc<SharedRate>>>,
+    /// How fast its account does things; there from the moment that a session is open.
+    pub rates: RefCell<Option<Arc<AccountRates>>>,
     /// Whether the session reads from it at the moment.
     pub reading: Cell<bool>,
     /// The fan-out's mark on those who spoke in the batch that it hands round.
@@ -112,7 +112,7 @@ impl Connection {
             id,
             peer,
             rooms: RefCell::default(),
-            rate: RefCell::default(),
+            rates: RefCell::default(),
             reading: Cell::new(true),
             spoke: Cell::new(false),
             stream: RefCell::new(stream),

@@ -26,7 +26,7 @@ use super::messages::{ConnectionId, RoomId, Ticket};
 use super::room::ChatRoomActor;
 use super::vital::Vital;
 use super::{Fanouts, Wiring};
-use crate::chat::rate::{Pace, SharedRate, retry_after_ms};
+use crate::chat::rate::{AccountRates, Pace, retry_after_ms};
 use crate::chat::roster::name_page;
 use crate::names::{RoomName, Timestamp, UserName};
 use crate::protocol::reply::RoomEntry;
@@ -50,8 +50,7 @@ struct Room {
 
 /// How fast an account may do things, over all of its sessions and for a while after the last one.
 struct Rates {
-    messages: Arc<SharedRate>,
-    new_rooms: SharedRate,
+    shared: Arc<AccountRates>,
     used: Instant,
 }
 
@@ -91,7 +90,7 @@ impl DirectoryActor {
             next_room: 1,
             online: BTreeMap::new(),
             rates: HashMap::new(),
-            new_room_pace: Pace::every(Duration::from_secs(60), per_minute, per_minute),
+            new_room_pace: Pace::per_minute(per_minute, 0),
             letters: VecDeque::new(),
             first_letter: 0,
             flushed: Vec::new(),
@@ -120,6 +119,7 @@ impl DirectoryActor {
         match pace {
             Some(pace) => self
                 .rates_of(account)
+                .shared
                 .new_rooms
                 .take(pace, now)
                 .map_err(|wait| (ErrorCode::RateLimited, Some(retry_after_ms(wait)))),
@@ -128,11 +128,8 @@ impl DirectoryActor {
     }
 
     fn rates_of(&mut self, account: &UserName) -> &mut Rates {
-        let rates = self.rates.entry(account.clone()).or_insert_with(|| Rates {
-            messages: Arc::default(),
-            new_rooms: SharedRate::default(),
-            used: Instant::now(),
-        });
+        let fresh = || Rates { shared: Arc::default(), used: Instant::now() };
+        let rates = self.rates.entry(account.clone()).or_insert_with(fresh);
         rates.used = Instant::now();
         rates
     }
@@ -207,9 +204,9 @@ impl Handler<Online> for DirectoryActor {
     type Result = ();
 
     fn handle(&mut self, Online { member, reply_to, frame }: Online, _: &mut Context<Self>) {
-        let rate = Arc::clone(&self.rates_of(&member.account).messages);
+        let rates = Arc::clone(&self.rates_of(&member.account).shared);
         self.online.entry(member.account).or_insert_with(|| Vec::with_capacity(1)).push(member.connection);
-        self.fanouts[reply_to.connection.thread().0].do_send(Admit { reply_to, frame, rate });
+        self.fanouts[reply_to.connection.thread().0].do_send(Admit { reply_to, frame, rates });
     }
 }
 

@@ -120,6 +120,8 @@ impl FanoutActor {
             listener: self.wiring.listener.clone(),
             fanout: actix::AsyncContext::address(ctx),
             message_pace: burst_of_seconds(limits.messages_per_second, session::MESSAGE_BURST_SECONDS),
+            join_pace: Pace::per_minute(limits.joins_per_minute, limits.rooms_per_session),
+            password_pace: Pace::per_minute(limits.password_changes_per_minute, 0),
             request_pace: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
             started: self.wiring.started,
             stopping: std::cell::Cell::new(false),
@@ -266,10 +268,15 @@ impl Handler<Tidings> for FanoutActor {
 
     fn handle(&mut self, tidings: Tidings, _: &mut Context<Self>) {
         let Some(LocalRoom { members, .. }) = self.rooms.get(&tidings.room) else { return };
+        let mut told = Vec::with_capacity(members.len());
         for connection in members {
-            connection.push(tidings.frame.clone());
+            let frames = tidings.instead.get(&connection.id).map_or(&*tidings.frames, Vec::as_slice);
+            if !frames.is_empty() {
+                frames.iter().for_each(|frames| connection.push(frames.clone()));
+                told.push(Rc::clone(connection));
+            }
         }
-        self.deliveries.push(members.clone());
+        self.deliveries.push(told);
     }
 }
 
@@ -288,7 +295,7 @@ impl Handler<Proclaim> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, notice: Proclaim, _: &mut Context<Self>) {
-        let in_session = |connection: &&Rc<Connection>| connection.rate.borrow().is_some();
+        let in_session = |connection: &&Rc<Connection>| connection.rates.borrow().is_some();
         let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
         for connection in &listeners {
             connection.push(notice.frame.clone());
@@ -315,7 +322,7 @@ impl Handler<Admit> for FanoutActor {
 
     fn handle(&mut self, admit: Admit, _: &mut Context<Self>) {
         if let Some(connection) = self.connection(admit.reply_to.connection).cloned() {
-            *connection.rate.borrow_mut() = Some(admit.rate);
+            *connection.rates.borrow_mut() = Some(admit.rates);
             connection.answer(admit.reply_to.ticket, admit.frame);
             self.unwritten.push(connection);
         }

@@ -5,6 +5,8 @@
 //! fan-outs. So a member's events begin right behind its `joined` and end right before the reply to its
 //! `leave`.
 
+mod tidings;
+
 use std::sync::Arc;
 
 use actix::fut::ActorFutureExt;
@@ -17,10 +19,11 @@ use super::fanout::FanoutActor;
 use super::messages::chat::{
     Answer, Append, Author, AuthorReceipt, Collapse, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
     OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
-    Tidings, Verdict,
+    Verdict,
 };
 use super::messages::{ConnectionId, ReplyTo, RoomId};
 use super::{Fanouts, Wiring};
+use crate::chat::presence::{self, Presence};
 use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
@@ -45,6 +48,9 @@ pub struct ChatRoomActor {
     /// How many members live on each I/O thread.
     on_thread: Vec<usize>,
     window: Window,
+    presence: Presence<ConnectionId>,
+    /// Whether it will be looked at.
+    ticking: bool,
     /// Joins that wait for their page.
     entering: usize,
     /// Messages at the journal.
@@ -74,6 +80,8 @@ impl ChatRoomActor {
             roster: Roster::default(),
             on_thread,
             window,
+            presence: Presence::default(),
+            ticking: false,
             entering: 0,
             under_way: 0,
         }
@@ -137,10 +145,11 @@ impl ChatRoomActor {
         let entered = self.roster.enter(&join.member.account, connection);
         if entered == Entered::AccountCame {
             self.count_changed();
-            self.tell_presence(&join.member.account, PresenceStatus::Joined);
+            self.account_changed(&join.member.account, true, ctx);
         }
         if entered != Entered::WasIn {
             self.on_thread[connection.thread().0] += 1;
+            self.presence.entered(connection);
         }
         let head = JoinedHead { room: &self.name, members: self.roster.accounts(), reset: join.reset };
         let keep = if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest };
@@ -203,18 +212,39 @@ impl ChatRoomActor {
         }
     }
 
-    fn tell_presence(&self, account: &UserName, status: PresenceStatus) {
+    // ------------------------------------------------------------ who comes and goes
+
+    /// An account came or went; the members are told when it has stood for a moment.
+    fn account_changed(&mut self, account: &UserName, is_in: bool, ctx: &mut Context<Self>) {
+        if self.is_too_large_for_presence() || self.roster.accounts() == 0 {
+            return self.presence.clear();
+        }
+        self.presence.changed(account, is_in, self.wiring.started.elapsed(), Timestamp::now());
+        if !self.presence.is_empty() && !std::mem::replace(&mut self.ticking, true) {
+            ctx.run_later(presence::TICK, Self::tell_presence);
+        }
+    }
+
+    fn is_too_large_for_presence(&self) -> bool {
         let most = self.wiring.config.limits.presence_members;
-        if most != 0 && self.roster.accounts() > most {
+        most != 0 && self.roster.accounts() > most
+    }
+
+    /// Tells what has stood long enough: one batch, encoded once, one write for each member.
+    fn tell_presence(&mut self, ctx: &mut Context<Self>) {
+        let changes = self.presence.due(self.wiring.started.elapsed());
+        self.ticking = !self.presence.is_empty();
+        if self.ticking {
+            ctx.run_later(presence::TICK, Self::tell_presence);
+        }
+        if changes.is_empty() {
             return;
         }
-        let event = ServerFrame::Presence {
-            room: self.name.to_string(),
-            name: account.to_string(),
-            status,
-            at: Timestamp::now(),
-        };
-        let tidings = Tidings { room: self.id, frame: encode::frame(&event, None) };
+        let tidings = tidings::of(self.id, &changes, &self.roster, |change| {
+            let status = if change.is_in { PresenceStatus::Joined } else { PresenceStatus::Left };
+            let (room, name) = (self.name.to_string(), change.account.to_string());
+            encode::frame(&ServerFrame::Presence { room, name, status, at: change.at }, None)
+        });
         for (members, fanout) in self.on_thread.iter().zip(self.fanouts.iter()) {
             if *members > 0 {
                 fanout.do_send(tidings.clone());
@@ -290,7 +320,7 @@ impl Handler<Join> for ChatRoomActor {
 impl Handler<Leave> for ChatRoomActor {
     type Result = ();
 
-    fn handle(&mut self, Leave { connection, request }: Leave, _: &mut Context<Self>) {
+    fn handle(&mut self, Leave { connection, request }: Leave, ctx: &mut Context<Self>) {
         let account = self.roster.account_of(connection).cloned();
         let left = self.roster.leave(connection);
         if left != Left::WasNotIn {
@@ -305,7 +335,7 @@ impl Handler<Leave> for ChatRoomActor {
         });
         self.fanout(connection).do_send(Depart { connection, room: self.id, reply });
         if let (Left::AccountLeft, Some(account)) = (left, account) {
-            self.tell_presence(&account, PresenceStatus::Left);
+            self.account_changed(&account, false, ctx);
         }
     }
 }

@@ -84,6 +84,10 @@ pub struct Surroundings {
     pub fanout: Addr<FanoutActor>,
     /// How fast an account may send messages.
     pub message_pace: Option<Pace>,
+    /// How fast an account may enter rooms.
+    pub join_pace: Option<Pace>,
+    /// How fast an account may try to change its password.
+    pub password_pace: Option<Pace>,
     /// How fast a connection may ask for anything else.
     pub request_pace: Option<Pace>,
     /// When the thread started; rates count from here.

@@ -20,6 +20,12 @@ impl Pace {
         Self::every(Duration::from_secs(1), per_second, burst)
     }
 
+    /// `per_minute` events a minute, and all of them at once, or `at_least` when that is more. `None` for 0.
+    pub fn per_minute(per_minute: u32, at_least: usize) -> Option<Self> {
+        let at_least = u32::try_from(at_least).unwrap_or(u32::MAX);
+        Self::every(Duration::from_secs(60), per_minute, per_minute.max(at_least))
+    }
+
     /// `count` events in each `period`, up to `burst` of them at once. `None` for a count of 0.
     pub fn every(period: Duration, count: u32, burst: u32) -> Option<Self> {
         let interval_us = u64::try_from(period.as_micros()).ok()?.checked_div(count.into())?.max(1);
@@ -56,6 +62,19 @@ impl SharedRate {
     }
 }
 
+/// How fast one account does things, over all of its sessions.
+#[derive(Debug, Default)]
+pub struct AccountRates {
+    /// Messages that it sends.
+    pub messages: SharedRate,
+    /// Rooms that it enters.
+    pub joins: SharedRate,
+    /// Rooms that it brings into being.
+    pub new_rooms: SharedRate,
+    /// Changes of its password that it tries.
+    pub password_changes: SharedRate,
+}
+
 /// A waiting time as `retry_after_ms` tells it: rounded up, at least 1.
 pub fn retry_after_ms(wait: Duration) -> u64 {
     u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
@@ -76,6 +95,17 @@ mod tests {
         assert_eq!(rate.take(pace, at(1_040)), Err(at(60)));
         assert_eq!(rate.take(pace, at(1_100)), Ok(()));
         assert!(rate.take(pace, at(1_100)).is_err());
+    }
+
+    #[test]
+    fn a_minutes_worth_at_once_and_what_is_needed_at_least() {
+        let taken = |pace: Pace| {
+            let rate = SharedRate::default();
+            (0..1_000).filter(|_| rate.take(pace, Duration::from_secs(1)).is_ok()).count()
+        };
+        assert_eq!(Pace::per_minute(60, 10).map(taken), Some(60));
+        assert_eq!(Pace::per_minute(60, 500).map(taken), Some(500));
+        assert_eq!(Pace::per_minute(0, 500), None);
     }
 
     #[test]

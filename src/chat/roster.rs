@@ -83,6 +83,11 @@ impl<C: Copy + Eq + Hash> Roster<C> {
         self.accounts.len()
     }
 
+    /// All connections that are in, with their accounts.
+    pub fn connections(&self) -> impl Iterator<Item = (C, &UserName)> {
+        self.connections.iter().map(|(connection, account)| (*connection, account))
+    }
+
     /// Whose connection this is, if it is in.
     pub fn account_of(&self, connection: C) -> Option<&UserName> {
         self.connections.get(&connection)

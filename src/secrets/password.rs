@@ -4,6 +4,7 @@
 //! digits of the MD5, marked `md5:`; the first login turns it into Argon2id of the password itself.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
@@ -70,6 +71,11 @@ impl StoredPassword {
         self.0.starts_with(MD5_MARK)
     }
 
+    /// The parameters that it was made with.
+    fn params(&self) -> Option<Params> {
+        Params::try_from(&self.phc().ok()?).ok()
+    }
+
     /// The PHC string, its parameters within bounds: what a row asks for cannot exhaust the memory.
     fn phc(&self) -> Result<PasswordHash, PasswordError> {
         let text = self.0.strip_prefix(MD5_MARK).unwrap_or(&self.0);
@@ -127,13 +133,19 @@ impl std::fmt::Debug for Md5Hex {
 /// leave ten times as much behind, in pieces that the allocator does not join.
 pub struct PasswordHashing {
     params: Params,
+    /// What a wrong guess costs, at whatever account or at none: as much as the dearest hash there is.
+    ceiling: Params,
     memory: Cell<Vec<Block>>,
 }
 
 /// A clone, for another thread, has memory of its own.
 impl Clone for PasswordHashing {
     fn clone(&self) -> Self {
-        PasswordHashing { params: self.params.clone(), memory: Cell::default() }
+        PasswordHashing {
+            memory: Cell::default(),
+            params: self.params.clone(),
+            ceiling: self.ceiling.clone(),
+        }
     }
 }
 
@@ -148,8 +160,20 @@ impl PasswordHashing {
             return Err(settings);
         }
         Params::new(memory_kib, passes, 1, None)
-            .map(|params| PasswordHashing { params, memory: Cell::default() })
+            .map(|params| PasswordHashing { ceiling: params.clone(), params, memory: Cell::default() })
             .map_err(|_| settings)
+    }
+
+    /// The same, where these hashes are stored: made at other times, with other parameters. A wrong guess at
+    /// any of them, and at an account that is not there, takes as long as at the dearest of them or a fresh
+    /// one, so that its time tells nothing.
+    pub fn covering<'a>(mut self, stored: impl Iterator<Item = &'a StoredPassword>) -> Self {
+        // There are few kinds; a million hashes are not all taken apart.
+        let kinds: HashMap<&str, &StoredPassword> =
+            stored.filter_map(|stored| Some((stored.0.rsplit('$').nth(2)?, stored))).collect();
+        let kinds = kinds.into_values().filter_map(StoredPassword::params);
+        self.ceiling = kinds.chain([self.ceiling]).max_by_key(cost).unwrap_or(self.params.clone());
+        self
     }
 
     /// Hashes a chosen password.
@@ -190,7 +214,29 @@ impl PasswordHashing {
         let params = Params::try_from(&hash).map_err(PasswordError::Failed)?;
         let output = self.derive(&Argon2::new(algorithm, version, params), input, salt, expected.len())?;
         // `Output` compares in constant time.
-        Ok(output == *expected)
+        let right = output == *expected;
+        if !right {
+            self.make_up_for(&hash)?;
+        }
+        Ok(right)
+    }
+
+    /// Spends what a wrong guess at this hash cost less than at the dearest one.
+    fn make_up_for(&self, hash: &PasswordHash) -> Result<(), PasswordError> {
+        let spent = Params::try_from(hash).map_err(PasswordError::Failed)?;
+        let Some(params) = self.what_is_left_of(&spent) else { return Ok(()) };
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::default(), params);
+        let salt = [0; Salt::RECOMMENDED_LENGTH];
+        self.derive(&argon2, &[], &salt, Params::DEFAULT_OUTPUT_LEN).map(drop)
+    }
+
+    /// The work between this hash and the dearest one: as many passes as that one takes, over as much memory
+    /// as is left.
+    fn what_is_left_of(&self, spent: &Params) -> Option<Params> {
+        let rest = cost(&self.ceiling).saturating_sub(cost(spent));
+        let passes = u64::from(self.ceiling.t_cost()).min(rest / u64::from(*MEMORY_KIB.start()));
+        let memory_kib = u32::try_from(rest.checked_div(passes)?).ok()?;
+        Params::new(memory_kib, u32::try_from(passes).ok()?, 1, None).ok()
     }
 
     /// Whether a fresh hash would be made with the same parameters; if not, the next login makes one.
@@ -200,11 +246,11 @@ impl PasswordHashing {
                 && params.t_cost() == self.params.t_cost()
                 && params.p_cost() == self.params.p_cost()
         };
-        !stored.is_imported()
-            && stored.phc().ok().and_then(|hash| Params::try_from(&hash).ok()).is_some_and(current)
+        !stored.is_imported() && stored.params().is_some_and(current)
     }
 
-    /// A hash that no password has, to be compared when there is no account: the same work as a real one.
+    /// A hash that no password has, to be compared when there is no account: the same work as for a wrong
+    /// guess at a real one.
     ///
     /// # Errors
     /// [`PasswordError::NoRandomness`].
@@ -212,25 +258,14 @@ impl PasswordHashing {
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         getrandom::fill(&mut output).map_err(PasswordError::NoRandomness)?;
         let output = Output::new(&output).map_err(|_| PasswordError::NotAHash)?;
-        Ok(StoredPassword(self.phc(fresh_salt()?, output)?.to_string().into()))
+        Ok(StoredPassword(phc(&self.ceiling, fresh_salt()?, output)?.to_string().into()))
     }
 
     fn hash_bytes(&self, input: &[u8], mark: &str) -> Result<StoredPassword, PasswordError> {
         let salt = fresh_salt()?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::default(), self.params.clone());
         let output = self.derive(&argon2, input, &salt, Params::DEFAULT_OUTPUT_LEN)?;
-        Ok(StoredPassword(format!("{mark}{}", self.phc(salt, output)?).into()))
-    }
-
-    /// A hash made with our parameters, in PHC form.
-    fn phc(&self, salt: Salt, output: Output) -> Result<PasswordHash, PasswordError> {
-        Ok(PasswordHash {
-            algorithm: argon2::ARGON2ID_IDENT,
-            version: Some(Version::default().into()),
-            params: ParamsString::try_from(&self.params).map_err(PasswordError::Failed)?,
-            salt: Some(salt),
-            hash: Some(output),
-        })
+        Ok(StoredPassword(format!("{mark}{}", phc(&self.params, salt, output)?).into()))
     }
 
     /// Runs Argon2 in the memory that is kept.
@@ -257,6 +292,22 @@ impl PasswordHashing {
         done.map_err(|error| PasswordError::Failed(error.into()))?;
         Output::new(output).map_err(|_| PasswordError::NotAHash)
     }
+}
+
+/// A hash made with these parameters, in PHC form.
+fn phc(params: &Params, salt: Salt, output: Output) -> Result<PasswordHash, PasswordError> {
+    Ok(PasswordHash {
+        algorithm: argon2::ARGON2ID_IDENT,
+        version: Some(Version::default().into()),
+        params: ParamsString::try_from(params).map_err(PasswordError::Failed)?,
+        salt: Some(salt),
+        hash: Some(output),
+    })
+}
+
+/// What a hash with these parameters costs: each pass goes once over the memory.
+fn cost(params: &Params) -> u64 {
+    u64::from(params.m_cost()) * u64::from(params.t_cost())
 }
 
 fn fresh_salt() -> Result<Salt, PasswordError> {
@@ -315,6 +366,30 @@ mod tests {
         let dummy = hashing.dummy().expect("random numbers");
         assert!(hashing.is_current(&dummy));
         assert!(!hashing.verify(&Password::given("anything"), &dummy).expect("compared"));
+    }
+
+    // issue 7: "An account hashed at an older Argon2 cost answers faster than a name that is not there"
+    #[test]
+    fn a_wrong_guess_costs_the_same_at_every_account_and_at_none() {
+        let password = Password::given("correct horse");
+        let stored: Vec<_> = [(8, 1), (64, 1), (32, 3), (128, 2), (16, 16)]
+            .into_iter()
+            .map(|(memory, passes)| PasswordHashing::new(memory, passes).expect("parameters"))
+            .map(|hashing| hashing.hash(&password).expect("a hash"))
+            .collect();
+        let dearest = 256;
+        let hashing = cheap().covering(stored.iter());
+        let dummy = hashing.dummy().expect("random numbers");
+        assert_eq!(dummy.params().as_ref().map(cost), Some(dearest));
+        for stored in stored.iter().chain([&dummy]) {
+            let spent = stored.params().expect("parameters");
+            let work = cost(&spent) + hashing.what_is_left_of(&spent).as_ref().map_or(0, cost);
+            assert!(dearest.abs_diff(work) < 16, "{}: {work}", stored.as_str());
+            assert!(!hashing.verify(&Password::given("a guess"), stored).expect("compared"));
+        }
+        assert!(stored.iter().all(|stored| hashing.verify(&password, stored).expect("compared")));
+        let fresh = hashing.hash(&password).expect("a hash");
+        assert!(hashing.is_current(&fresh), "what is made anew costs what the settings say");
     }
 
     #[test]

@@ -5,18 +5,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Handler, Recipient, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::disk::Order;
-use super::hashing::{Hashed, Work};
+use super::hashing::{Hashed, Owner, Work};
 use super::{AuthActor, answer};
 use crate::actors::messages::auth::{
     AuthRefusal, ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
 };
+use crate::chat::budget::{AddressKey, wait_ms};
 use crate::chat::login::{Attempt, Denied, Verdict, greeting};
+use crate::chat::openings::UnderWay;
 use crate::config::Registration;
 use crate::names::{Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode, Password, TokenText};
@@ -65,6 +67,15 @@ impl From<Denied> for AuthRefusal {
     }
 }
 
+/// The refusal when an account opens sessions faster than it may.
+fn too_often(wait: Duration) -> AuthRefusal {
+    AuthRefusal {
+        code: ErrorCode::RateLimited,
+        text: Some("This account opens sessions too fast; wait a moment.".into()),
+        retry_after_ms: Some(wait_ms(wait)),
+    }
+}
+
 /// The refusal when there is no hash to go on with.
 fn not_hashed(hashed: &Hashed) -> AuthRefusal {
     match hashed {
@@ -109,7 +120,8 @@ impl AuthActor {
         }
         self.people.reserve(&name);
         let wanted = opening.is_wanted();
-        self.hash(Work::Hash(password), wanted, move |actor, hashed| match hashed {
+        let owner = Owner::Stranger(AddressKey::of(opening.from));
+        self.hash(owner, Work::Hash(password), wanted, move |actor, hashed| match hashed {
             Hashed::Fresh(password) => actor.make_account(name, password, opening),
             other => {
                 actor.give_up(&name, opening.from);
@@ -169,6 +181,16 @@ impl AuthActor {
             Ok(attempt) => attempt,
             Err(denied) => return opening.refuse(denied),
         };
+        let owner = account.as_ref().map_or(Owner::Stranger(AddressKey::of(opening.from)), |account| {
+            // Whoever has an account waits for no stranger's crowd.
+            Owner::Account(account.row)
+        });
+        if let Owner::Account(row) = owner
+            && let Err(wait) = self.openings.take(row, Instant::now())
+        {
+            self.gate.settle(attempt, Verdict::NotCompared, Instant::now());
+            return opening.refuse(too_often(wait));
+        }
         let stored = account.as_ref().map_or(&self.dummy, |account| &account.password).clone();
         let proven = account.map(|account| Proven {
             row: account.row,
@@ -176,8 +198,11 @@ impl AuthActor {
         });
         let wanted = opening.is_wanted();
         let work = Work::Compare { given: password, stored: stored.clone() };
-        self.hash(work, wanted, move |actor, hashed| {
+        self.hash(owner, work, wanted, move |actor, hashed| {
             actor.settle(attempt, &hashed);
+            if let (Owner::Account(row), false) = (owner, matches!(hashed, Hashed::Right(_))) {
+                actor.openings.give_back(row);
+            }
             match (hashed, proven) {
                 (Hashed::Right(renewed), Some(proven)) => {
                     let rehash =
@@ -229,8 +254,8 @@ impl AuthActor {
             }
         };
         let row = account.row;
-        let mut sessions = match self.make_room(row) {
-            Ok(sessions) => sessions,
+        let (mut sessions, under_way) = match self.make_room(row) {
+            Ok(room) => room,
             Err(refusal) => return opening.refuse(refusal),
         };
         let now = Timestamp::now();
@@ -244,6 +269,8 @@ impl AuthActor {
         let proven = Proven { row, password_changes: proven.password_changes };
         let order = Order { accounts: accounts.clone(), sessions };
         self.store(order, move |actor, written| {
+            // From here on it is there, or not.
+            drop(under_way);
             if written.is_err() {
                 return opening.refuse(ErrorCode::StorageUnavailable);
             }
@@ -265,13 +292,14 @@ impl AuthActor {
     }
 
     /// Ends the session that has been without a connection for the longest time, if the account has as many
-    /// as it may. Returns what to write of it.
-    fn make_room(&mut self, row: u64) -> Result<Vec<SessionEvent>, AuthRefusal> {
-        if self.sessions_per_account == 0 || self.sessions.of_account(row) < self.sessions_per_account {
-            return Ok(Vec::new());
+    /// as it may, those included that are being written. Returns what to write of it, and a place among them.
+    fn make_room(&mut self, row: u64) -> Result<(Vec<SessionEvent>, UnderWay), AuthRefusal> {
+        let sessions = self.sessions.of_account(row) + self.openings.under_way(row);
+        if self.sessions_per_account == 0 || sessions < self.sessions_per_account {
+            return Ok((Vec::new(), self.openings.begin(row)));
         }
         match self.sessions.end_longest_detached(row) {
-            Some(ended) => Ok(vec![SessionEvent::End { number: ended.number }]),
+            Some(ended) => Ok((vec![SessionEvent::End { number: ended.number }], self.openings.begin(row))),
             None => Err(AuthRefusal {
                 code: ErrorCode::RateLimited,
                 text: Some(format!(
@@ -354,6 +382,9 @@ impl AuthActor {
             let denied = self.gate.wrong_token(opening.from, now);
             return opening.refuse(denied.map_or_else(AuthRefusal::from, |()| ErrorCode::BadToken.into()));
         };
+        if let Err(wait) = self.openings.take(stored.account, now) {
+            return opening.refuse(too_often(wait));
+        }
         let last_seen = self.people.row(stored.account).and_then(|account| last_seen(account));
         let seen = AccountChange::Seen { row: stored.account, at, from: Some(opening.from) };
         let fresh = Fresh { stored, token };
@@ -439,6 +470,7 @@ impl AuthActor {
         let proven = Proven { row: account.row, password_changes: self.people.password_changes(account.row) };
         let work = Work::Change { old, stored: account.password.clone(), new };
         self.hash(
+            Owner::Account(account.row),
             work,
             || true,
             move |actor, hashed| {

@@ -2,24 +2,35 @@
 //!
 //! They are threads of their own, because one hash takes tens of milliseconds and tens of MiB; they are
 //! nicer than the others, so that 500 logins at once do not hold up the chat; and one that panics over a
-//! hash goes on with the next. What goes in comes out with the errand that it belongs to.
+//! hash goes on with the next. What goes in comes out with the errand that it belongs to. Jobs are served in
+//! turn by whose they are ([`Owner`]): one account, or one address, that wants a thousand hashes makes nobody
+//! else wait for more than one of them.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chat::budget::wait_ms;
+use crate::chat::budget::{AddressKey, wait_ms};
+use crate::chat::fair::FairQueue;
 use crate::protocol::Password;
 use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing, StoredPassword};
 
-/// What a hash is taken to need before the first one was measured.
-const FIRST_GUESS: Duration = Duration::from_millis(50);
 /// How much nicer than the rest of the process a hash thread is.
 const NICENESS: i32 = 10;
+
+/// Whose a job is. Each has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// An account (its row): somebody who has one waits for no stranger's crowd.
+    Account(u64),
+    /// Whoever has none, by address.
+    Stranger(AddressKey),
+    /// The operator.
+    Operator,
+}
 
 /// What a hash thread is to do.
 #[derive(Debug)]
@@ -74,9 +85,48 @@ struct Job<E> {
 
 /// Hash threads, and their queue.
 pub struct HashPool<E> {
-    queue: SyncSender<Job<E>>,
+    queue: Arc<Queue<E>>,
     load: Arc<Load>,
+    max_jobs: usize,
     max_wait: Duration,
+}
+
+/// Jobs that wait for a thread.
+struct Queue<E> {
+    jobs: Mutex<Jobs<E>>,
+    came: Condvar,
+}
+
+struct Jobs<E> {
+    waiting: FairQueue<Owner, Job<E>>,
+    /// Whether nobody will put another one in.
+    closed: bool,
+}
+
+impl<E> Queue<E> {
+    fn lock(&self) -> MutexGuard<'_, Jobs<E>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, when there is one; `None` when there will be none.
+    fn next(&self) -> Option<Job<E>> {
+        let mut jobs = self.lock();
+        while jobs.waiting.is_empty() && !jobs.closed {
+            jobs = self.came.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+        jobs.waiting.pop()
+    }
+}
+
+impl<E> Drop for HashPool<E> {
+    /// Whoever waits finds that nobody answers.
+    fn drop(&mut self) {
+        let mut jobs = self.queue.lock();
+        jobs.closed = true;
+        jobs.waiting = FairQueue::default();
+        drop(jobs);
+        self.queue.came.notify_all();
+    }
 }
 
 /// How much there is to do.
@@ -91,35 +141,36 @@ struct Load {
 }
 
 impl<E: Send + 'static> HashPool<E> {
-    /// Starts `threads` threads (at least one) with a queue of `queue` jobs, that refuse what would wait
-    /// longer than `max_wait`. `deliver` takes what came of a job, on the hash thread.
+    /// Starts `threads` threads (at least one) with a queue of `max_jobs` jobs, that refuse what would wait
+    /// longer than `max_wait`. `deliver` takes what came of a job, on the hash thread. One job is measured
+    /// before anything is refused.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         hashing: &PasswordHashing,
         threads: usize,
-        queue: usize,
+        max_jobs: usize,
         max_wait: Duration,
         deliver: impl Fn(E, Hashed) + Send + Clone + 'static,
     ) -> io::Result<Self> {
         let threads = threads.max(1);
-        let (sender, receiver) = sync_channel(queue);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let jobs = Jobs { waiting: FairQueue::default(), closed: false };
+        let queue = Arc::new(Queue { jobs: Mutex::new(jobs), came: Condvar::new() });
         let load = Arc::new(Load {
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
             jobs: AtomicUsize::new(0),
-            mean_micros: AtomicU64::new(u64::try_from(FIRST_GUESS.as_micros()).unwrap_or(u64::MAX)),
+            mean_micros: AtomicU64::new(0),
             refused: AtomicUsize::new(0),
         });
         for number in 0..threads {
-            let (receiver, load, hashing, deliver) =
-                (Arc::clone(&receiver), Arc::clone(&load), hashing.clone(), deliver.clone());
+            let (queue, load, hashing, deliver) =
+                (Arc::clone(&queue), Arc::clone(&load), hashing.clone(), deliver.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work_off(&receiver, &load, &hashing, &deliver))?;
+                .spawn(move || work_off(&queue, &load, &hashing, &deliver))?;
         }
-        Ok(HashPool { queue: sender, load, max_wait })
+        Ok(HashPool { queue, load, max_jobs, max_wait })
     }
 
     /// Puts a job into the queue. It is not done when `wanted` says no by the time it is its turn.
@@ -128,21 +179,21 @@ impl<E: Send + 'static> HashPool<E> {
     /// When the queue is full or too long: the errand, and in how many milliseconds to try again.
     pub fn submit(
         &self,
+        owner: Owner,
         work: Work,
         errand: E,
         wanted: impl Fn() -> bool + Send + 'static,
     ) -> Result<(), (E, u64)> {
-        let waiting = self.load.jobs.load(Ordering::Relaxed);
-        if self.load.wait_of(waiting) > self.max_wait {
-            return Err((errand, self.load.come_back(waiting)));
+        let mut jobs = self.queue.lock();
+        let before = jobs.waiting.before(&owner);
+        if jobs.waiting.len() >= self.max_jobs || self.load.wait_of(before) > self.max_wait {
+            return Err((errand, self.load.come_back(before)));
         }
         self.load.jobs.fetch_add(1, Ordering::Relaxed);
-        let job = Job { work, errand, wanted: Box::new(wanted) };
-        self.queue.try_send(job).map_err(|refused| {
-            self.load.jobs.fetch_sub(1, Ordering::Relaxed);
-            let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = refused;
-            (job.errand, self.load.come_back(waiting))
-        })
+        jobs.waiting.push(owner, Job { work, errand, wanted: Box::new(wanted) });
+        drop(jobs);
+        self.queue.came.notify_one();
+        Ok(())
     }
 
     /// How many jobs wait or run.
@@ -167,22 +218,16 @@ impl Load {
     fn measured(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mean = self.mean_micros.load(Ordering::Relaxed);
+        let mean = if mean == 0 { took } else { (mean.saturating_mul(7).saturating_add(took)) / 8 };
         // Threads may lose each other's samples here; it is an estimate.
-        self.mean_micros.store((mean.saturating_mul(7).saturating_add(took)) / 8, Ordering::Relaxed);
+        self.mean_micros.store(mean, Ordering::Relaxed);
     }
 }
 
 /// The life of a hash thread: until the pool is dropped.
-fn work_off<E>(
-    receiver: &Mutex<Receiver<Job<E>>>,
-    load: &Load,
-    hashing: &PasswordHashing,
-    deliver: &impl Fn(E, Hashed),
-) {
+fn work_off<E>(queue: &Queue<E>, load: &Load, hashing: &PasswordHashing, deliver: &impl Fn(E, Hashed)) {
     be_nice();
-    loop {
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { work, errand, wanted }) = next else { return };
+    while let Some(Job { work, errand, wanted }) = queue.next() {
         let hashed = if wanted() {
             let start = Instant::now();
             let hashed = catch_unwind(AssertUnwindSafe(|| hash(hashing, &work))).unwrap_or_else(|_| {
@@ -260,9 +305,9 @@ mod tests {
             Work::Change { old: Password::given("another"), stored, new: given() },
         ];
         for (errand, work) in (0..).zip(jobs) {
-            pool.submit(work, errand, || true).expect("there is room");
+            pool.submit(Owner::Operator, work, errand, || true).expect("there is room");
         }
-        pool.submit(Work::Hash(given()), 6, || false).expect("there is room");
+        pool.submit(Owner::Operator, Work::Hash(given()), 6, || false).expect("there is room");
         let mut seen = [false; 7];
         for _ in 0..7 {
             let (errand, hashed) = results.recv_timeout(PATIENCE).expect("an answer");
@@ -284,7 +329,8 @@ mod tests {
         };
         let pool = HashPool::start(&hashing(), 1, 2, PATIENCE, deliver).expect("threads");
         let work = || Work::Hash(Password::given("password"));
-        let refused = (0..10).find_map(|errand| pool.submit(work(), errand, || true).err());
+        // Owners have their turns, but the queue is one.
+        let refused = (0..10).find_map(|errand| pool.submit(Owner::Operator, work(), errand, || true).err());
         let (errand, retry_after_ms) = refused.expect("two in the queue, one in work");
         assert!((2..=3).contains(&errand) && retry_after_ms > 0, "{errand} {retry_after_ms}");
         drop(hold);
@@ -298,10 +344,11 @@ mod tests {
         };
         let pool = HashPool::start(&hashing(), 1, 10, PATIENCE, deliver).expect("threads");
         for _ in 0..3 {
-            pool.submit(Work::Panic, 0, || true).expect("there is room");
+            pool.submit(Owner::Operator, Work::Panic, 0, || true).expect("there is room");
             assert_eq!(results.recv_timeout(PATIENCE), Ok((0, false)));
         }
-        pool.submit(Work::Hash(Password::given("password")), 1, || true).expect("there is room");
+        pool.submit(Owner::Operator, Work::Hash(Password::given("password")), 1, || true)
+            .expect("there is room");
         assert_eq!(results.recv_timeout(PATIENCE), Ok((1, true)));
     }
 }

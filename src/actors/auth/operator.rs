@@ -7,7 +7,7 @@ use actix::{Handler, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::disk::{Done, Order, WriteFault};
-use super::hashing::{Hashed, Work};
+use super::hashing::{Hashed, Owner, Work};
 use super::{AuthActor, Step, answer, disk_is_gone};
 use crate::actors::auth::disk::Written;
 use crate::actors::messages::auth::{
@@ -110,6 +110,7 @@ impl Handler<AddAccount> for AuthActor {
                 return send(reply, Err(OperatorError::NameTaken(name)));
             }
             self.hash(
+                Owner::Operator,
                 Work::Hash(password),
                 || true,
                 move |actor, hashed| match hashed {
@@ -137,6 +138,7 @@ impl Handler<SetPassword> for AuthActor {
                 Err(error) => return send(reply, Err(error)),
             };
             self.hash(
+                Owner::Operator,
                 Work::Hash(password),
                 || true,
                 move |actor, hashed| match hashed {
@@ -289,6 +291,7 @@ impl Handler<ImportAccount> for AuthActor {
                 return send(reply, Err(OperatorError::NameTaken(name)));
             }
             self.hash(
+                Owner::Operator,
                 Work::HashMd5(md5),
                 || true,
                 move |actor, hashed| match hashed {

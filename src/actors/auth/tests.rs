@@ -552,6 +552,28 @@ fn an_account_has_so_many_sessions() {
     });
 }
 
+// issue 7: "10 sessions allowed for an account, 50 logins at once: 12 to 51 get in; those under way count"
+#[test]
+fn sessions_that_are_under_way_count() {
+    run(async {
+        let house = House::new(|config| {
+            config.limits.sessions_per_account = 10;
+            // Guesses that are under way count, too, until they turn out to be right.
+            config.limits.wrong_passwords_per_hour = 0;
+        });
+        let auth = house.open();
+        let (client, first) = alice(&auth).await;
+        let results = futures((0..50).map(|_| client.ask(&auth, login("alice", SECRET), HOME))).await;
+        let (ins, outs): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!((ins.len(), outs.len()), (9, 41));
+        assert!(outs.into_iter().all(|refused| code(refused) == ErrorCode::RateLimited));
+        assert_eq!(auth.send(AuthStatus).await.expect("alive").sessions, 10);
+        // Those that came to nothing do not count for ever.
+        auth.do_send(Detach { session: first.session });
+        client.ask(&auth, login("alice", SECRET), HOME).await.expect("the detached one makes room");
+    });
+}
+
 #[test]
 fn a_connection_that_is_gone_leaves_nothing_behind() {
     run(async {

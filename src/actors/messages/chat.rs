@@ -1,5 +1,6 @@
 //! What travels when people talk: session → directory → room → journal → room → fan-out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{Addr, Message, Recipient};
@@ -7,7 +8,7 @@ use bytes::Bytes;
 
 use super::{ConnectionId, Member, ReplyTo, RoomId, Ticket};
 use crate::actors::room::ChatRoomActor;
-use crate::chat::rate::SharedRate;
+use crate::chat::rate::AccountRates;
 use crate::names::{MessageId, RoomName, UserName};
 use crate::protocol::encode::EncodedMessage;
 use crate::protocol::reply::RoomEntry;
@@ -365,8 +366,8 @@ pub struct Admit {
     pub reply_to: ReplyTo,
     /// The `session` reply.
     pub frame: Bytes,
-    /// How fast the account may send, shared by all its sessions.
-    pub rate: Arc<SharedRate>,
+    /// How fast the account does things, shared by all its sessions.
+    pub rates: Arc<AccountRates>,
 }
 
 /// ChatRoomActor → FanoutActor: the connection is in the room from here on; its reply stands before the
@@ -401,15 +402,18 @@ pub struct Depart {
     pub reply: Option<(Ticket, Bytes)>,
 }
 
-/// ChatRoomActor → FanoutActor: someone came or went; all members on this thread but those of that account
-/// are told.
+/// ChatRoomActor → FanoutActor: some came or went; the members on this thread are told, each what it does not
+/// know.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Tidings {
     /// The room.
     pub room: RoomId,
-    /// The `presence` event.
-    pub frame: Bytes,
+    /// The `presence` events for most members, as slices of one piece.
+    pub frames: Arc<[Bytes]>,
+    /// Those for the connections that are not like most: of an account that came itself, or that entered in
+    /// between.
+    pub instead: Arc<HashMap<ConnectionId, Vec<Bytes>>>,
 }
 
 /// DirectoryActor → FanoutActor: a frame for every session on this thread.

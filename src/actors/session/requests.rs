@@ -17,7 +17,7 @@ use crate::actors::messages::auth::{
 use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
 use crate::chat::deadlines::Deadlines;
 use crate::chat::gate;
-use crate::chat::rate::retry_after_ms;
+use crate::chat::rate::{AccountRates, Pace, SharedRate, retry_after_ms};
 use crate::chat::replies::Company;
 use crate::names::RoomName;
 use crate::protocol::reply::LastSeen;
@@ -142,7 +142,7 @@ impl SessionActor {
             }
             Request::Leave { room } => self.leave(&room, ticket, reference)?,
             Request::Say { room, text, key } => {
-                self.take_message_rate()?;
+                self.take_rate(self.around.message_pace, |rates| &rates.messages)?;
                 let member = self.member().ok_or_else(unauthenticated)?;
                 let rooms = self.connection.rooms.borrow();
                 let joined = rooms.iter().find(|joined| joined.door.name == room);
@@ -152,7 +152,7 @@ impl SessionActor {
                 joined.door.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
-                self.take_message_rate()?;
+                self.take_rate(self.around.message_pace, |rates| &rates.messages)?;
                 let member = self.member().ok_or_else(unauthenticated)?;
                 let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
                 self.around.directory.do_send(Tell { member, since, to, text, key, reply_to });
@@ -170,6 +170,7 @@ impl SessionActor {
             Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
             Request::Passwd { old, new } => {
                 let session = self.session.as_ref().ok_or_else(unauthenticated)?;
+                self.take_rate(self.around.password_pace, |rates| &rates.password_changes)?;
                 let from = self.connection.peer.ip();
                 let change = ChangePassword { session: session.session, old, new, from };
                 self.ask(self.around.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
@@ -207,10 +208,16 @@ impl SessionActor {
         }));
     }
 
-    fn take_message_rate(&self) -> Result<(), Refused> {
-        let rate = self.connection.rate.borrow();
-        let (Some(pace), Some(rate)) = (self.around.message_pace, &*rate) else { return Ok(()) };
-        rate.take(pace, self.now())
+    /// Takes one from a rate of the session's account.
+    fn take_rate(
+        &self,
+        pace: Option<Pace>,
+        rate: impl FnOnce(&AccountRates) -> &SharedRate,
+    ) -> Result<(), Refused> {
+        let rates = self.connection.rates.borrow();
+        let (Some(pace), Some(rates)) = (pace, &*rates) else { return Ok(()) };
+        rate(rates)
+            .take(pace, self.now())
             .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))
     }
 
@@ -299,6 +306,7 @@ impl SessionActor {
             let text = format!("A session is in at most {most} rooms; leave one first.");
             return Err((Refusal { code: ErrorCode::RateLimited, text: text.into() }, Some(60_000)));
         }
+        self.take_rate(self.around.join_pace, |rates| &rates.joins)?;
         let reply_to = self.connection.reply_to(ticket);
         let Start { page, reset } = start;
         self.around.directory.do_send(Join { member, room, page, reset, limit, reply_to, reference });
