@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use veche::config::Durability;
+use veche::disk;
 use veche::names::{MessageId, RoomName, Timestamp, UserName};
 use veche::protocol::{MessageText, Page, Target};
 use veche::store::history::{self, HistoryOptions, List, Opened, Row};
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn open(dir: &Path) -> Result<Opened, Box<dyn Error>> {
     let options = HistoryOptions { now: Timestamp::now(), key_seconds: 120, keys_per_account: 1_000 };
-    Ok(history::open(dir, options)?)
+    Ok(history::open(&disk::real::open_folder(dir)?, options)?)
 }
 
 fn write(dir: &Path, rows: u64, rooms: u64) -> Result<(), Box<dyn Error>> {

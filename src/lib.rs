@@ -44,6 +44,9 @@ pub mod config;
 // How `veche ctl` and `veche account` talk to the running server: a socket in the data directory.
 #[cfg(feature = "server")]
 pub mod control;
+// The few calls that touch what is kept, real and simulated.
+#[cfg(feature = "server")]
+pub mod disk;
 // Service messages: a log that waits for nobody and that input cannot forge.
 #[cfg(feature = "server")]
 pub mod logging;

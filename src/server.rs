@@ -39,6 +39,7 @@ use crate::config::Config;
 use crate::config::load::ConfigSource;
 use crate::control::accounts::AccountLinks;
 use crate::control::server::{self as control, ControlServer};
+use crate::disk::Folder;
 use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
@@ -48,8 +49,6 @@ use crate::store::terms::{self, StoredTerm, TermsError};
 pub use bind::BindError;
 use thread::{ActorThread, seat};
 
-/// The folder of the history, in the data directory.
-const HISTORY_DIR: &str = "history";
 /// I/O threads that are started without being asked for by number.
 const MAX_IO_THREADS: usize = 256;
 /// How long the log may take to write its last lines.
@@ -105,11 +104,11 @@ impl StartError {
 /// # Errors
 /// [`StartError`] when it could not be started.
 pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
-    let _lock = DataDirLock::acquire(&config.server.data_dir)?;
+    let lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
     raise_open_files();
-    let result = run_locked(config, source, &log);
+    let result = run_locked(config, lock.folder(), source, &log);
     if let Err(why) = &result {
         error!("ended: {why}");
     }
@@ -117,7 +116,12 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     result
 }
 
-fn run_locked(config: Config, source: ConfigSource, log: &LogControl) -> Result<(), StartError> {
+fn run_locked(
+    config: Config,
+    data: &Arc<dyn Folder>,
+    source: ConfigSource,
+    log: &LogControl,
+) -> Result<(), StartError> {
     let listener = bind::bind(&config.server.listen, config.server.strict_port)?;
     let system = System::new();
     system.block_on(async {
@@ -126,7 +130,7 @@ fn run_locked(config: Config, source: ConfigSource, log: &LogControl) -> Result<
             .map_err(StartError::system("signal handlers"))?;
         let printer = Printer::start().map_err(StartError::system("a thread for the console"))?;
         let console = Operator { stop: Arc::clone(&stop), log: log.clone(), printer };
-        serve(config, vec![listener], Some(console), async move { stop.notified().await }).await
+        serve(config, data, vec![listener], Some(console), async move { stop.notified().await }).await
     })
 }
 
@@ -140,19 +144,20 @@ pub struct Operator {
     pub printer: Printer,
 }
 
-/// Serves on bound sockets until `shutdown` is ready, then stops in order. Runs inside an actix `System`.
+/// Serves on bound sockets, over the data directory `data`, until `shutdown` is ready, then stops in order. Runs inside an actix `System`.
 ///
 /// # Errors
 /// [`StartError`] when the files or the system do not allow it; nobody has been served then.
 pub async fn serve(
     config: Config,
+    data: &Arc<dyn Folder>,
     listeners: Vec<TcpListener>,
     operator: Option<Operator>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let config = Arc::new(config);
     let newest_id = Arc::new(AtomicU64::new(0));
-    let history = open_history(&config, &newest_id)?;
+    let history = open_history(&config, data, &newest_id)?;
     let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
@@ -189,14 +194,18 @@ fn raise_open_files() {
     }
 }
 
-fn open_history(config: &Config, newest_id: &AtomicU64) -> Result<Opened, StartError> {
+fn open_history(
+    config: &Config,
+    data: &Arc<dyn Folder>,
+    newest_id: &AtomicU64,
+) -> Result<Opened, StartError> {
     let options = HistoryOptions {
         now: Timestamp::now(),
         key_seconds: config.limits.key_seconds,
         keys_per_account: config.limits.keys_per_account,
     };
     let started = Instant::now();
-    let opened = history::open(&config.server.data_dir.join(HISTORY_DIR), options)?;
+    let opened = history::open(data, options)?;
     for damage in &opened.damage.first {
         warn!("{damage}");
     }

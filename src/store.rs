@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod append;
 pub mod cells;
+pub mod format;
 pub mod history;
 pub mod lock;
 pub mod sessions;

@@ -15,6 +15,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use veche::chat::outbox::Outbox;
 use veche::codec::FrameCodec;
 use veche::config::Durability;
+use veche::disk;
 use veche::names::{MessageId, RoomName, Timestamp, UserName};
 use veche::protocol::encode::{EncodedMessage, receipt};
 use veche::protocol::json::RawRequest;
@@ -137,7 +138,8 @@ fn outbox(criterion: &mut Criterion) {
 
 fn open(dir: &tempfile::TempDir) -> Opened {
     let options = HistoryOptions { now: Timestamp::now(), key_seconds: 120, keys_per_account: 1_000 };
-    history::open(dir.path(), options).expect("a folder of our own")
+    history::open(&disk::real::open_folder(dir.path()).expect("it is there"), options)
+        .expect("a folder of our own")
 }
 
 fn disk(criterion: &mut Criterion) {

@@ -44,7 +44,7 @@ impl Offline {
         lock: DataDirLock,
         makes_accounts: bool,
     ) -> Result<Self, OfflineError> {
-        let newest_id = if makes_accounts { newest_message(config)? } else { None };
+        let newest_id = if makes_accounts { newest_message(&lock)? } else { None };
         let newest_id = Arc::new(AtomicU64::new(MessageId::or_zero(newest_id)));
         let system = actix_rt::System::new();
         let opened = AuthActor::open(config, Arc::clone(&newest_id))?;
@@ -71,7 +71,7 @@ impl Offline {
     }
 }
 
-fn newest_message(config: &Config) -> Result<Option<MessageId>, HistoryError> {
+fn newest_message(lock: &DataDirLock) -> Result<Option<MessageId>, HistoryError> {
     let options = HistoryOptions { now: Timestamp::now(), key_seconds: 0, keys_per_account: 0 };
-    Ok(history::open(&config.server.data_dir.join("history"), options)?.last_id)
+    Ok(history::open(lock.folder(), options)?.last_id)
 }

@@ -21,7 +21,8 @@ pub mod writer;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use index::{HistoryIndex, List};
 pub use page::{PagePlan, PageRows};
@@ -29,8 +30,11 @@ pub use row::{Row, RowFault};
 pub use segment::{Damage, DamageList, Place, Position};
 pub use writer::{CommitError, HistoryWriter};
 
+use crate::disk::Folder;
 use crate::names::{MessageId, Timestamp};
-use crate::store::append;
+
+/// The folder of the history, in the data directory.
+const FOLDER_NAME: &str = "history";
 
 /// What opening a history needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -75,23 +79,27 @@ impl HistoryError {
     }
 }
 
-/// Opens the history in the folder `dir`, which is made when it is missing: sets a torn last line aside,
-/// reads every row once, and leaves damaged rows where they are.
+/// Opens the history in the data directory `data`; its folder is made when it is missing. Forces what a
+/// predecessor left to the disk, sets aside what it left unfinished, reads every row once, and leaves damaged
+/// rows where they are.
 ///
 /// # Errors
 /// [`HistoryError`] when the folder or a file in it cannot be read, or the newest one not be written. Damage
 /// inside a file is no error.
-pub fn open(dir: &Path, options: HistoryOptions) -> Result<Opened, HistoryError> {
-    append::create_private_dir(dir).map_err(|error| HistoryError::io("make the folder", dir, error))?;
+pub fn open(data: &Arc<dyn Folder>, options: HistoryOptions) -> Result<Opened, HistoryError> {
+    let path = data.path().join(FOLDER_NAME);
+    let mut writer =
+        HistoryWriter::new(data).map_err(|error| HistoryError::io("make the folder", path, error))?;
+    let folder = Arc::clone(writer.folder());
     let mut scan = scan::Scan::new(options);
-    let files = scan::month_files(dir, &mut scan)?;
-    let mut writer = HistoryWriter::new(dir);
-    if let Some((month, path)) = files.last() {
-        let torn = writer.resume(*month).map_err(|error| HistoryError::io("open", path, error))?;
-        torn.into_iter().for_each(|torn| scan.torn(torn));
+    let months = scan::months(&*folder, &mut scan)?;
+    if let Some(month) = months.last() {
+        let path = folder.path().join(month.to_string());
+        let set_aside = writer.resume(*month).map_err(|error| HistoryError::io("open", path, error))?;
+        set_aside.into_iter().for_each(|set_aside| scan.set_aside(set_aside));
     }
-    for (_, path) in &files {
-        scan.read(path)?;
+    for month in &months {
+        scan.read(&*folder, *month)?;
     }
     Ok(scan.finish(writer))
 }

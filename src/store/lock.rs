@@ -8,10 +8,13 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::append::close_to_others;
+use super::format::{self, FormatError};
+use crate::disk::{self, Folder};
 
 /// The name of the lock file in the data directory.
 const LOCK_FILE: &str = "lock";
@@ -23,6 +26,7 @@ const STICKY: u32 = 0o1000;
 pub struct DataDirLock {
     _file: File,
     _folder: File,
+    data: Arc<dyn Folder>,
 }
 
 /// Why the data directory could not be locked.
@@ -59,10 +63,14 @@ pub enum LockError {
         /// What the system said.
         error: io::Error,
     },
+    /// It is of a format that this server does not know.
+    #[error(transparent)]
+    Format(#[from] FormatError),
 }
 
 impl DataDirLock {
-    /// Makes the data directory when it is not there, closes it to other users (mode 0700), and locks it.
+    /// Makes the data directory when it is not there, closes it to other users (mode 0700), locks it, and looks
+    /// whether its format is one that this server knows.
     ///
     /// # Errors
     /// [`LockError::Held`] at once when another process holds it, which is how `veche account` finds out
@@ -80,8 +88,16 @@ impl DataDirLock {
         if !try_lock(&folder_itself).map_err(failed)? {
             return Err(held());
         }
+        force_name(folder).map_err(failed)?;
+        let data = disk::real::hold(folder_itself.try_clone().map_err(failed)?, folder);
+        format::settle(&*data)?;
         write_holder(&mut file).map_err(failed)?;
-        Ok(DataDirLock { _file: file, _folder: folder_itself })
+        Ok(DataDirLock { _file: file, _folder: folder_itself, data })
+    }
+
+    /// The folder that is locked: the one to write to, wherever its path leads later.
+    pub fn folder(&self) -> &Arc<dyn Folder> {
+        &self.data
     }
 }
 
@@ -104,6 +120,19 @@ fn make_private(folder: &Path) -> Result<(), LockError> {
     close_to_others().map_err(|error| LockError::Use { folder: folder.to_owned(), error })
 }
 
+/// Forces the folder's own name to the disk, which this process or one before it may have made.
+fn force_name(folder: &Path) -> io::Result<()> {
+    let above = match folder.canonicalize()?.parent() {
+        Some(above) => File::open(above),
+        None => return Ok(()),
+    };
+    match above {
+        // Who may not open it did not make anything in it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        above => above?.sync_all(),
+    }
+}
+
 fn open_lock_file(folder: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -111,8 +140,14 @@ fn open_lock_file(folder: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        // NONBLOCK, so that a pipe in its place cannot hold up the start.
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(folder.join(LOCK_FILE))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!(
+            "its file {LOCK_FILE} is a link, a folder, a pipe or a device; remove it"
+        )));
+    }
     close_to_others(&file)?;
     Ok(file)
 }

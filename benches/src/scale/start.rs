@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use veche::config::Durability;
+use veche::disk;
 use veche::names::{MessageId, RoomName, Timestamp, UserName};
 use veche::protocol::{MessageText, Target as To};
 use veche::store::history::{self, HistoryOptions, Row};
@@ -109,7 +110,8 @@ fn write(dir: &Path, rows: u64, progress: impl Fn(u64)) -> Result<(), BenchError
     let data = dir.join("data");
     DirBuilder::new().mode(0o700).create(&data).map_err(BenchError::doing("make the data folder"))?;
     let options = HistoryOptions { now: Timestamp::now(), key_seconds: 120, keys_per_account: 1_000 };
-    let mut history = history::open(&data.join("history"), options).map_err(|error| failed(&error))?;
+    let data = disk::real::open_folder(&data).map_err(|error| failed(&error))?;
+    let mut history = history::open(&data, options).map_err(|error| failed(&error))?;
     let mut newest = vec![None; ROOMS as usize];
     let ids: Vec<u64> = (1..=rows).collect();
     for batch in ids.chunks(BATCH_ROWS as usize) {

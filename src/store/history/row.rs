@@ -18,10 +18,18 @@ pub(super) const HEADER: &str = "id,prev,at,room,from,to,text,key,crc32\n";
 /// at most 3.5-fold in escaping; the rest is for what a spreadsheet or a lost newline makes of it.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// The shortest line of a row, in bytes: one digit for each id, a time, names of one letter, a text of one.
+pub(super) const MIN_LINE_BYTES: usize = 45;
+
 const FIELDS: usize = 9;
 const CRC: usize = 8;
 /// Places in one damaged line at which the end of a whole row is looked for.
 const MAX_ROW_ENDS: usize = 512;
+/// The same for each place inside of it at which a row may begin, and for all of them.
+const MAX_INNER_ROW_ENDS: usize = 16;
+const MAX_INNER_ATTEMPTS: usize = 4_096;
+/// The length of a time as rows write it, `2026-11-21T18:05:21.311Z`.
+const TIME_BYTES: usize = 24;
 
 /// One stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +89,12 @@ pub enum RowFault {
     /// The last line was not finished when the server or the machine stopped.
     #[error("the last line was not finished; what there was of it is in the .torn file beside it")]
     Torn,
+    /// A part of the last batch is missing: the machine stopped before it was on the disk, and nobody had been
+    /// told that any of it was.
+    #[error(
+        "a part of what was written last never got to the disk; what there was behind it is in the .torn file beside it"
+    )]
+    Hole,
     /// The name is one of a history file, but it is a link or a folder.
     #[error("it is not a regular file, and was not read")]
     NotAFile,
@@ -182,11 +196,94 @@ impl LineReader {
     /// Where the first whole row ends in a line that is none: the newline behind it was damaged, or something
     /// was written over what follows.
     pub(super) fn whole_row_end(&mut self, line: &[u8]) -> Option<usize> {
+        self.find_row_end(line, MAX_ROW_ENDS)
+    }
+
+    fn find_row_end(&mut self, line: &[u8], most: usize) -> Option<usize> {
         memchr::memmem::find_iter(line, b"x")
             .filter_map(|at| row_end(line, at))
-            .take(MAX_ROW_ENDS)
+            .take(most)
             .find(|end| matches!(self.read(&line[..*end]), Ok(Line::Row(_))))
     }
+
+    /// Where, in what is damaged, the whole rows begin that fill the rest of the line.
+    ///
+    /// What looks like a row may also be a part of a text: somebody said it. Such a part stands between quotes,
+    /// and more of its own row follows it. So only rows count that have no open quote before them and that
+    /// reach to the end of the line, with at most one damaged byte between two of them.
+    pub(super) fn whole_rows_start(&mut self, line: &[u8]) -> Option<usize> {
+        let mut attempts = 0;
+        let (mut counted, mut quotes) = (0, 0);
+        for time in times(line) {
+            quotes += line[counted..time].iter().filter(|byte| **byte == b'"').count();
+            counted = time;
+            if quotes % 2 == 1 {
+                continue;
+            }
+            // The byte before the id may be a damaged one that looks like a digit.
+            for start in row_starts(line, time) {
+                attempts += 1;
+                if attempts > MAX_INNER_ATTEMPTS {
+                    return None;
+                }
+                if self.are_whole_rows(&line[start..]) {
+                    return Some(start);
+                }
+            }
+        }
+        None
+    }
+
+    fn are_whole_rows(&mut self, mut rest: &[u8]) -> bool {
+        loop {
+            if matches!(self.read(rest.strip_suffix(b"\r").unwrap_or(rest)), Ok(Line::Row(_))) {
+                return true;
+            }
+            let Some(end) = self.find_row_end(rest, MAX_INNER_ROW_ENDS) else { return false };
+            let begins_row = |from: usize| rest.get(from..).is_some_and(begins_like_row);
+            rest = match (begins_row(end + 1), begins_row(end)) {
+                (true, false) => &rest[end + 1..],
+                (false, true) => &rest[end..],
+                // A damaged newline that looks like a digit.
+                (true, true) if self.find_row_end(&rest[end + 1..], MAX_INNER_ROW_ENDS).is_some() => {
+                    &rest[end + 1..]
+                }
+                (true, true) => &rest[end..],
+                (false, false) => return false,
+            };
+        }
+    }
+}
+
+/// Where times stand in a line that have a comma on both sides.
+fn times(line: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(b',', line).map(|comma| comma + 1).filter(|at| is_time(&line[*at..]))
+}
+
+fn is_time(text: &[u8]) -> bool {
+    let Some(time) = text.get(..=TIME_BYTES) else { return false };
+    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
+    separators.iter().all(|(at, byte)| time[*at] == *byte) && time[TIME_BYTES] == b','
+}
+
+/// Where the row can begin whose time stands at `time`: at each digit of its id.
+fn row_starts(line: &[u8], time: usize) -> std::ops::Range<usize> {
+    let digits = |end: usize| line[..end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let prev_end = time - 1;
+    let prev_start = prev_end - digits(prev_end);
+    match prev_start.checked_sub(1) {
+        Some(id_end) if prev_start < prev_end && line[id_end] == b',' => id_end - digits(id_end)..id_end,
+        _ => 0..0,
+    }
+}
+
+/// Whether a line begins as a row does, with two numbers and a time.
+fn begins_like_row(line: &[u8]) -> bool {
+    let number = |from: usize| {
+        let digits = line[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (digits > 0 && line.get(from + digits) == Some(&b',')).then_some(from + digits + 1)
+    };
+    number(0).and_then(number).is_some_and(|time| is_time(&line[time..]))
 }
 
 /// Where a row would end whose checksum begins at `at`.

@@ -1,18 +1,17 @@
 //! Opening: every row of every file is read once, checked, and put into the index.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::page::RowReader;
 use super::postings::Posting;
-use super::row::{Fields, HEADER, Line, LineReader, RowFault};
+use super::row::{Fields, HEADER, Line, LineReader, MIN_LINE_BYTES, RowFault};
 use super::segment::{Damage, DamageList, Lines, Place, Position, Segment};
 use super::tail::BOM;
+use super::writer::SetAside;
 use super::{HistoryError, HistoryIndex, HistoryOptions, HistoryWriter, Month, Opened};
+use crate::disk::{Access, Folder, Kind};
 use crate::names::{MAX_MESSAGE_ID, MessageId, Timestamp};
-use crate::store::append;
 
 /// How far above the newest whole row the id of a damaged line is believed.
 const BELIEVED_ID_GAP: u64 = 1_000_000;
@@ -35,28 +34,30 @@ impl Scan {
         }
     }
 
-    /// Takes note of a torn last line. What it might have been is counted when the rest has been read.
-    pub(super) fn torn(&mut self, torn: Damage) {
-        self.ids.torn = true;
-        self.damage.push(torn);
+    /// Takes note of what was set aside. What it might have been is counted when the rest has been read.
+    pub(super) fn set_aside(&mut self, set_aside: SetAside) {
+        self.ids.set_aside = rows_in(set_aside.bytes);
+        self.damage.push(set_aside.damage);
     }
 
     /// Reads one file.
-    pub(super) fn read(&mut self, path: &Path) -> Result<(), HistoryError> {
-        let failed = |error| HistoryError::io("read", path, error);
-        let file = append::open_for_reading(path).map_err(failed)?;
-        let segment = Segment::new(path, Arc::new(file));
+    pub(super) fn read(&mut self, folder: &dyn Folder, month: Month) -> Result<(), HistoryError> {
+        let name = month.to_string();
+        let failed = |error| HistoryError::io("read", folder.path().join(&name), error);
+        let file = folder.open(&name, Access::Read).map_err(failed)?;
+        let segment = Segment::new(&name, file);
         let (mut lines, mut reader) = (Lines::new(&segment), LineReader::new());
         let mut position = Position { segment: Arc::clone(&segment), offset: 0, len: 0 };
         while let Some(line) = lines.next().map_err(failed)? {
             position.offset = line.offset;
-            let faults = match line.bytes {
-                None => {
-                    self.ids.lost(b"");
-                    vec![RowFault::TooLong]
-                }
-                Some(bytes) => self.line(&mut reader, bytes, &mut position),
-            };
+            let mut faults = Vec::new();
+            if line.skipped_bytes == 0 {
+                self.line(&mut reader, line.bytes, &mut position, &mut faults);
+            } else {
+                self.ids.lost_bytes(line.skipped_bytes);
+                faults.push(RowFault::TooLong);
+                self.damaged(&mut reader, line.bytes, &mut position, &mut faults);
+            }
             for why in faults {
                 self.damage.push(segment.damage(Place::Line(line.number), why));
             }
@@ -64,10 +65,15 @@ impl Scan {
         Ok(())
     }
 
-    /// Takes in the row of one line, or, when the newline between rows was damaged, the rows of it. Returns
-    /// what is wrong with it.
-    fn line(&mut self, reader: &mut LineReader, line: &[u8], position: &mut Position) -> Vec<RowFault> {
-        let mut faults = Vec::new();
+    /// Takes in the row of one line, or, when the newline between rows was damaged, the rows of it. Adds what
+    /// is wrong with it to `faults`.
+    fn line(
+        &mut self,
+        reader: &mut LineReader,
+        line: &[u8],
+        position: &mut Position,
+        faults: &mut Vec<RowFault>,
+    ) {
         let mut rest = line;
         if position.offset == 0 {
             rest = skip(rest, BOM.len() * usize::from(rest.starts_with(BOM)), position);
@@ -75,30 +81,51 @@ impl Scan {
         loop {
             rest = rest.strip_suffix(b"\r").unwrap_or(rest);
             if rest.is_empty() {
-                return faults;
+                return;
             }
             let why = match reader.read(rest) {
-                Ok(Line::Header) => return faults,
+                Ok(Line::Header) => return,
                 Ok(Line::Row(fields)) => {
                     position.len = rest.len() as u32;
                     faults.extend(self.row(&fields, position).err());
-                    return faults;
+                    return;
                 }
                 Err(why) => why,
             };
             let header = HEADER.trim_end();
             let end = if rest.starts_with(header.as_bytes()) { Some(header.len()) } else { None };
             let Some(end) = end.or_else(|| reader.whole_row_end(rest)) else {
-                self.ids.lost(rest);
                 faults.push(why);
-                return faults;
+                return self.damaged(reader, rest, position, faults);
             };
             faults.push(RowFault::LineEnd);
             if let Ok(Line::Row(fields)) = reader.read(&rest[..end]) {
                 position.len = end as u32;
                 faults.extend(self.row(&fields, position).err());
             }
-            rest = skip(rest, (end + 1).min(rest.len()), position);
+            rest = skip(rest, end, position);
+            if !rest.is_empty() && reader.whole_rows_start(rest) != Some(0) {
+                // What was the newline.
+                rest = skip(rest, 1, position);
+            }
+        }
+    }
+
+    /// Takes in the rows that stand whole behind what is damaged, and counts the ids of those that do not.
+    fn damaged(
+        &mut self,
+        reader: &mut LineReader,
+        line: &[u8],
+        position: &mut Position,
+        faults: &mut Vec<RowFault>,
+    ) {
+        match reader.whole_rows_start(line) {
+            Some(start) if start > 0 => {
+                self.ids.lost(&line[..start]);
+                let rest = skip(line, start, position);
+                self.line(reader, rest, position, faults);
+            }
+            _ => self.ids.lost(line),
         }
     }
 
@@ -132,10 +159,10 @@ impl Scan {
 }
 
 /// The largest id that a file of rows has, or may have had. It is read whole.
-pub(super) fn largest_id(path: &Path) -> Result<Option<MessageId>, HistoryError> {
+pub(super) fn largest_id(folder: &dyn Folder, month: Month) -> Result<Option<MessageId>, HistoryError> {
     let nothing_recent = HistoryOptions { now: Timestamp::default(), key_seconds: 0, keys_per_account: 0 };
     let mut scan = Scan::new(nothing_recent);
-    scan.read(path)?;
+    scan.read(folder, month)?;
     Ok(scan.ids.last())
 }
 
@@ -145,34 +172,41 @@ fn skip<'a>(line: &'a [u8], count: usize, position: &mut Position) -> &'a [u8] {
     &line[count..]
 }
 
-/// The files of the history in the order of their names. What has such a name but is no regular file is
+/// The months of which there is a file, in their order. What has such a name but is no regular file is
 /// reported, and neither followed nor read.
-pub(super) fn month_files(dir: &Path, scan: &mut Scan) -> Result<Vec<(Month, PathBuf)>, HistoryError> {
-    let failed = |error| HistoryError::io("read the folder", dir, error);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let Some(month) = entry.file_name().to_str().and_then(Month::of_file) else { continue };
-        if entry.file_type().map_err(failed)?.is_file() {
-            files.push((month, entry.path()));
-        } else {
-            let file = month.to_string().into();
-            scan.damage.push(Damage { file, place: Place::File, why: RowFault::NotAFile });
+pub(super) fn months(folder: &dyn Folder, scan: &mut Scan) -> Result<Vec<Month>, HistoryError> {
+    let failed = |error| HistoryError::io("read the folder", folder.path(), error);
+    let mut months = Vec::new();
+    for name in folder.list().map_err(failed)? {
+        let Some(month) = Month::of_file(&name) else { continue };
+        match folder.stat(&name).map_err(failed)? {
+            Some(found) if found.kind == Kind::File => months.push(month),
+            Some(_) => {
+                let damage = Damage { file: name.into(), place: Place::File, why: RowFault::NotAFile };
+                scan.damage.push(damage);
+            }
+            None => {}
         }
     }
-    files.sort();
-    Ok(files)
+    months.sort();
+    Ok(months)
+}
+
+/// How many rows may have been in so many bytes.
+fn rows_in(bytes: u64) -> u64 {
+    bytes / MIN_LINE_BYTES as u64 + 1
 }
 
 /// Which ids were used, or may have been.
 #[derive(Default)]
 struct Ids {
     newest: Option<MessageId>,
-    /// Damaged lines since the newest whole row; each may have been a row with an id of its own.
+    /// Rows that may have been in the damage since the newest whole row, each with an id of its own.
     lost: u64,
     /// The largest believable id of those lines.
     lost_id: u64,
-    torn: bool,
+    /// Rows that may have been in what was set aside.
+    set_aside: u64,
 }
 
 impl Ids {
@@ -181,7 +215,7 @@ impl Ids {
     }
 
     fn lost(&mut self, line: &[u8]) {
-        self.lost += 1;
+        self.lost_bytes(line.len() as u64);
         let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).take(16);
         let id = digits.fold(0, |id, digit| id * 10 + u64::from(digit - b'0'));
         if id <= MessageId::or_zero(self.newest) + BELIEVED_ID_GAP {
@@ -189,9 +223,13 @@ impl Ids {
         }
     }
 
+    fn lost_bytes(&mut self, bytes: u64) {
+        self.lost += rows_in(bytes);
+    }
+
     /// The largest id that may have been used.
     fn last(&self) -> Option<MessageId> {
-        let counted = MessageId::or_zero(self.newest) + self.lost + u64::from(self.torn);
+        let counted = MessageId::or_zero(self.newest) + self.lost + self.set_aside;
         MessageId::new(counted.max(self.lost_id).min(MAX_MESSAGE_ID))
     }
 }

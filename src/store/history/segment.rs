@@ -1,13 +1,11 @@
 //! Where a row lies: a file that is held open, and an offset in it.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::row::{MAX_LINE_BYTES, RowFault};
+use crate::disk::File;
 
 /// Damage that is kept one by one, in entries; the rest is only counted.
 const MAX_DAMAGE_KEPT: usize = 1_000;
@@ -18,13 +16,12 @@ const BLOCK_BYTES: usize = 4 * MAX_LINE_BYTES;
 #[derive(Debug)]
 pub struct Segment {
     name: Box<str>,
-    file: Arc<File>,
+    file: Arc<dyn File>,
 }
 
 impl Segment {
-    pub(super) fn new(path: &Path, file: Arc<File>) -> Arc<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into();
-        Arc::new(Segment { name, file })
+    pub(super) fn new(name: &str, file: Arc<dyn File>) -> Arc<Self> {
+        Arc::new(Segment { name: name.into(), file })
     }
 
     /// The file's name, without its folder.
@@ -108,13 +105,15 @@ pub(super) struct RawLine<'a> {
     pub(super) offset: u64,
     /// Counted from 1.
     pub(super) number: u64,
-    /// Without the newline; `None` when it is over [`MAX_LINE_BYTES`].
-    pub(super) bytes: Option<&'a [u8]>,
+    /// Without the newline.
+    pub(super) bytes: &'a [u8],
+    /// How many bytes of the same line stood before these: it was longer than [`MAX_LINE_BYTES`].
+    pub(super) skipped_bytes: u64,
 }
 
 /// Reads a file line by line, with bounded memory whatever is in it.
 pub(super) struct Lines {
-    file: Arc<File>,
+    file: Arc<dyn File>,
     block: Vec<u8>,
     /// The part of `block` that is not read yet, and the offset of its first byte in the file.
     unread: std::ops::Range<usize>,
@@ -147,28 +146,35 @@ impl Lines {
         }
         self.number += 1;
         if length > MAX_LINE_BYTES {
-            self.skip_to_newline()?;
-            return Ok(Some(RawLine { offset, number: self.number, bytes: None }));
+            return self.end_of_long_line().map(Some);
         }
         // The last line of a file may have no newline.
         self.skip((length + 1).min(self.unread.len()));
-        Ok(Some(RawLine { offset, number: self.number, bytes: Some(&self.block[start..start + length]) }))
+        let bytes = &self.block[start..start + length];
+        Ok(Some(RawLine { offset, number: self.number, bytes, skipped_bytes: 0 }))
     }
 
-    /// Reads to the end of a line that is too long to be looked at.
-    fn skip_to_newline(&mut self) -> io::Result<()> {
-        loop {
-            match memchr::memchr(b'\n', &self.block[self.unread.clone()]) {
-                Some(at) => {
-                    self.skip(at + 1);
-                    return Ok(());
-                }
-                None => self.skip(self.unread.len()),
+    /// The last part of a line that is too long to be looked at.
+    fn end_of_long_line(&mut self) -> io::Result<RawLine<'_>> {
+        let line_start = self.offset;
+        let mut searched = 0;
+        let length = loop {
+            let unread = &self.block[self.unread.clone()];
+            if let Some(at) = memchr::memchr(b'\n', &unread[searched..]) {
+                break searched + at;
             }
+            self.skip(unread.len().saturating_sub(MAX_LINE_BYTES));
+            searched = self.unread.len();
             if self.fill()? == 0 {
-                return Ok(());
+                break searched;
             }
-        }
+        };
+        self.skip(length.saturating_sub(MAX_LINE_BYTES));
+        let (start, offset) = (self.unread.start, self.offset);
+        let length = length.min(MAX_LINE_BYTES);
+        self.skip((length + 1).min(self.unread.len()));
+        let bytes = &self.block[start..start + length];
+        Ok(RawLine { offset, number: self.number, bytes, skipped_bytes: offset - line_start })
     }
 
     fn skip(&mut self, count: usize) {

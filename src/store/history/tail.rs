@@ -1,36 +1,63 @@
-//! The end of a file that is about to be written: it has to be the end of a line.
+//! The end of a file that is about to be written: it has to be the end of a line, with nothing missing before.
 //!
-//! A crash may leave a part of a line, and a power cut may leave anything, behind the last line that was
-//! forced to the disk. That is *set aside* in `YYYY-MM.torn`, before it is cut off. A whole row that merely
-//! lacks its newline gets one.
+//! A crash may leave a part of a line, and a power cut may leave anything, behind what was last forced to the
+//! disk. That is *set aside* in `YYYY-MM.torn`, before it is cut off. A whole row that merely lacks its newline
+//! gets one.
+//!
+//! A power cut may also lose an earlier page of the last batch and keep a later one. There is a *hole* then:
+//! zeros, up to where a sector begins. The rows behind it look whole, but were never acknowledged, and what
+//! their `prev` names is gone; they are set aside with the hole. Zeros elsewhere are damage like any other.
 
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use super::row::{HEADER, LineReader, MAX_LINE_BYTES};
+use super::row::{HEADER, Line, LineReader, MAX_LINE_BYTES, RowFault};
+use crate::disk::append::{AppendFile, MAX_UNSYNCED_BYTES};
+use crate::disk::{File, Folder};
 use crate::names::Timestamp;
-use crate::store::append::{AppendError, AppendFile};
 
 /// Copied or searched at once, in bytes.
 const BLOCK_BYTES: usize = 64 * 1024;
+/// The smallest piece that a disk writes whole, in bytes: lost pages end at multiples of it.
+const SECTOR_BYTES: u64 = 512;
 /// The byte order mark that some editors put at the start of a file.
 pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Opens the file at `path` for appending rows, made or mended as needed. Also returns at which byte a torn
-/// line began.
-pub(super) fn open_mended(path: &Path) -> io::Result<(AppendFile, Option<u64>)> {
-    let mut file = AppendFile::open(path, HEADER.as_bytes())?;
-    let torn = mend(path, &mut file)?;
-    if file.len() == 0 {
-        // Not even the header was whole.
-        file = AppendFile::open(path, HEADER.as_bytes())?;
-    }
-    Ok((file, torn))
+/// What was set aside.
+pub(super) struct Unfinished {
+    /// Where it began.
+    pub(super) from: u64,
+    /// How much it was.
+    pub(super) bytes: u64,
+    /// What was wrong with it.
+    pub(super) why: RowFault,
 }
 
-fn mend(path: &Path, file: &mut AppendFile) -> io::Result<Option<u64>> {
-    let start = last_line_start(file)?;
+/// Opens the file `name` for appending rows, made or mended as needed. Also returns what was set aside.
+pub(super) fn open_mended(folder: &dyn Folder, name: &str) -> io::Result<(AppendFile, Option<Unfinished>)> {
+    let mut file = AppendFile::open(folder, name, HEADER.as_bytes())?;
+    let unfinished = match find_hole(&file)? {
+        Some(from) => Some((from, RowFault::Hole)),
+        None => find_torn_line(&mut file)?.map(|from| (from, RowFault::Torn)),
+    };
+    let Some((from, why)) = unfinished else { return Ok((file, None)) };
+    let bytes = file.len() - from;
+    set_aside(folder, name, &file, from)?;
+    file.cut(from)?;
+    if file.len() == 0 {
+        // Not even the header was whole.
+        file = AppendFile::open(folder, name, HEADER.as_bytes())?;
+    } else if !ends_a_line(&file)? {
+        file.append(b"\n")?;
+        file.sync()?;
+    }
+    Ok((file, Some(Unfinished { from, bytes, why })))
+}
+
+// ---------------------------------------------------------------- a last line that is not whole
+
+/// Where the last line stops to be a whole row. A whole one without newline gets one.
+fn find_torn_line(file: &mut AppendFile) -> io::Result<Option<u64>> {
+    let start = line_start(&**file.file(), file.len())?;
     let length = usize::try_from(file.len() - start).unwrap_or(usize::MAX);
     if length == 0 {
         return Ok(None);
@@ -38,16 +65,12 @@ fn mend(path: &Path, file: &mut AppendFile) -> io::Result<Option<u64>> {
     let mut line = vec![0; length.min(MAX_LINE_BYTES)];
     file.file().read_exact_at(&mut line, start)?;
     let kept = whole_part(&line, start == 0, length == line.len());
-    let torn = (kept < length).then_some(start + kept as u64);
-    if let Some(from) = torn {
-        set_aside(path, file, from)?;
-        file.cut(from).map_err(into_io)?;
+    if kept < length {
+        return Ok(Some(start + kept as u64));
     }
-    if kept > 0 {
-        file.append(b"\n").map_err(into_io)?;
-        file.sync().map_err(into_io)?;
-    }
-    Ok(torn)
+    file.append(b"\n")?;
+    file.sync()?;
+    Ok(None)
 }
 
 /// How many bytes of a last line without newline are a whole row (or header).
@@ -58,14 +81,19 @@ fn whole_part(line: &[u8], first: bool, all: bool) -> usize {
     if all && reader.read(text).is_ok() { line.len() } else { reader.whole_row_end(line).unwrap_or(0) }
 }
 
-/// The offset behind the last newline.
-fn last_line_start(file: &AppendFile) -> io::Result<u64> {
+fn ends_a_line(file: &AppendFile) -> io::Result<bool> {
+    let mut last = [0];
+    file.file().read_exact_at(&mut last, file.len() - 1)?;
+    Ok(last == *b"\n")
+}
+
+/// The offset behind the last newline before `end`.
+fn line_start(file: &dyn File, mut end: u64) -> io::Result<u64> {
     let mut block = vec![0; BLOCK_BYTES];
-    let mut end = file.len();
     while end > 0 {
         let start = end.saturating_sub(BLOCK_BYTES as u64);
         let part = &mut block[..(end - start) as usize];
-        file.file().read_exact_at(part, start)?;
+        file.read_exact_at(part, start)?;
         if let Some(at) = memchr::memrchr(b'\n', part) {
             return Ok(start + at as u64 + 1);
         }
@@ -74,27 +102,59 @@ fn last_line_start(file: &AppendFile) -> io::Result<u64> {
     Ok(0)
 }
 
+// ---------------------------------------------------------------- a hole
+
+/// Where the line begins that a hole in the last batch is in.
+fn find_hole(file: &AppendFile) -> io::Result<Option<u64>> {
+    let start = file.len().saturating_sub(MAX_UNSYNCED_BYTES as u64);
+    let mut tail = vec![0; (file.len() - start) as usize];
+    file.file().read_exact_at(&mut tail, start)?;
+    let mut searched = 0;
+    while let Some(zero) = memchr::memchr(0, &tail[searched..]).map(|at| searched + at) {
+        let zeros = tail[zero..].iter().take_while(|byte| **byte == 0).count();
+        let end = zero + zeros;
+        let ends_a_sector = (start + end as u64).is_multiple_of(SECTOR_BYTES);
+        if ends_a_sector && is_one_batch(&tail[end..]) {
+            return line_start(&**file.file(), start + zero as u64).map(Some);
+        }
+        searched = end;
+    }
+    Ok(None)
+}
+
+/// Whether the whole rows in these lines are of one batch, as far as can be seen: all rows of a batch have one
+/// time. Without any there is no need to look for a hole.
+fn is_one_batch(lines: &[u8]) -> bool {
+    let mut reader = LineReader::new();
+    let mut batch: Option<Vec<u8>> = None;
+    for line in lines.split(|byte| *byte == b'\n') {
+        if let Ok(Line::Row(row)) = reader.read(line) {
+            match &batch {
+                Some(at) if at != row.raw_at() => return false,
+                Some(_) => {}
+                None => batch = Some(row.raw_at().to_owned()),
+            }
+        }
+    }
+    batch.is_some()
+}
+
+// ---------------------------------------------------------------- setting aside
+
 /// Copies everything from the byte `from` on to the `.torn` file, and forces that to the disk.
-fn set_aside(path: &Path, file: &AppendFile, from: u64) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut torn = AppendFile::open(&path.with_extension("torn"), b"")?;
+fn set_aside(folder: &dyn Folder, name: &str, file: &AppendFile, from: u64) -> io::Result<()> {
+    let torn_name = format!("{}.torn", name.strip_suffix(".csv").unwrap_or(name));
+    let mut torn = AppendFile::open(folder, &torn_name, b"")?;
     let note = format!("# {}: {} bytes from byte {from} of {name}\n", Timestamp::now(), file.len() - from);
-    torn.append(note.as_bytes()).map_err(into_io)?;
+    torn.append(note.as_bytes())?;
     let mut block = vec![0; BLOCK_BYTES];
     let mut at = from;
     while at < file.len() {
         let part = &mut block[..(file.len() - at).min(BLOCK_BYTES as u64) as usize];
         file.file().read_exact_at(part, at)?;
-        torn.append(part).map_err(into_io)?;
+        torn.append(part)?;
         at += part.len() as u64;
     }
-    torn.append(b"\n").map_err(into_io)?;
-    torn.sync().map_err(into_io)
-}
-
-fn into_io(error: AppendError) -> io::Error {
-    match error {
-        AppendError::Refused(error) => error,
-        poisoned @ AppendError::Poisoned(_) => io::Error::other(poisoned),
-    }
+    torn.append(b"\n")?;
+    Ok(torn.sync()?)
 }

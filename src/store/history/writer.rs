@@ -3,20 +3,19 @@
 //! A batch goes into one file as a whole, that of its newest row's month, so that all of it is stored or
 //! nothing. The file is never an earlier month's than the one before, however the clock jumps.
 
-use std::fs;
 use std::io;
 use std::mem;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Month;
-use super::row::{self, Row, RowFault};
+use super::row::{self, Row};
 use super::scan;
 use super::segment::{Damage, Place, Position, Segment};
 use super::tail;
+use super::{FOLDER_NAME, Month};
 use crate::config::Durability;
+use crate::disk::Folder;
+use crate::disk::append::{AppendError, AppendFile};
 use crate::names::{MessageId, Timestamp};
-use crate::store::append::{self, AppendError, AppendFile};
 
 /// What a line mostly fits into. The buffer of a CSV writer is 8 KiB otherwise, made and thrown away for each
 /// batch.
@@ -38,7 +37,10 @@ pub enum CommitError {
 /// Appends rows to the files of the history.
 #[derive(Debug)]
 pub struct HistoryWriter {
-    dir: PathBuf,
+    /// The data directory.
+    data: Arc<dyn Folder>,
+    /// The folder of the history in it.
+    folder: Arc<dyn Folder>,
     current: Option<Current>,
     poisoned: Option<Arc<str>>,
     notices: Vec<String>,
@@ -56,19 +58,34 @@ struct Current {
     lost: bool,
 }
 
+/// The end of a file that was cut off and kept in the `.torn` file beside it.
+pub(super) struct SetAside {
+    pub(super) damage: Damage,
+    /// How much it was.
+    pub(super) bytes: u64,
+}
+
 impl HistoryWriter {
-    pub(super) fn new(dir: &Path) -> Self {
-        HistoryWriter { dir: dir.to_owned(), current: None, poisoned: None, notices: Vec::new() }
+    pub(super) fn new(data: &Arc<dyn Folder>) -> io::Result<Self> {
+        let (data, folder) = (Arc::clone(data), open_folder(&**data)?);
+        Ok(HistoryWriter { data, folder, current: None, poisoned: None, notices: Vec::new() })
     }
 
-    /// Goes on with the newest file there is. Returns the torn line that was set aside.
-    pub(super) fn resume(&mut self, month: Month) -> io::Result<Option<Damage>> {
-        let path = self.dir.join(month.to_string());
-        let (file, torn) = tail::open_mended(&path)?;
-        let segment = Segment::new(&path, Arc::clone(file.file()));
-        let torn = torn.map(|byte| segment.damage(Place::Byte(byte), RowFault::Torn));
+    pub(super) fn folder(&self) -> &Arc<dyn Folder> {
+        &self.folder
+    }
+
+    /// Goes on with the newest file there is. Returns what was set aside.
+    pub(super) fn resume(&mut self, month: Month) -> io::Result<Option<SetAside>> {
+        let name = month.to_string();
+        let (file, unfinished) = tail::open_mended(&*self.folder, &name)?;
+        let segment = Segment::new(&name, Arc::clone(file.file()));
+        let set_aside = unfinished.map(|unfinished| SetAside {
+            damage: segment.damage(Place::Byte(unfinished.from), unfinished.why),
+            bytes: unfinished.bytes,
+        });
         self.current = Some(Current { month, file, segment, unsynced: false, lost: false });
-        Ok(torn)
+        Ok(set_aside)
     }
 
     /// Stores a batch, all of it or nothing, and tells where each row lies. With [`Durability::Fsync`] it is
@@ -129,6 +146,7 @@ impl HistoryWriter {
     fn prepare(&mut self, month: Month, first: MessageId) -> Result<(), CommitError> {
         let Some(current) = &mut self.current else { return self.turn_to(month, first) };
         if !current.file.in_place().map_err(CommitError::Refused)? {
+            require_in_place(&*self.data).map_err(CommitError::Refused)?;
             if !mem::replace(&mut current.lost, true) {
                 let notice = format!(
                     "{} was deleted, moved, replaced or changed by someone else while the server runs; \
@@ -147,10 +165,11 @@ impl HistoryWriter {
     }
 
     fn turn_to(&mut self, month: Month, first: MessageId) -> Result<(), CommitError> {
-        append::create_private_dir(&self.dir).map_err(CommitError::Refused)?;
+        require_in_place(&*self.data).map_err(CommitError::Refused)?;
+        self.folder = open_folder(&*self.data).map_err(CommitError::Refused)?;
         self.make_way(month, first).map_err(CommitError::Refused)?;
-        if let Some(torn) = self.resume(month).map_err(CommitError::Refused)? {
-            self.notice(torn.to_string());
+        if let Some(set_aside) = self.resume(month).map_err(CommitError::Refused)? {
+            self.notice(set_aside.damage.to_string());
         }
         Ok(())
     }
@@ -158,20 +177,19 @@ impl HistoryWriter {
     /// Moves a file that somebody has put there aside when it has ids from `first` on: rows behind those would
     /// be out of order, and not be read again.
     fn make_way(&mut self, month: Month, first: MessageId) -> io::Result<()> {
-        let path = self.dir.join(month.to_string());
+        let name = month.to_string();
         // What cannot be read is not there, or is told when it is opened.
-        let Ok(Some(largest)) = scan::largest_id(&path) else { return Ok(()) };
+        let Ok(Some(largest)) = scan::largest_id(&*self.folder, month) else { return Ok(()) };
         if largest < first {
             return Ok(());
         }
         let stamp = Timestamp::now().to_string().replace([':', '.'], "-");
-        let aside = path.with_extension(format!("csv.replaced-{stamp}"));
-        fs::rename(&path, &aside)?;
-        append::sync_dir(&self.dir)?;
+        let aside = format!("{name}.replaced-{stamp}");
+        // Opening the new file forces the folder, and with it this name.
+        self.folder.rename(&name, &aside)?;
         self.notice(format!(
-            "{} has ids up to {largest}, and the next one is {first}: it is moved to {}",
-            path.display(),
-            aside.display()
+            "{} has ids up to {largest}, and the next one is {first}: it is moved to {aside}",
+            self.folder.path().join(name).display(),
         ));
         Ok(())
     }
@@ -196,6 +214,25 @@ impl HistoryWriter {
             }
         }
     }
+}
+
+/// Opens the history's folder, made and with its name on the disk.
+fn open_folder(data: &dyn Folder) -> io::Result<Arc<dyn Folder>> {
+    let folder = data.folder(FOLDER_NAME)?;
+    data.sync()?;
+    Ok(folder)
+}
+
+/// Refuses to write into a data directory that whoever looks for it does not find.
+fn require_in_place(data: &dyn Folder) -> io::Result<()> {
+    if data.in_place()? {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "the data directory {} was moved, unmounted or replaced while the server runs; put it back, or restart \
+         the server where it is now",
+        data.path().display()
+    )))
 }
 
 /// The lines of a batch, and the length of each without its newline.

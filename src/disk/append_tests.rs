@@ -1,13 +1,22 @@
 //! What a file that only grows promises, with real files, a full device and a real size limit.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::disk::real::{make_folder, open_folder};
 
 const HEADER: &[u8] = b"a,b\n";
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
+}
+
+fn open(path: &Path) -> io::Result<AppendFile> {
+    let folder = open_folder(path.parent().expect("a folder"))?;
+    AppendFile::open(&*folder, path.file_name().and_then(|name| name.to_str()).expect("a name"), HEADER)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -19,7 +28,7 @@ fn a_new_or_empty_file_gets_its_header_once() {
     let dir = dir();
     let path = dir.path().join("x.csv");
     for round in 0..2 {
-        let mut file = AppendFile::open(&path, HEADER).expect("it opens");
+        let mut file = open(&path).expect("it opens");
         assert_eq!(file.len(), 4 + round * 2);
         assert_eq!(file.append(b"1\n").expect("room on the disk"), 4 + round * 2);
         file.sync().expect("it syncs");
@@ -27,7 +36,7 @@ fn a_new_or_empty_file_gets_its_header_once() {
     assert_eq!(fs::read(&path).expect("it is there"), b"a,b\n1\n1\n");
     assert_eq!(mode(&path), 0o600);
     fs::write(&path, "").expect("emptied");
-    assert_eq!(AppendFile::open(&path, HEADER).expect("it opens").len(), 4);
+    assert_eq!(open(&path).expect("it opens").len(), 4);
     assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 1, "no temporary file stays");
 }
 
@@ -38,8 +47,8 @@ fn links_and_folders_are_refused() {
     fs::write(&target, "secret").expect("written");
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&target, &link).expect("linked");
-    assert!(AppendFile::open(&link, HEADER).is_err());
-    assert!(AppendFile::open(dir.path(), HEADER).is_err());
+    assert!(open(&link).is_err());
+    assert!(open(dir.path()).is_err());
     assert_eq!(fs::read(&target).expect("it is there"), b"secret");
 }
 
@@ -47,7 +56,7 @@ fn links_and_folders_are_refused() {
 fn it_is_noticed_when_the_file_is_no_longer_in_place() {
     let dir = dir();
     let (path, other) = (dir.path().join("x.csv"), dir.path().join("y.csv"));
-    let file = AppendFile::open(&path, HEADER).expect("it opens");
+    let file = open(&path).expect("it opens");
     assert!(file.in_place().expect("told"));
     fs::rename(&path, &other).expect("moved");
     assert!(!file.in_place().expect("told"), "moved");
@@ -64,7 +73,7 @@ fn it_is_noticed_when_the_file_is_no_longer_in_place() {
 #[test]
 fn a_cut_is_a_cut_and_never_grows() {
     let dir = dir();
-    let mut file = AppendFile::open(&dir.path().join("x"), HEADER).expect("it opens");
+    let mut file = open(&dir.path().join("x")).expect("it opens");
     file.append(b"torn").expect("room on the disk");
     file.cut(4).expect("cut");
     file.cut(100).expect("nothing to do");
@@ -95,7 +104,7 @@ fn a_file_size_limit_refuses_and_leaves_the_file_as_it_was() {
     let output = Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#])
         .arg(test_binary)
-        .args(["--exact", "store::append::tests::limited_child", "--ignored"])
+        .args(["--exact", "disk::append::tests::limited_child", "--ignored"])
         .env("VECHE_TEST_DIR", dir.path())
         .output()
         .expect("a shell");
@@ -107,7 +116,7 @@ fn a_file_size_limit_refuses_and_leaves_the_file_as_it_was() {
 #[ignore = "runs as a child of the test above, under a file size limit"]
 fn limited_child() {
     let Some(dir) = std::env::var_os("VECHE_TEST_DIR") else { return };
-    let mut file = AppendFile::open(&Path::new(&dir).join("x"), HEADER).expect("it opens");
+    let mut file = open(&Path::new(&dir).join("x")).expect("it opens");
     file.append(b"1\n").expect("under the limit");
     // The first part of this fits under the limit: a short write, then EFBIG.
     assert!(matches!(file.append(&[b'x'; 100_000]), Err(AppendError::Refused(_))));
@@ -120,30 +129,28 @@ fn limited_child() {
 #[test]
 fn a_replacement_is_whole_or_nothing() {
     let dir = dir();
+    let folder = open_folder(dir.path()).expect("a folder");
     let path = dir.path().join("accounts.csv");
-    write_atomically(&path, b"one").expect("written");
+    replace(&*folder, "accounts.csv", b"one").expect("written");
     fs::write(dir.path().join(".accounts.csv.tmp"), "left by a crash").expect("written");
-    write_atomically(&path, b"two").expect("written over");
+    replace(&*folder, "accounts.csv", b"two").expect("written over");
     assert_eq!(fs::read(&path).expect("it is there"), b"two");
     assert_eq!(mode(&path), 0o600);
-    let failed = write_atomically_with(&path, |file| {
+    let failed = replace_with(&*folder, "accounts.csv", |file| {
         file.write_all(b"half")?;
         Err(io::Error::other("no more"))
     });
-    assert!(failed.is_err());
+    assert!(matches!(failed, Err(ReplaceError::Untouched(_))));
     assert_eq!(fs::read(&path).expect("it is there"), b"two");
     assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 1, "no temporary file stays");
 }
 
 #[test]
-fn a_private_folder_is_closed_to_others() {
+fn folders_are_made_for_their_owner_alone() {
     let dir = dir();
     let path = dir.path().join("a/b");
-    create_private_dir(&path).expect("made");
-    assert_eq!(mode(&path), 0o700);
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("opened");
-    create_private_dir(&path).expect("it is there");
+    make_folder(&path).expect("made");
     assert_eq!(mode(&path), 0o700);
     fs::write(dir.path().join("file"), "").expect("written");
-    assert!(create_private_dir(&dir.path().join("file")).is_err());
+    assert!(make_folder(&dir.path().join("file")).is_err());
 }
