@@ -162,7 +162,7 @@ pub async fn serve(
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
-    let past = Past { terms: begin_term(&config, &history, &newest_id)?, newest_id: Arc::clone(&newest_id) };
+    let past = Past { terms: begin_term(&history, &newest_id)?, newest_id: Arc::clone(&newest_id) };
 
     let (vital, mut deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
@@ -219,9 +219,9 @@ fn open_history(
 }
 
 /// Begins a term of the history. It is on the disk when this returns, before anybody is told of it.
-fn begin_term(config: &Config, history: &Opened, newest_id: &AtomicU64) -> Result<Arc<Terms>, StartError> {
-    let dir = config.server.data_dir.join(HISTORY_DIR);
-    let found = terms::read(&dir)?;
+fn begin_term(history: &Opened, newest_id: &AtomicU64) -> Result<Arc<Terms>, StartError> {
+    let folder = &**history.writer.folder();
+    let found = terms::read(folder)?;
     if let Some(line) = found.damaged_line {
         warn!(
             "{} line {line} is damaged; it and the terms before it are forgotten, and clients that were away \
@@ -232,7 +232,7 @@ fn begin_term(config: &Config, history: &Opened, newest_id: &AtomicU64) -> Resul
     let present = StoredTerm::fresh(history.index.newest_id(), Timestamp::now())?;
     let used = MessageId::new(newest_id.load(Ordering::Relaxed));
     let all = Terms::begin(found.terms, present, used);
-    terms::write(&dir, all.known())?;
+    terms::write(folder, all.known())?;
     info!("this is term {}", all.present());
     Ok(Arc::new(all))
 }

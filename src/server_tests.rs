@@ -73,7 +73,7 @@ fn build(dir: &TempDir) -> House {
     let history =
         open_history(&config, &crate::disk::real::open_folder(dir.path()).unwrap(), &newest_id).unwrap();
     let auth = AuthActor::open(&config, Arc::clone(&newest_id)).unwrap();
-    let terms = begin_term(&config, &history, &newest_id).unwrap();
+    let terms = begin_term(&history, &newest_id).unwrap();
     let past = Past { terms, newest_id: Arc::clone(&newest_id) };
     let (vital, _deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));

@@ -8,10 +8,11 @@
 //! [`crate::chat::terms`] for what is made of it.
 
 use std::fmt::Write as _;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use super::append::{open_for_reading, write_atomically};
+use crate::disk::append::replace;
+use crate::disk::{Folder, read_whole};
 use crate::names::{MessageId, Timestamp};
 use crate::protocol::TermName;
 
@@ -95,30 +96,24 @@ pub struct FoundTerms {
     pub damaged_line: Option<usize>,
 }
 
-/// Reads the terms of the history in the folder `dir`. A file that is not there holds none.
+/// Reads the terms of the history in `folder`. A file that is not there holds none.
 ///
 /// # Errors
 /// [`TermsError::Read`].
-pub fn read(dir: &Path) -> Result<FoundTerms, TermsError> {
-    let path = dir.join(FILE_NAME);
-    let mut bytes = Vec::new();
-    let read = match open_for_reading(&path) {
-        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error),
-    };
-    read.map_err(|source| TermsError::Read { path, source })?;
-    Ok(decode(&bytes))
+pub fn read(folder: &dyn Folder) -> Result<FoundTerms, TermsError> {
+    let bytes = read_whole(folder, FILE_NAME, MOST_BYTES)
+        .map_err(|source| TermsError::Read { path: folder.path().join(FILE_NAME), source })?;
+    Ok(decode(&bytes.unwrap_or_default()))
 }
 
-/// Replaces the terms of the history in the folder `dir`, whole or not at all; they are on the disk when this
+/// Replaces the terms of the history in `folder`, whole or not at all; they are on the disk when this
 /// returns.
 ///
 /// # Errors
 /// [`TermsError::Write`].
-pub fn write(dir: &Path, terms: &[StoredTerm]) -> Result<(), TermsError> {
-    let path = dir.join(FILE_NAME);
-    write_atomically(&path, encode(terms).as_bytes()).map_err(|source| TermsError::Write { path, source })
+pub fn write(folder: &dyn Folder, terms: &[StoredTerm]) -> Result<(), TermsError> {
+    replace(folder, FILE_NAME, encode(terms).as_bytes())
+        .map_err(|error| TermsError::Write { path: folder.path().join(FILE_NAME), source: error.into() })
 }
 
 fn encode(terms: &[StoredTerm]) -> String {
@@ -170,6 +165,7 @@ fn checksum(cells: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::simulated::SimulatedDisk;
 
     fn terms(count: u64) -> Vec<StoredTerm> {
         let at = Timestamp::from_millis(1_795_284_321_311);
@@ -178,11 +174,11 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let dir = tempfile::tempdir().expect("a folder");
-        assert!(read(dir.path()).expect("nothing is no fault").terms.is_empty());
+        let disk = SimulatedDisk::new(1);
+        assert!(read(&*disk.root()).expect("nothing is no fault").terms.is_empty());
         let all = terms(3);
-        write(dir.path(), &all).expect("space");
-        let found = read(dir.path()).expect("our own file");
+        write(&*disk.root(), &all).expect("space");
+        let found = read(&*disk.root()).expect("our own file");
         assert_eq!((found.terms, found.damaged_line), (all.clone(), None));
         let by_hand = encode(&all)
             .replace('\n', "\r\n")
@@ -207,9 +203,9 @@ mod tests {
 
     #[test]
     fn a_folder_in_its_place_is_a_sentence() {
-        let dir = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(dir.path().join(FILE_NAME)).expect("a folder in it");
-        let error = read(dir.path()).expect_err("no file").to_string();
+        let disk = SimulatedDisk::new(1);
+        disk.root().folder(FILE_NAME).expect("a folder in it");
+        let error = read(&*disk.root()).expect_err("no file").to_string();
         assert!(error.contains("terms.txt could not be read"), "{error}");
     }
 }

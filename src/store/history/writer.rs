@@ -71,7 +71,8 @@ impl HistoryWriter {
         Ok(HistoryWriter { data, folder, current: None, poisoned: None, notices: Vec::new() })
     }
 
-    pub(super) fn folder(&self) -> &Arc<dyn Folder> {
+    /// The folder of the history.
+    pub fn folder(&self) -> &Arc<dyn Folder> {
         &self.folder
     }
 
