@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::files::files_with;
-use crate::support::{Client, PASSWORD, Server, eventually};
+use crate::support::{Client, Options, PASSWORD, Server, eventually};
 
 fn resume_with(token: &str) -> Value {
     json!({"type": "resume", "token": token})
@@ -325,4 +325,82 @@ fn an_account_may_have_several_sessions_within_a_bound() {
     last.send(json!({"type": "exit"}));
     last.expect_bye("exit");
     server.login("alice");
+}
+
+/// A server that may write files of some 20 or 40 KiB, and clients whose sessions have used that up.
+fn with_a_full_session_file() -> (Server, Vec<Client>) {
+    let limited = ["sh", "-c", r#"ulimit -f 40; exec "$0" "$@""#];
+    let server = Options::new().wrapped_in(&limited).set("limits.sessions_per_account=0").start();
+    let mut clients = vec![server.register("alice"), server.register("bob")];
+    let login = json!({"type": "login", "name": "alice", "password": PASSWORD});
+    let refusal = loop {
+        let mut client = server.connect();
+        client.send(login.clone());
+        let reply = client.reply();
+        if reply["type"] != "session" {
+            break reply;
+        }
+        client.token = reply["token"].as_str().expect("a token").to_owned();
+        clients.push(client);
+    };
+    assert_eq!(refusal["code"], "storage_unavailable", "{refusal}");
+    (server, clients)
+}
+
+// issue 7: exit is acknowledged although the session's end is not on the disk
+#[test]
+fn an_exit_that_cannot_be_stored_is_refused_and_session_and_connection_stay() {
+    let (mut server, mut clients) = with_a_full_session_file();
+    let mut ended = Vec::new();
+    let mut stays = loop {
+        let mut client = clients.pop().expect("the file is full before all have gone");
+        client.send(json!({"type": "exit"}));
+        let reply = client.reply();
+        if reply["type"] != "bye" {
+            assert_eq!(reply["code"], "storage_unavailable", "{reply}");
+            break client;
+        }
+        ended.push(client.token.clone());
+    };
+    stays.expect("who", json!({"type": "who"}));
+    server.crash();
+    let server = Options::new().start_in(std::sync::Arc::clone(&server.dir));
+    ended.iter().for_each(|token| is_dead(&server, token));
+    let mut back = server.connect();
+    back.resume(&stays.token);
+    back.send(json!({"type": "exit"}));
+    back.expect_bye("exit");
+}
+
+// issue 7: a damaged line fails open
+#[test]
+fn a_damaged_end_ends_its_session_and_no_other() {
+    let mut server = Server::start();
+    let (mut alice, bob) = (server.register("alice"), server.register("bob"));
+    alice.send(json!({"type": "exit"}));
+    alice.expect_bye("exit");
+    server.crash();
+    let file = server.data_dir().join("sessions.csv");
+    let whole = std::fs::read(&file).unwrap();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    let end = text.find("\nend,").expect("an end") + 1;
+    let length = text[end..].find('\n').expect("a line");
+    for (at, value) in (end..=end + length).step_by(9).zip([b'x', b'\n', b',', 0, b'1'].into_iter().cycle()) {
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        std::fs::write(&file, &bytes).unwrap();
+        let mut server = server.start_again();
+        is_dead(&server, &alice.token);
+        let mut back = server.connect();
+        back.resume(&bob.token);
+        server.stop();
+    }
+    // Nothing is left of the line: it may have been anybody's.
+    let mut bytes = whole;
+    bytes[end..end + length].fill(b'x');
+    std::fs::write(&file, &bytes).unwrap();
+    let server = server.start_again();
+    is_dead(&server, &alice.token);
+    is_dead(&server, &bob.token);
+    server.log_line(&["WARN", "sessions.csv", "names nobody"]);
 }

@@ -45,7 +45,7 @@ use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHasher;
 use crate::store::accounts::{AccountChange, AccountFile, AccountsError, RejectedRow, StoreError, open_keys};
 use crate::store::append::create_private_dir;
-use crate::store::sessions::{SessionEvent, SessionFile};
+use crate::store::sessions::{SessionEvent, SessionFile, SessionId};
 
 /// How often it looks whose time is over.
 const EXPIRE_EVERY: Duration = Duration::from_millis(500);
@@ -101,8 +101,10 @@ pub struct OpenedAuth {
     pub rejected: Vec<RejectedRow>,
     /// How many there were in all.
     pub rejected_count: usize,
-    /// Lines of the session file that were damaged.
+    /// Places of the session file that were damaged.
     pub damaged_sessions: usize,
+    /// How many sessions have ended because such a place may have been the end of any of them.
+    pub ended_unnamed: usize,
 }
 
 /// What follows when a hash or a write is done.
@@ -185,6 +187,7 @@ impl AuthActor {
             rejected: accounts.rejected,
             rejected_count: accounts.rejected_count,
             damaged_sessions: files.damaged,
+            ended_unnamed: files.ended_unnamed,
             actor: AuthActor {
                 _vital: None,
                 registration: config.auth.registration,
@@ -310,8 +313,15 @@ impl OpenedAuth {
         }
         if self.damaged_sessions > 0 {
             log::warn!(
-                "sessions.csv: {} lines were damaged; those sessions have ended",
+                "sessions.csv: {} places were damaged; the sessions that they name have ended",
                 self.damaged_sessions
+            );
+        }
+        if self.ended_unnamed > 0 {
+            log::warn!(
+                "sessions.csv: a damaged place names nobody, and may have been the end of any session before \
+                 it: all {} that were opened before have ended",
+                self.ended_unnamed
             );
         }
         log::info!("{} accounts, {} sessions", self.accounts, self.sessions);
@@ -327,11 +337,11 @@ impl std::fmt::Debug for AuthActor {
 /// Tells connections that their sessions have ended; returns what to write of it.
 fn tell_ended(ended: Vec<Ended<Recipient<EndSession>>>, bye: &EndSession) -> Vec<SessionEvent> {
     let mut events = Vec::with_capacity(ended.len());
-    for Ended { number, seat, .. } in ended {
+    for Ended { id, seat, .. } in ended {
         if let Some(seat) = seat {
             seat.do_send(bye.clone());
         }
-        events.push(SessionEvent::End { number });
+        events.push(SessionEvent::End { number: id.number() });
     }
     events
 }
@@ -449,20 +459,37 @@ impl Handler<Detach> for AuthActor {
 }
 
 impl Handler<CloseSession> for AuthActor {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseFuture<Result<(), AuthRefusal>>;
 
-    fn handle(&mut self, message: CloseSession, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, CloseSession { session }: CloseSession, _: &mut Self::Context) -> Self::Result {
         let (reply, closed) = oneshot::channel();
-        if let Some(ended) = self.sessions.close(message.session) {
-            let seen = AccountChange::Seen { row: ended.account, at: Timestamp::now(), from: None };
-            self.people.apply(&seen);
-            let order =
-                Order { accounts: vec![seen], sessions: vec![SessionEvent::End { number: ended.number }] };
-            self.store(order, move |_, _| {
-                let _ = reply.send(());
-            });
+        match self.sessions.account_of(session) {
+            Some(row) => self.close(session, row, reply),
+            None => drop(reply.send(Ok(()))),
         }
-        answer(closed, ())
+        answer(closed, Err(ErrorCode::ShuttingDown.into()))
+    }
+}
+
+impl AuthActor {
+    /// Ends a session when that is durable.
+    fn close(&mut self, session: SessionId, row: u64, reply: oneshot::Sender<Result<(), AuthRefusal>>) {
+        let seen = AccountChange::Seen { row, at: Timestamp::now(), from: None };
+        let number = session.number();
+        let order = Order { accounts: vec![seen.clone()], sessions: vec![SessionEvent::End { number }] };
+        self.store(order, move |actor, written| {
+            if written.is_err() {
+                let _ = reply.send(Err(ErrorCode::StorageUnavailable.into()));
+                return;
+            }
+            actor.people.apply(&seen);
+            // Another connection may have taken the session over meanwhile; it has ended for that one, too.
+            let elsewhere = actor.sessions.end(number).filter(|ended| ended.id != session);
+            if let Some(seat) = elsewhere.and_then(|ended| ended.seat) {
+                seat.do_send(EndSession { reason: ByeReason::Exit, text: None });
+            }
+            let _ = reply.send(Ok(()));
+        });
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Lives {
 /// A session that is not any more, and the seat of the connection that held it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended<S> {
-    /// Its number.
-    pub number: u64,
+    /// The session, as it was held last.
+    pub id: SessionId,
     /// The row of its account.
     pub account: u64,
     /// Where the connection that held it hears of it.
@@ -255,10 +255,9 @@ impl<S> SessionTable<S> {
         lost.into_iter().filter_map(|id| self.detach(id, now).map(|_| id.number())).collect()
     }
 
-    /// Ends a session that this connection holds.
-    pub fn close(&mut self, id: SessionId) -> Option<Ended<S>> {
-        self.held(id)?;
-        self.remove(id.number())
+    /// Ends a session, whoever holds it.
+    pub fn end(&mut self, number: u64) -> Option<Ended<S>> {
+        self.remove(number)
     }
 
     /// Ends the sessions of an account, all but one perhaps.
@@ -345,7 +344,7 @@ impl<S> SessionTable<S> {
         }
         self.by_account.remove(&(session.account, number));
         self.attached -= usize::from(session.seat.is_some());
-        Some(Ended { number, account: session.account, seat: session.seat })
+        Some(Ended { id: SessionId::new(number, session.hold), account: session.account, seat: session.seat })
     }
 
     /// Puts a session where its next moment is in the list of timers.

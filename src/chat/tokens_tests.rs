@@ -76,7 +76,7 @@ fn a_resume_changes_hands_and_the_old_token_dies_with_the_first_use() {
     assert_eq!(ended, Some("first"));
     assert_eq!((second.number(), second == first), (1, false));
     assert!(stage.table.detach(first, stage.at(2)).is_none(), "the old connection has no say");
-    assert!(!stage.table.token_used(first) && stage.table.close(first).is_none());
+    assert!(!stage.table.token_used(first));
     assert!(stage.table.token_used(second) && !stage.table.token_used(second));
     assert!(stage.resume(1, 3, "thief", 3).is_none());
     assert!(stage.resume(2, 3, "third", 3).is_some());
@@ -111,7 +111,7 @@ fn two_resumes_that_cross_leave_one_holder() {
     stage.table.token_used(id);
     let instead = stage.table.resume(&late, "late", now).expect_err("its token died").expect("lives");
     assert_eq!((instead.token, instead.previous), (token(3), None));
-    stage.table.close(id).expect("ended");
+    stage.table.end(id.number()).expect("ended");
     assert_eq!(stage.table.resume(&late, "late", now), Err(None));
     stage.is_consistent();
     assert!(stage.table.is_empty() && stage.table.tokens.is_empty());
@@ -126,11 +126,14 @@ fn sessions_end_by_their_time() {
     assert_eq!(stage.table.expires_in_seconds(attached, stage.at(950)), 50);
     assert_eq!(stage.table.detach(lost, stage.at(10)), Some(7));
     assert!(stage.table.expire(stage.at(109)).is_empty());
-    assert_eq!(stage.table.expire(stage.at(110)), [Ended { number: 2, account: 7, seat: None }]);
+    assert_eq!(
+        stage.table.expire(stage.at(110)),
+        [Ended { id: SessionId::new(2, 0), account: 7, seat: None }]
+    );
     assert!(stage.table.expire(stage.at(999)).is_empty());
     assert_eq!(
         stage.table.expire(stage.at(1_000)),
-        [Ended { number: 1, account: 7, seat: Some("attached") }]
+        [Ended { id: SessionId::new(1, 0), account: 7, seat: Some("attached") }]
     );
     stage.is_consistent();
 }
@@ -142,7 +145,7 @@ fn an_accounts_sessions_end_together_or_but_one() {
     stage.table.open(&stored(2, 7, 2), "end", stage.start);
     stage.table.open(&stored(3, 8, 3), "other", stage.start);
     let ended = stage.table.end_account(7, Some(keep));
-    assert_eq!(ended, [Ended { number: 2, account: 7, seat: Some("end") }]);
+    assert_eq!(ended, [Ended { id: SessionId::new(2, 0), account: 7, seat: Some("end") }]);
     assert_eq!(stage.table.end_account(7, None).len(), 1);
     assert_eq!((stage.table.of_account(7), stage.table.of_account(8)), (0, 1));
     assert_eq!(stage.table.end_all().len(), 1);
@@ -157,7 +160,7 @@ fn the_longest_detached_makes_room() {
     assert_eq!(stage.table.end_longest_detached(7), None);
     stage.table.detach(two, stage.at(1));
     stage.table.detach(one, stage.at(2));
-    assert_eq!(stage.table.end_longest_detached(7).map(|ended| ended.number), Some(2));
+    assert_eq!(stage.table.end_longest_detached(7).map(|ended| ended.id.number()), Some(2));
     stage.is_consistent();
 }
 

@@ -3,8 +3,11 @@
 //! It is a log. Each line is an event: a session was opened or got a fresh token (`open`), its token before
 //! the last died (`used`), it lost its connection (`seen`), it ended (`end`), or everybody who had a
 //! connection still had it (`alive`). A line is bound together with a key, and one that was changed ends the
-//! session that it names. The file names accounts by their rows and tokens by their hashes. It is written
-//! anew from what is in memory when the server starts and when it has grown.
+//! session that it names ([`found`]). The file names accounts by their rows and tokens by their hashes. It is
+//! written anew from what is in memory when the server starts and when it has grown.
+
+mod found;
+mod line;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,20 +16,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
+use self::found::Found;
+use self::line::{HEADER, Line};
 use super::accounts::StoreError;
-use super::append::{AppendFile, write_atomically_with};
+use super::append::{AppendError, AppendFile, write_atomically_with};
 use crate::names::Timestamp;
-use crate::secrets::seal::{Sealer, same_tag};
+use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHash;
 
 pub(super) const FILE_NAME: &str = "sessions.csv";
-const HEADER: &str = "event,session,account,opened_at,at,token,previous,check\n";
-const COLUMNS: usize = 8;
-/// What a hash begins with, so that no cell begins a formula.
-const PREFIX: &str = "v1:";
 /// The file is written anew when it is larger than this, in bytes, …
 const COMPACT_ABOVE_BYTES: u64 = 1 << 20;
 /// … and this many times as large as it was after the last time.
@@ -83,11 +81,16 @@ pub struct StoredSession {
     pub seen_at: Option<Timestamp>,
 }
 
+/// The sessions of a file by their numbers.
+type Sessions = BTreeMap<u64, Box<StoredSession>>;
+
 /// An event of the log.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
-    /// A session was opened or resumed; it has a connection now.
+    /// A session was opened; it has a connection now.
     Open(Box<StoredSession>),
+    /// A session was resumed, or is to have again the tokens it had; nothing when it has ended before.
+    Resume(Box<StoredSession>),
     /// The fresh token was used: the one before it is dead.
     Used {
         /// The session's number.
@@ -112,6 +115,28 @@ pub enum SessionEvent {
     },
 }
 
+impl SessionEvent {
+    fn number(&self) -> Option<u64> {
+        match self {
+            SessionEvent::Open(session) | SessionEvent::Resume(session) => Some(session.number),
+            SessionEvent::Used { number }
+            | SessionEvent::Seen { number, .. }
+            | SessionEvent::End { number } => Some(*number),
+            SessionEvent::Alive { .. } => None,
+        }
+    }
+}
+
+/// Events that are written together.
+#[derive(Debug, Clone, Copy)]
+pub struct Events<'a> {
+    /// What happens, in this order.
+    pub events: &'a [SessionEvent],
+    /// Whether it has happened in any case, so that the file is told later when it cannot be now. What
+    /// somebody waits for has not happened when it cannot be written.
+    pub owed: bool,
+}
+
 /// What was found on opening.
 #[derive(Debug)]
 pub struct OpenedSessions {
@@ -119,8 +144,10 @@ pub struct OpenedSessions {
     pub file: SessionFile,
     /// The sessions there are. None has a connection: `seen_at` is when it last had one, as far as is known.
     pub sessions: Vec<StoredSession>,
-    /// Lines that were no events of this file. They are gone: nobody can be asked for a token again.
+    /// Places that were no lines of this file. They are gone: nobody can be asked for a token again.
     pub damaged: usize,
+    /// How many sessions have ended because a damaged place may have been the end of any of them.
+    pub ended_unnamed: usize,
     /// The smallest number that no session had yet.
     pub next_number: u64,
 }
@@ -131,16 +158,20 @@ pub struct SessionFile {
     path: PathBuf,
     sealer: Arc<Sealer>,
     file: AppendFile,
-    sessions: BTreeMap<u64, Box<StoredSession>>,
+    sessions: Sessions,
     alive_at: Option<Timestamp>,
+    /// The largest number that a session had.
+    highest: u64,
     compacted_len: u64,
+    /// How much of the file is on the disk.
+    synced_len: u64,
     /// The file is not known to hold what it should: the next commit writes it anew.
     distrusted: bool,
 }
 
 impl SessionFile {
-    /// Reads `sessions.csv` in `dir`, leaves out the sessions that `keep` refuses (their account is gone, or
-    /// banned), and writes it anew without them.
+    /// Reads `sessions.csv` in `dir`, leaves out the sessions that `keep` refuses (their account is gone,
+    /// banned, or has ended them), and writes it anew without them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -152,24 +183,29 @@ impl SessionFile {
         let path = dir.join(FILE_NAME);
         let io = |source| StoreError::Io { path: path.clone(), source };
         let mut found = Found::read(&sealer, &read_file(&path).map_err(io)?);
+        // Each damaged place may have had a number of its own.
+        let highest = found.highest.saturating_add(found.damaged as u64);
         found.sessions.retain(|_, session| keep(session));
         for session in found.sessions.values_mut() {
             let alive_at = found.alive_at.unwrap_or(session.token_at);
             session.seen_at.get_or_insert_with(|| alive_at.max(session.token_at));
         }
-        write_rows(&path, &sealer, &found.sessions).map_err(io)?;
+        write_rows(&path, &sealer, &found.sessions, highest, None).map_err(io)?;
         let file = AppendFile::open(&path, HEADER.as_bytes()).map_err(io)?;
         Ok(OpenedSessions {
             sessions: found.sessions.values().map(|session| (**session).clone()).collect(),
             damaged: found.damaged,
-            next_number: found.next_number,
+            ended_unnamed: found.ended_unnamed,
+            next_number: highest.saturating_add(1),
             file: SessionFile {
                 path,
                 sealer,
                 compacted_len: file.len(),
+                synced_len: file.len(),
                 file,
                 sessions: found.sessions,
                 alive_at: None,
+                highest,
                 distrusted: false,
             },
         })
@@ -178,39 +214,96 @@ impl SessionFile {
     /// Writes events. With `durable` they are on the disk when this returns, and all before them.
     ///
     /// # Errors
-    /// [`StoreError`]. Of the events, those that open are undone; those that end stay, and are written with
-    /// the next commit that succeeds.
-    pub fn commit(&mut self, events: &[SessionEvent], durable: bool) -> Result<(), StoreError> {
-        if events.is_empty() && !durable {
-            return Ok(());
-        }
+    /// [`StoreError`]. Nothing of it has happened then but what is owed, which is written with the next commit
+    /// that succeeds, or by [`SessionFile::settle`].
+    pub fn commit(&mut self, batch: &[Events<'_>], durable: bool) -> Result<(), StoreError> {
         let mut before = Vec::new();
         let mut lines = String::new();
-        for event in events {
-            if let SessionEvent::Open(session) = event {
-                before.push((session.number, self.sessions.get(&session.number).cloned()));
+        for event in batch.iter().flat_map(|events| events.events) {
+            if let Some(number) = event.number() {
+                before.push((number, self.sessions.get(&number).cloned()));
             }
-            lines += &encode(&self.sealer, event);
+            lines += &self.encode(event);
             self.apply(event);
+        }
+        if lines.is_empty() && !durable {
+            return Ok(());
         }
         let result = self.write(&lines, durable);
         if result.is_err() {
-            self.distrusted = true;
             for (number, session) in before.into_iter().rev() {
                 match session {
                     Some(session) => self.sessions.insert(number, session),
                     None => self.sessions.remove(&number),
                 };
             }
+            for event in batch.iter().filter(|events| events.owed).flat_map(|events| events.events) {
+                self.distrusted = true;
+                self.apply(event);
+            }
+            // What was refused must not be found there by the next start. Its own fault is no news.
+            let _ = self.settle();
         }
         result
     }
 
-    fn apply(&mut self, event: &SessionEvent) {
-        if let SessionEvent::Alive { at } = event {
-            self.alive_at = Some(*at);
+    /// Whether the file may hold what was refused, or lacks what has happened.
+    pub fn is_owed(&self) -> bool {
+        self.distrusted
+    }
+
+    /// Writes the file anew when it may not hold what it should.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it goes on being owed then.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.distrusted { self.compact() } else { Ok(()) }
+    }
+
+    fn encode(&self, event: &SessionEvent) -> String {
+        let known = event.number().and_then(|number| self.sessions.get(&number));
+        let line = |event: Line, session: &StoredSession| {
+            line::of_session(&self.sealer, &event, session, self.synced_len)
+        };
+        match (event, known) {
+            (SessionEvent::Open(session), _) | (SessionEvent::Resume(session), Some(_)) => {
+                line(Line::Open(session.clone()), session)
+            }
+            (SessionEvent::Used { number }, Some(session)) => line(Line::Used(*number), session),
+            (SessionEvent::Seen { number, at }, Some(session)) => line(Line::Seen(*number, *at), session),
+            (SessionEvent::End { number }, Some(session)) => line(Line::End(*number), session),
+            (SessionEvent::Alive { at }, _) => line::alive(&self.sealer, *at, self.synced_len),
+            // It has ended, and nothing can happen to it any more.
+            (_, None) => String::new(),
         }
-        apply(&mut self.sessions, event);
+    }
+
+    fn apply(&mut self, event: &SessionEvent) {
+        match event {
+            SessionEvent::Open(session) => {
+                self.highest = self.highest.max(session.number);
+                self.sessions.insert(session.number, session.clone());
+            }
+            SessionEvent::Resume(session) => {
+                if let Some(known) = self.sessions.get_mut(&session.number) {
+                    *known = session.clone();
+                }
+            }
+            SessionEvent::Used { number } => {
+                if let Some(session) = self.sessions.get_mut(number) {
+                    session.previous = None;
+                }
+            }
+            SessionEvent::Seen { number, at } => {
+                if let Some(session) = self.sessions.get_mut(number) {
+                    session.seen_at = Some(*at);
+                }
+            }
+            SessionEvent::Alive { at } => self.alive_at = Some(*at),
+            SessionEvent::End { number } => {
+                self.sessions.remove(number);
+            }
+        }
     }
 
     fn write(&mut self, lines: &str, durable: bool) -> Result<(), StoreError> {
@@ -221,6 +314,12 @@ impl SessionFile {
         }
         let appended = self.file.append(lines.as_bytes());
         let result = appended.and_then(|_| if durable { self.file.sync() } else { Ok(()) });
+        match result {
+            Ok(()) if durable => self.synced_len = self.file.len(),
+            // The file is as it was before.
+            Ok(()) | Err(AppendError::Refused(_)) => {}
+            Err(AppendError::Poisoned(_)) => self.distrusted = true,
+        }
         result.map_err(|source| StoreError::Append { path: self.path.clone(), source })
     }
 
@@ -232,43 +331,17 @@ impl SessionFile {
             );
         }
         self.distrusted = true;
-        write_rows(&self.path, &self.sealer, &self.sessions).map_err(|source| self.io(source))?;
+        write_rows(&self.path, &self.sealer, &self.sessions, self.highest, self.alive_at)
+            .map_err(|source| self.io(source))?;
         self.file = AppendFile::open(&self.path, HEADER.as_bytes()).map_err(|source| self.io(source))?;
         self.compacted_len = self.file.len();
+        self.synced_len = self.file.len();
         self.distrusted = false;
-        if let Some(at) = self.alive_at {
-            let line = encode(&self.sealer, &SessionEvent::Alive { at });
-            self.file
-                .append(line.as_bytes())
-                .map_err(|source| StoreError::Append { path: self.path.clone(), source })?;
-        }
         Ok(())
     }
 
     fn io(&self, source: io::Error) -> StoreError {
         StoreError::Io { path: self.path.clone(), source }
-    }
-}
-
-fn apply(sessions: &mut BTreeMap<u64, Box<StoredSession>>, event: &SessionEvent) {
-    match event {
-        SessionEvent::Open(session) => {
-            sessions.insert(session.number, session.clone());
-        }
-        SessionEvent::Used { number } => {
-            if let Some(session) = sessions.get_mut(number) {
-                session.previous = None;
-            }
-        }
-        SessionEvent::Seen { number, at } => {
-            if let Some(session) = sessions.get_mut(number) {
-                session.seen_at = Some(*at);
-            }
-        }
-        SessionEvent::Alive { .. } => {}
-        SessionEvent::End { number } => {
-            sessions.remove(number);
-        }
     }
 }
 
@@ -279,126 +352,30 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-fn write_rows(path: &Path, sealer: &Sealer, sessions: &BTreeMap<u64, Box<StoredSession>>) -> io::Result<()> {
+fn write_rows(
+    path: &Path,
+    sealer: &Sealer,
+    sessions: &Sessions,
+    highest: u64,
+    alive_at: Option<Timestamp>,
+) -> io::Result<()> {
     write_atomically_with(path, |file| {
         file.write_all(HEADER.as_bytes())?;
         for session in sessions.values() {
-            file.write_all(encode(sealer, &SessionEvent::Open(session.clone())).as_bytes())?;
+            let line = |event: Line| line::of_session(sealer, &event, session, 0);
+            file.write_all(line(Line::Open(session.clone())).as_bytes())?;
             if let Some(at) = session.seen_at {
-                let seen = SessionEvent::Seen { number: session.number, at };
-                file.write_all(encode(sealer, &seen).as_bytes())?;
+                file.write_all(line(Line::Seen(session.number, at)).as_bytes())?;
             }
+        }
+        if highest > sessions.last_key_value().map_or(0, |(number, _)| *number) {
+            file.write_all(line::given(sealer, highest, 0).as_bytes())?;
+        }
+        if let Some(at) = alive_at {
+            file.write_all(line::alive(sealer, at, 0).as_bytes())?;
         }
         Ok(())
     })
-}
-
-/// The line of an event, with its end.
-fn encode(sealer: &Sealer, event: &SessionEvent) -> String {
-    let hash = |hash: &TokenHash| format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(hash.as_bytes()));
-    let mut cells: [String; COLUMNS - 1] = Default::default();
-    let (name, number, at) = match event {
-        SessionEvent::Open(session) => {
-            cells[2] = session.account.to_string();
-            cells[3] = session.opened_at.to_string();
-            cells[5] = hash(&session.token);
-            cells[6] = session.previous.as_ref().map(hash).unwrap_or_default();
-            ("open", Some(session.number), Some(session.token_at))
-        }
-        SessionEvent::Used { number } => ("used", Some(*number), None),
-        SessionEvent::Seen { number, at } => ("seen", Some(*number), Some(*at)),
-        SessionEvent::Alive { at } => ("alive", None, Some(*at)),
-        SessionEvent::End { number } => ("end", Some(*number), None),
-    };
-    cells[0] = name.to_owned();
-    cells[1] = number.map(|number| number.to_string()).unwrap_or_default();
-    cells[4] = at.map(|at| at.to_string()).unwrap_or_default();
-    let check = sealer.bind_session(&cells.each_ref().map(String::as_str));
-    format!("{},{check}\n", cells.join(","))
-}
-
-/// Reads a line, `None` when it is no event that we wrote.
-fn decode(sealer: &Sealer, line: &[u8]) -> Option<SessionEvent> {
-    let cells = cells(line)?;
-    let [event, number, account, opened_at, at, token, previous, check] = cells;
-    if !same_tag(&sealer.bind_session(&cells[..COLUMNS - 1]), check) {
-        return None;
-    }
-    let hash = |cell: &str| {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cell.strip_prefix(PREFIX)?).ok()?;
-        Some(TokenHash::from_bytes(bytes.try_into().ok()?))
-    };
-    let at = || at.parse::<Timestamp>().ok();
-    match event {
-        "open" => Some(SessionEvent::Open(Box::new(StoredSession {
-            number: number.parse().ok()?,
-            account: account.parse().ok()?,
-            opened_at: opened_at.parse().ok()?,
-            token_at: at()?,
-            token: hash(token)?,
-            previous: if previous.is_empty() { None } else { Some(hash(previous)?) },
-            seen_at: None,
-        }))),
-        "used" => Some(SessionEvent::Used { number: number.parse().ok()? }),
-        "seen" => Some(SessionEvent::Seen { number: number.parse().ok()?, at: at()? }),
-        "alive" => Some(SessionEvent::Alive { at: at()? }),
-        "end" => Some(SessionEvent::End { number: number.parse().ok()? }),
-        _ => None,
-    }
-}
-
-fn cells(line: &[u8]) -> Option<[&str; COLUMNS]> {
-    let line = std::str::from_utf8(line).ok()?;
-    let mut parts =
-        line.split(',').map(|cell| cell.strip_prefix('"').and_then(|c| c.strip_suffix('"')).unwrap_or(cell));
-    let mut cells = [""; COLUMNS];
-    for cell in &mut cells {
-        *cell = parts.next()?;
-    }
-    parts.next().is_none().then_some(cells)
-}
-
-/// What the file says when it is read to its end.
-struct Found {
-    sessions: BTreeMap<u64, Box<StoredSession>>,
-    alive_at: Option<Timestamp>,
-    damaged: usize,
-    next_number: u64,
-}
-
-impl Found {
-    fn read(sealer: &Sealer, bytes: &[u8]) -> Self {
-        let mut found = Found { sessions: BTreeMap::new(), alive_at: None, damaged: 0, next_number: 1 };
-        let mut lines = bytes.split(|byte| *byte == b'\n').enumerate().peekable();
-        while let Some((at, line)) = lines.next() {
-            let is_last = lines.peek().is_none();
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if at > 0 && !line.is_empty() {
-                found.line(sealer, line, is_last);
-            }
-        }
-        found
-    }
-
-    fn line(&mut self, sealer: &Sealer, line: &[u8], is_torn: bool) {
-        let number = cells(line).and_then(|cells| cells[1].parse::<u64>().ok());
-        match decode(sealer, line) {
-            Some(event) => {
-                if let SessionEvent::Alive { at } = event {
-                    self.alive_at = Some(at);
-                }
-                apply(&mut self.sessions, &event);
-                self.next_number = self.next_number.max(number.unwrap_or(0).saturating_add(1));
-            }
-            None => {
-                self.damaged += 1;
-                // It may have been the end of that session. But what a crash tore off was never acknowledged.
-                if let (Some(number), false) = (number, is_torn) {
-                    self.sessions.remove(&number);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use crate::names::Timestamp;
 use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
-use crate::store::sessions::{SessionEvent, SessionFile};
+use crate::store::sessions::{Events, SessionEvent, SessionFile};
 
 /// How long what can wait does wait.
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
+/// When to try again to write what a refused write has left to do.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
 /// Orders in one batch, at most: what follows them all runs in one go on the system arbiter.
 const MAX_BATCH: usize = 512;
 
@@ -236,15 +238,13 @@ impl<D> Writer<D> {
             orders.iter().flat_map(|(order, _)| order.accounts.iter().cloned()).collect();
         let accounts = told(self.accounts.commit(&changes));
         // A session of an account that could not be stored is none.
-        let events: Vec<SessionEvent> = orders
+        let events: Vec<Events<'_>> = orders
             .iter()
-            .filter(|(order, _)| accounts.is_ok() || !order.needs_accounts())
-            .flat_map(|(order, _)| order.sessions.iter().cloned())
+            .filter(|(order, _)| !order.sessions.is_empty() && (accounts.is_ok() || !order.needs_accounts()))
+            .map(|(order, errand)| Events { events: &order.sessions, owed: errand.is_none() })
             .collect();
         let sessions = told(self.sessions.commit(&events, durable && !events.is_empty()));
-        if self.accounts.is_dirty() && self.flush_at.is_none() {
-            self.flush_at = Some(Instant::now() + FLUSH_AFTER);
-        }
+        self.plan_flush();
         let answers = orders.into_iter().filter_map(|(order, errand)| {
             let accounts = if order.needs_accounts() { accounts.clone() } else { Ok(()) };
             let sessions = if order.sessions.is_empty() { Ok(()) } else { sessions.clone() };
@@ -277,16 +277,31 @@ impl<D> Writer<D> {
         }
     }
 
+    /// Writes what could wait, and what is owed.
     fn flush(&mut self) {
-        let result = told(self.accounts.flush());
-        self.flush_at = result.is_err().then(|| Instant::now() + FLUSH_AFTER);
+        let _ = (told(self.accounts.flush()), told(self.sessions.settle())); // the log has it
+        self.flush_at = None;
+        self.plan_flush();
+    }
+
+    /// Sees to it that what waits is written in a while, and what is owed soon.
+    fn plan_flush(&mut self) {
+        let wait = if self.sessions.is_owed() {
+            SETTLE_AFTER
+        } else if self.accounts.is_dirty() {
+            FLUSH_AFTER
+        } else {
+            return;
+        };
+        let at = Instant::now() + wait;
+        self.flush_at = Some(self.flush_at.map_or(at, |planned| planned.min(at)));
     }
 
     fn close(&mut self) {
         self.flush();
-        let alive = SessionEvent::Alive { at: Timestamp::now() };
+        let alive = [SessionEvent::Alive { at: Timestamp::now() }];
         // Its fault is in the log; the sessions are as old as they were last seen then.
-        let _ = told(self.sessions.commit(&[alive], true));
+        let _ = told(self.sessions.commit(&[Events { events: &alive, owed: true }], true));
     }
 }
 

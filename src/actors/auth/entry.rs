@@ -299,7 +299,9 @@ impl AuthActor {
             return Ok((Vec::new(), self.openings.begin(row)));
         }
         match self.sessions.end_longest_detached(row) {
-            Some(ended) => Ok((vec![SessionEvent::End { number: ended.number }], self.openings.begin(row))),
+            Some(ended) => {
+                Ok((vec![SessionEvent::End { number: ended.id.number() }], self.openings.begin(row)))
+            }
             None => Err(AuthRefusal {
                 code: ErrorCode::RateLimited,
                 text: Some(format!(
@@ -388,7 +390,8 @@ impl AuthActor {
         let last_seen = self.people.row(stored.account).and_then(|account| last_seen(account));
         let seen = AccountChange::Seen { row: stored.account, at, from: Some(opening.from) };
         let fresh = Fresh { stored, token };
-        let order = Order { accounts: vec![seen.clone()], sessions: vec![fresh.event()] };
+        let resume = SessionEvent::Resume(Box::new(fresh.stored.clone()));
+        let order = Order { accounts: vec![seen.clone()], sessions: vec![resume] };
         self.store(order, move |actor, written| {
             if written.is_err() {
                 return opening.refuse(ErrorCode::StorageUnavailable);
@@ -414,7 +417,7 @@ impl AuthActor {
             Err(instead) => {
                 // It ended, or its token died, while this was written; the file is told what is.
                 let event =
-                    instead.map_or_else(|| fresh.end(), |stored| SessionEvent::Open(Box::new(stored)));
+                    instead.map_or_else(|| fresh.end(), |stored| SessionEvent::Resume(Box::new(stored)));
                 self.note(vec![event], Vec::new());
                 opening.refuse(ErrorCode::BadToken);
             }

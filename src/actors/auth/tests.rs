@@ -244,7 +244,7 @@ fn a_resume_takes_the_session_over() {
         let third = Client::new();
         let again = third.ask(&auth, resume(&resumed.token), HOME).await.expect("a session");
         assert!(second.heard_nothing(), "its connection was lost before");
-        auth.send(CloseSession { session: again.session }).await.expect("alive");
+        auth.send(CloseSession { session: again.session }).await.expect("alive").expect("room on the disk");
         for token in [&again.token, &resumed.token] {
             assert_eq!(code(third.ask(&auth, resume(token), HOME).await), ErrorCode::BadToken);
         }
@@ -267,7 +267,7 @@ fn what_was_answered_outlives_a_crash() {
         client.ask(&after, resume(&opened.token), HOME).await.expect("the fresh one was never used");
         assert_eq!(code(client.ask(&after, resume(&resumed.token), HOME).await), ErrorCode::BadToken);
 
-        auth.send(CloseSession { session: opened.session }).await.expect("alive");
+        auth.send(CloseSession { session: opened.session }).await.expect("alive").expect("room on the disk");
         let after = house.after_a_crash();
         assert_eq!(code(client.ask(&after.open(), resume(&opened.token), HOME).await), ErrorCode::BadToken);
     });

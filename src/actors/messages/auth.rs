@@ -139,9 +139,9 @@ pub struct Detach {
 }
 
 /// From a SessionActor, for `exit`: ends the session for good. Answered when that is durable; when the disk
-/// cannot take it, the token is dead all the same, and the file is told as soon as it can be.
+/// does not take it, it is refused with `storage_unavailable`, and the session goes on.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), AuthRefusal>")]
 pub struct CloseSession {
     /// The session.
     pub session: SessionId,

@@ -271,7 +271,10 @@ impl SessionActor {
             return self.exited(ticket);
         };
         let close = self.around.auth.send(CloseSession { session });
-        self.ask(close, ticket, ctx, move |act, (), _| act.exited(ticket));
+        self.ask(close, ticket, ctx, move |act, closed, _| match closed {
+            Ok(()) => act.exited(ticket),
+            Err(refusal) => act.refuse_auth(ticket, refusal),
+        });
     }
 
     /// The `bye` is the reply; nothing follows it.
