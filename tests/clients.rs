@@ -13,6 +13,7 @@ use crate::support::program::end_of;
 use crate::support::server::{Options, VECHE};
 use crate::support::terminal::Terminal;
 use crate::support::{PASSWORD, Server, eventually};
+use crate::terms::{copy, put_back};
 
 /// The client's program, which cargo puts beside the server's when it builds the workspace.
 fn client_program() -> PathBuf {
@@ -232,6 +233,47 @@ fn a_connection_that_drops_is_told_and_comes_back_with_what_was_missed() {
     terminal.has("ended with 0");
 }
 
+// issue 7, "Connected, and deaf"
+#[test]
+fn a_client_hears_what_is_said_after_a_history_was_put_back_under_it() {
+    let mut server = Server::start();
+    let mut bob = server.member("bob", "lobby");
+    server.register("alice");
+    server.register("script");
+    bob.say("lobby", "in the copy");
+    let backup = tempfile::tempdir().expect("a folder");
+    copy(&server.data_dir(), backup.path());
+    let login = format!("{} {} --name alice", client_program().display(), server.address);
+    let terminal = Terminal::running(&login);
+    terminal.has("Password");
+    terminal.enter(PASSWORD);
+    terminal.has("lobby>");
+    let mut script = Running::start(by_lines(&server, "script", &[]));
+    while bob.event_of("presence")["name"] != "script" {}
+    for number in 0..5 {
+        bob.say("lobby", &format!("lost {number}"));
+        bob.tell("alice", &format!("lost letter {number}"));
+    }
+    terminal.has("lost letter 4");
+    script.line_with("lost 4");
+
+    put_back(&mut server, backup.path());
+    let mut bob = server.login("bob");
+    bob.join("lobby");
+    bob.say("lobby", "said behind the copy");
+    bob.tell("alice", "a letter behind the copy");
+    terminal.has("history was put back");
+    terminal.has("bob: said behind the copy");
+    terminal.has("a letter behind the copy");
+    script.line_with("said behind the copy");
+    bob.say("lobby", "and heard");
+    terminal.has("bob: and heard");
+    script.line_with("and heard");
+    terminal.enter("answered");
+    assert_eq!(bob.event_of("message")["text"], "answered");
+    assert_eq!(script.finish(), Some(0));
+}
+
 // issue 2, line 21
 #[test]
 fn the_netcat_helper_registers_joins_says_and_hears() {
@@ -258,6 +300,8 @@ fn the_netcat_helper_registers_joins_says_and_hears() {
     bob.line_with("alice");
     alice.say("lobby", "hello to netcat");
     bob.line_with("hello to netcat");
+    bob.enter(r#"{"type":"join","room":"lobby","after":9,"term":"another"}"#);
+    bob.line_with("put back");
     bob.enter("exit");
     assert_eq!(alice.event_of("presence")["status"], "left");
     assert_eq!(bob.finish(), Some(0));

@@ -22,7 +22,7 @@ fn term(server: &Server) -> String {
 }
 
 /// Copies the files of a data directory that are read at a start.
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     for path in files_below(from) {
         let name = path.strip_prefix(from).expect("below it");
         if path.symlink_metadata().expect("it is there").is_file() {
@@ -32,12 +32,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Stops the server, puts a copy of its data directory in that one's place, and starts it again.
-fn put_back(server: &mut Server, copy_dir: &Path) {
+/// Stops the server, puts a copy of its data directory in that one's place, and starts it again at the same
+/// address.
+pub fn put_back(server: &mut Server, copy_dir: &Path) {
     server.stop();
     fs::remove_dir_all(server.data_dir()).expect("it is ours");
     copy(copy_dir, &server.data_dir());
-    *server = server.start_again();
+    *server = Options::new().listen(&server.address.to_string()).start_in(Arc::clone(&server.dir));
 }
 
 /// What `join`, `history` and `inbox` say of an id of this term.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite};
 use veche::codec::{CodecError, DEFAULT_MAX_FRAME_BYTES, FrameCodec};
-use veche::protocol::ServerFrame;
+use veche::protocol::{ServerFrame, TermName};
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,6 +68,7 @@ pub enum LinkError {
 pub struct Link {
     frames: mpsc::Receiver<Result<Bytes, LinkError>>,
     out: mpsc::Sender<Vec<u8>>,
+    term: Option<TermName>,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
 }
@@ -92,7 +93,7 @@ impl Link {
         let (out, frames_out) = mpsc::channel(OUT_FRAMES);
         let reader = tokio::spawn(read(read_half, frames_in));
         let writer = tokio::spawn(write(write_half, frames_out));
-        Ok(Link { frames, out, reader, writer })
+        Ok(Link { frames, out, term: None, reader, writer })
     }
 
     /// The next payload. Cancelling it loses nothing.
@@ -100,7 +101,16 @@ impl Link {
     /// # Errors
     /// When there will be none any more.
     pub async fn next(&mut self) -> Result<Bytes, LinkError> {
-        self.frames.recv().await.unwrap_or(Err(LinkError::Closed))
+        let payload = self.frames.recv().await.unwrap_or(Err(LinkError::Closed))?;
+        if let Some(ServerFrame::Welcome { term, .. }) = as_welcome(&payload) {
+            self.term = term.map(TermName::new);
+        }
+        Ok(payload)
+    }
+
+    /// The term that the server's `welcome` named, once that was read.
+    pub fn term(&self) -> Option<TermName> {
+        self.term.clone()
     }
 
     /// Sends a payload, behind those before it.
@@ -138,12 +148,17 @@ async fn read(half: OwnedReadHalf, frames: mpsc::Sender<Result<Bytes, LinkError>
 
 /// Takes over the bound that a `welcome` announces.
 fn adapt(codec: &mut FrameCodec, payload: &Bytes) {
-    if !payload.starts_with(br#"{"type":"welcome""#) {
-        return;
-    }
-    if let Ok((ServerFrame::Welcome { max_frame, .. }, _)) = ServerFrame::parse(payload) {
+    if let Some(ServerFrame::Welcome { max_frame, .. }) = as_welcome(payload) {
         *codec = FrameCodec::new(max_frame.clamp(DEFAULT_MAX_FRAME_BYTES, LARGEST_FRAME_BYTES));
     }
+}
+
+/// A payload as a `welcome`, if it is one.
+fn as_welcome(payload: &Bytes) -> Option<ServerFrame> {
+    if !payload.starts_with(br#"{"type":"welcome""#) {
+        return None;
+    }
+    ServerFrame::parse(payload).ok().map(|(frame, _)| frame)
 }
 
 async fn write(half: OwnedWriteHalf, mut payloads: mpsc::Receiver<Vec<u8>>) {

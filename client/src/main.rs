@@ -131,7 +131,7 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
         Ok(random) => Box::new(random),
         Err(error) => return fail(&format!("The system gives no random numbers: {error}.")),
     };
-    let mut session = Session::new(options, name, password, &opened, clock.now(), random);
+    let mut session = Session::new(options, name, password, &opened, link.term(), clock.now(), random);
     session.command(clock.now(), Command::Join(arguments.room));
     let end = driver::run(session, link, address, &mut clock, &mut pipe).await;
     match ended(&end) {
@@ -174,7 +174,8 @@ async fn converse(arguments: Arguments, mut terminal: Terminal) -> Result<End, E
     let mut clock = Clock::start();
     let mut chat = Chat::new(terminal, name.clone());
     chat.greet(&opened).await;
-    let mut session = Session::new(options, name, password, &opened, clock.now(), Box::new(random));
+    let mut session =
+        Session::new(options, name, password, &opened, link.term(), clock.now(), Box::new(random));
     session.command(clock.now(), Command::Join(arguments.room));
     let end = driver::run(session, link, address, &mut clock, &mut chat).await;
     chat.terminal().flush().await;

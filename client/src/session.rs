@@ -9,6 +9,7 @@
 mod backoff;
 mod inbox;
 pub mod outbox;
+mod put_back;
 mod replies;
 mod room;
 mod timeline;
@@ -20,12 +21,13 @@ use std::time::Duration;
 use veche::names::{MessageId, RoomName, Timestamp, UserName};
 use veche::protocol::request::MAX_PAGE;
 use veche::protocol::{
-    HistoryOf, MessageKey, MessageText, Page, Password, Request, SessionOpened, Target, TokenText,
+    HistoryOf, MessageKey, MessageText, Page, Password, Request, SessionOpened, Target, TermName, TokenText,
 };
 
 use self::backoff::Backoff;
 use self::inbox::{Inbox, Reading};
 use self::outbox::Outbox;
+use self::put_back::Past;
 use self::room::{Room, Stage};
 pub use self::vocabulary::{Action, Command, End, Options, Show};
 
@@ -72,6 +74,7 @@ enum Asked {
     Message(MessageKey, Target),
     History,
     Inbox(Reading),
+    Check,
     Rooms(u32),
     Who(Option<RoomName>, u32),
     Passwd(Password),
@@ -97,6 +100,7 @@ pub struct Session {
     current: Option<RoomName>,
     outbox: Outbox,
     inbox: Inbox,
+    past: Past,
     /// The moment of the previous session, until the letters since then were read.
     away_since: Option<Option<Timestamp>>,
     backoff: Backoff,
@@ -124,6 +128,7 @@ impl Session {
         name: UserName,
         password: Password,
         opened: &SessionOpened,
+        term: Option<TermName>,
         now: Duration,
         random: Random,
     ) -> Self {
@@ -141,6 +146,7 @@ impl Session {
             current: None,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
+            past: Past::new(term),
             backoff: Backoff::default(),
             lost_since: None,
             fault: None,
@@ -243,6 +249,7 @@ impl Session {
         self.asked.clear();
         self.outbox.disconnected();
         self.inbox.disconnected();
+        self.past.checking = false;
         self.rooms.values_mut().for_each(Room::disconnected);
         self.joins_held_until = None;
         if self.exit_asked_at.is_some() {
@@ -364,7 +371,7 @@ impl Session {
 
     /// Sends whatever may be sent now: joins, messages, and `exit` when nothing is left to wait for.
     fn go_on(&mut self, now: Duration) {
-        if !self.is_open() || self.exit_asked_at.is_some() {
+        if !self.is_open() || self.exit_asked_at.is_some() || self.past.checking {
             return;
         }
         if self.joins_held_until.is_none_or(|until| now >= until) {
@@ -407,12 +414,15 @@ impl Session {
         for name in wanted {
             let Some(room) = self.rooms.get_mut(&name) else { continue };
             room.stage = Stage::Asked;
-            let (page, limit) = if room.known {
+            let (page, limit) = if room.anew {
+                (Page::Newest, MAX_PAGE)
+            } else if room.known {
                 (Page::After(MessageId::new(room.timeline.cursor())), MAX_PAGE)
             } else {
                 (Page::Newest, self.options.history)
             };
-            self.ask(&Request::Join { room: name.clone(), page, limit, term: None }, Asked::Join(name));
+            let term = self.past.term();
+            self.ask(&Request::Join { room: name.clone(), page, limit, term }, Asked::Join(name));
         }
     }
 
@@ -468,6 +478,9 @@ impl Session {
     }
 
     fn show(&mut self, show: Show) {
+        if let Show::Message { message, .. } = &show {
+            self.past.saw(message.id, message.at);
+        }
         self.actions.push_back(Action::Show(show));
     }
 

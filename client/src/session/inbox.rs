@@ -102,6 +102,18 @@ impl Inbox {
         Some(std::mem::take(&mut self.held))
     }
 
+    /// The ids here are of another history. What is held is of this one.
+    pub fn forget(&mut self) {
+        (self.floor, self.old_upto) = (0, 0);
+        self.seen.clear();
+    }
+
+    /// Gives back what was held, without a page that would have it.
+    pub fn release(&mut self) -> VecDeque<Show> {
+        (self.reading, self.overflowed) = (false, false);
+        std::mem::take(&mut self.held)
+    }
+
     /// The connection is gone. What is held was not taken: the next reading brings it.
     pub fn disconnected(&mut self) {
         (self.reading, self.overflowed) = (false, false);

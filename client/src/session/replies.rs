@@ -8,7 +8,7 @@ use veche::names::{MessageId, RoomName, UserName};
 use veche::protocol::reply::ReceiptMembers;
 use veche::protocol::request::MAX_PAGE;
 use veche::protocol::{
-    ErrorCode, HistoryOf, Message, Page, Request, ServerFrame, SessionOpened, Target, TokenText,
+    ErrorCode, HistoryOf, Message, Page, Request, ServerFrame, SessionOpened, Target, TermName, TokenText,
 };
 
 use super::inbox::Reading;
@@ -59,7 +59,10 @@ impl Session {
 
     fn event(&mut self, now: Duration, frame: ServerFrame, payload: Bytes) {
         match frame {
-            ServerFrame::Welcome { .. } => self.open(),
+            ServerFrame::Welcome { term, .. } => {
+                self.past.connected(term.map(TermName::new));
+                self.open();
+            }
             ServerFrame::Ping => {
                 self.actions.push_back(super::Action::Send(Request::Pong.encode(None, None)));
             }
@@ -138,6 +141,7 @@ impl Session {
                 }
                 self.show_past(messages);
             }
+            (Asked::Check, ServerFrame::Inbox { reset, .. }) => self.checked(reset),
             (Asked::Inbox(Reading::Before), ServerFrame::Inbox { messages, more, .. }) => {
                 self.letters_before(&messages, more);
             }
@@ -178,9 +182,8 @@ impl Session {
         self.token_is_dead = false;
         self.phase = Phase::Open { since: now };
         self.info("Connected again.".to_owned());
-        self.ask_for_rooms();
-        self.read_inbox();
         self.lost_since = None;
+        self.check_or_go_back();
     }
 
     fn refused(&mut self, now: Duration, asked: Asked, refused: Refused) {
@@ -215,7 +218,7 @@ impl Session {
                 self.problem(format!("You cannot enter {room}: {text}"));
                 self.forget_room(&room);
             }
-            Asked::Page(_) | Asked::Fill(..) | Asked::Inbox(_) => {
+            Asked::Page(_) | Asked::Fill(..) | Asked::Inbox(_) | Asked::Check => {
                 // A reader that goes on now would leave a hole; a new connection starts over.
                 self.retry_after = retry_after;
                 self.drop_connection(
@@ -246,6 +249,8 @@ impl Session {
         let Some(room) = self.rooms.get_mut(&name) else { return };
         let again = std::mem::replace(&mut room.known, true);
         room.stage = Stage::Paging;
+        let anew = std::mem::take(&mut room.anew);
+        messages.iter().for_each(|message| self.past.saw(message.id, message.at));
         if !again {
             let newest = messages.last().map_or(0, |message| message.id);
             room.timeline.begin(newest);
@@ -253,17 +258,20 @@ impl Session {
             self.current = Some(name.clone());
         }
         self.show(Show::Joined { room: name.to_string(), members, again });
-        if again {
+        if anew {
+            self.begin_room_anew(&name, messages);
+        } else if again {
             self.page(&name, messages);
         } else if self.options.shows_history {
             self.show_past(messages);
         }
-        self.page_on(&name, again && more);
+        self.page_on(&name, again && more && !anew);
     }
 
     /// Shows what is new in a page that follows a room's cursor.
     fn page(&mut self, name: &RoomName, messages: Vec<Message>) {
         for message in messages {
+            self.past.saw(message.id, message.at);
             let Some(room) = self.rooms.get_mut(name) else { return };
             if room.timeline.page(message.id) && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });
@@ -275,9 +283,8 @@ impl Session {
     fn page_on(&mut self, name: &RoomName, more: bool) {
         let Some(room) = self.rooms.get_mut(name) else { return };
         if more || std::mem::take(&mut room.overflowed) {
-            let page = Page::After(MessageId::new(room.timeline.cursor()));
-            let request =
-                Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE, term: None };
+            let (page, term) = (Page::After(MessageId::new(room.timeline.cursor())), self.past.term());
+            let request = Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE, term };
             return self.ask(&request, Asked::Page(name.clone()));
         }
         room.stage = Stage::In;
@@ -306,9 +313,8 @@ impl Session {
         if room.timeline.has_gap() && !own_under_way && !room.filling && room.stage == Stage::In {
             room.filling = true;
             let upto = room.timeline.newest();
-            let page = Page::After(MessageId::new(room.timeline.cursor()));
-            let request =
-                Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE, term: None };
+            let (page, term) = (Page::After(MessageId::new(room.timeline.cursor())), self.past.term());
+            let request = Request::History { of: HistoryOf::Room(name.clone()), page, limit: MAX_PAGE, term };
             self.ask(&request, Asked::Fill(name.clone(), upto));
         }
     }
@@ -352,6 +358,7 @@ impl Session {
     }
 
     fn receipt(&mut self, target: &Target, receipt: &ReceiptMembers) {
+        self.past.saw(receipt.id, receipt.at);
         match target {
             Target::Room(name) => {
                 if let Some(room) = self.rooms.get_mut(name) {
@@ -381,7 +388,8 @@ impl Session {
     }
 
     fn ask_for_letters(&mut self, reading: Reading, after: u64) {
-        let request = Request::Inbox { after: MessageId::new(after), limit: MAX_PAGE, term: None };
+        let term = self.past.term();
+        let request = Request::Inbox { after: MessageId::new(after), limit: MAX_PAGE, term };
         self.ask(&request, Asked::Inbox(reading));
     }
 
@@ -400,6 +408,7 @@ impl Session {
 
     /// A page of direct messages from before the login: only its end matters.
     fn letters_before(&mut self, messages: &[Message], more: bool) {
+        messages.iter().for_each(|message| self.past.saw(message.id, message.at));
         let last = messages.last().map(|message| message.id);
         self.inbox.pass_over(last.unwrap_or(0));
         match last.filter(|_| more) {
@@ -417,6 +426,8 @@ impl Session {
             // Of what came while nobody was here, one's own letters and those read then are known.
             let was_here = self.away_since.flatten().is_some_and(|since| message.at <= since);
             let old = reading == Reading::Missed && (was_here || message.from == self.name.as_str());
+            let old = old || self.past.is_old(&message);
+            self.past.saw(message.id, message.at);
             let new = self.inbox.take_past(message.id);
             if new && !old && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });
@@ -436,14 +447,14 @@ impl Session {
     }
 
     /// Shows a live direct message, once.
-    fn letter(&mut self, id: u64, show: Show) {
+    pub(super) fn letter(&mut self, id: u64, show: Show) {
         if self.inbox.take(id) {
             self.show(show);
         }
     }
 
     /// Whether this is a message of ours whose receipt has not come yet: the person typed it, and sees it.
-    fn is_met(&mut self, message: &Message) -> bool {
+    pub(super) fn is_met(&mut self, message: &Message) -> bool {
         if message.from != self.name.as_str() {
             return false;
         }

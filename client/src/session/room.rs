@@ -27,6 +27,9 @@ pub struct Room {
     pub timeline: Timeline,
     /// Whether it was joined before: then `join` goes on after the cursor.
     pub known: bool,
+    /// Whether the history was put back since: then `join` gives the newest messages, and the cursor begins
+    /// there.
+    pub anew: bool,
     /// Events that wait for the pages before them.
     pub held: VecDeque<Show>,
     /// Held events were dropped: the next page that ends the past is not the end yet.
@@ -42,6 +45,7 @@ impl Room {
             stage: Stage::Wanted,
             timeline: Timeline::default(),
             known: false,
+            anew: false,
             held: VecDeque::new(),
             overflowed: false,
             filling: false,

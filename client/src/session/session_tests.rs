@@ -37,7 +37,15 @@ impl Bench {
         .expect("a session");
         let name = UserName::parse("ann").expect("a name");
         let now = Duration::from_secs(1);
-        let session = Session::new(options, name, Password::given("secret"), &opened, now, random);
+        let session = Session::new(
+            options,
+            name,
+            Password::given("secret"),
+            &opened,
+            Some(TermName::new("A")),
+            now,
+            random,
+        );
         Bench { session, now, sent: VecDeque::new(), shown: Vec::new(), connects: 0, end: None }
     }
 
@@ -99,11 +107,16 @@ impl Bench {
 
     /// Lets the pause pass and the connection come about, up to the first request on it.
     fn reconnect(&mut self) -> Value {
+        self.reconnect_in(json!("A"))
+    }
+
+    /// The same, in this term.
+    fn reconnect_in(&mut self, term: Value) -> Value {
         let connects = self.connects;
         self.pass(40);
         assert_eq!(self.connects, connects + 1);
         self.session.connected(self.now);
-        self.frame(json!({"type": "welcome", "protocol": 1, "server": "x", "max_frame": 65536, "motd": ""}));
+        self.frame(json!({"type": "welcome", "protocol": 1, "server": "x", "max_frame": 65536, "motd": "", "term": term}));
         self.sent.pop_front().expect("a request")
     }
 
@@ -428,4 +441,115 @@ fn who_enters_another_room_misses_no_letter() {
     bench.texts();
     bench.frame(letter(8, "eight"));
     assert_eq!(bench.texts(), ["eight"]);
+}
+
+// issue 7, "Connected, and deaf"
+#[test]
+fn a_history_that_was_put_back_is_told_and_read_anew() {
+    let mut bench = Bench::in_lobby();
+    bench.frame(event(6, 5, "six"));
+    bench.frame(letter(20, "twenty"));
+    bench.say("mine");
+    let mine = bench.expect("say");
+    bench.lose();
+    let resume = bench.reconnect_in(json!("B"));
+    bench.reply(&resume, session("T2"));
+    let check = bench.expect("inbox");
+    assert_eq!((&check["after"], &check["term"]), (&json!(20), &json!("A")), "the newest, where it was seen");
+    assert!(bench.sent.is_empty(), "nothing is asked or said before that is answered: {:?}", bench.sent);
+    bench.frame(letter(20, "another twenty"));
+    bench.shown.clear();
+    bench
+        .reply(&check, json!({"type": "inbox", "reset": true, "messages": [letter(2, "two")], "more": true}));
+    let told = |show: &Show| matches!(show, Show::Info(text) if text.contains("put back"));
+    assert!(bench.shown.iter().any(told), "{:?}", bench.shown);
+    assert_eq!(bench.texts(), ["another twenty"]);
+    let join = bench.expect("join");
+    assert_eq!((join.get("after"), &join["history"]), (None, &json!(500)), "as if it were the first time");
+    let page = [said(3, 0, "three"), said(4, 3, "four"), said_later(5, 5, 4, "another five")];
+    bench.reply(
+        &join,
+        json!({"type": "joined", "room": "lobby", "members": 2, "messages": page, "more": true}),
+    );
+    assert_eq!(bench.texts(), ["four", "another five"], "as many as on entering a room");
+    let inbox = bench.expect("inbox");
+    assert_eq!(inbox["after"], 0);
+    let mut late = letter(7, "late");
+    late["at"] = said_later(6, 1, 0, "")["at"].clone();
+    bench.reply(&inbox, letters(&[letter(2, "two"), late], false));
+    assert_eq!(bench.texts(), ["late"], "what was said after all that was seen");
+    let again = bench.expect("say");
+    assert_eq!(again["key"], mine["key"]);
+    bench.reply(&again, receipt(6, 5));
+    bench.frame(event(8, 6, "eight"));
+    assert_eq!(bench.texts(), ["eight"]);
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+}
+
+#[test]
+fn a_server_that_was_merely_started_again_goes_on_where_it_was() {
+    let mut bench = Bench::in_lobby();
+    for term in ["B", "C"] {
+        // The connection that asks is lost, too: the next one asks the same.
+        bench.lose();
+        let resume = bench.reconnect_in(json!(term));
+        bench.reply(&resume, session("T2"));
+        let check = bench.expect("inbox");
+        assert_eq!((&check["after"], &check["term"]), (&json!(5), &json!("A")));
+        if term == "C" {
+            bench.reply(&check, letters(&[], false));
+        }
+    }
+    let join = bench.expect("join");
+    assert_eq!(
+        (&join["after"], &join["term"]),
+        (&json!(5), &json!("C")),
+        "found to be there, it counts as seen"
+    );
+    bench.expect("inbox");
+    // The same term needs no question, and neither does a server that names none.
+    for term in [json!("C"), Value::Null] {
+        bench.lose();
+        let resume = bench.reconnect_in(term.clone());
+        bench.reply(&resume, session("T2"));
+        let join = bench.expect("join");
+        assert_eq!((&join["after"], join.get("term").unwrap_or(&Value::Null)), (&json!(5), &term));
+        bench.expect("inbox");
+    }
+}
+
+/// A script is given what was said since it saw something last, and nothing of what the history had before.
+#[test]
+fn a_script_reads_on_where_a_history_was_put_back() {
+    let mut bench = Bench::new(false);
+    bench.command(Command::Join(RoomName::lobby()));
+    let join = bench.expect("join");
+    bench.reply(&join, json!({"type": "joined", "room": "lobby", "members": 2, "messages": [said(5, 0, "old")], "more": true}));
+    bench.expect("inbox");
+    bench.lose();
+    let resume = bench.reconnect_in(json!("B"));
+    bench.reply(&resume, session("T2"));
+    let check = bench.expect("inbox");
+    bench.reply(&check, json!({"type": "inbox", "reset": true, "messages": [], "more": false}));
+    let page = [said(3, 0, "three"), said_later(5, 4, 3, "news"), said_later(6, 5, 4, "more news")];
+    // Also when the connection is lost once more before the room is there.
+    bench.expect("join");
+    bench.sent.clear();
+    bench.lose();
+    let resume = bench.reconnect_in(json!("B"));
+    bench.reply(&resume, session("T2"));
+    let join = bench.expect("join");
+    assert_eq!(join.get("after"), None);
+    bench.reply(
+        &join,
+        json!({"type": "joined", "room": "lobby", "members": 2, "messages": page, "more": true}),
+    );
+    assert_eq!(bench.texts(), ["news", "more news"]);
+}
+
+/// A message of the lobby that was said so many seconds after [`AT`].
+fn said_later(seconds: i64, id: u64, prev: u64, text: &str) -> Value {
+    let mut message = said(id, prev, text);
+    message["at"] = json!(AT.replace(":21.311Z", &format!(":{}.311Z", 21 + seconds)));
+    message
 }

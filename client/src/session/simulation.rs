@@ -89,7 +89,7 @@ impl World {
         .expect("a session");
         let name = UserName::parse("ann").expect("a name");
         let now = Duration::from_secs(1);
-        let mut session = Session::new(options, name, Password::given("secret"), &opened, now, random);
+        let mut session = Session::new(options, name, Password::given("secret"), &opened, None, now, random);
         session.command(now, Command::Join(RoomName::lobby()));
         let mut world = World {
             session,

@@ -1,0 +1,122 @@
+//! A history that was put back from a copy: what this client remembers of it may never have been, and the
+//! same ids are given to other messages. See `docs/protocol.md`, "Histories that were put back".
+//!
+//! Whoever comes back to a server that was started meanwhile asks first whether the newest id that is
+//! remembered is of its history ([`Session::check_or_go_back`]). If so, all that is remembered is. If not
+//! (`reset`), nothing of it is relied on any more: the person is told, and every room and the inbox begin anew
+//! where the history ends now. Of what lies there, that is news which was said after everything that was ever
+//! seen of this server.
+
+use veche::names::{MessageId, RoomName, Timestamp};
+use veche::protocol::{Message, Request, TermName};
+
+use super::timeline::Timeline;
+use super::{Asked, Session, Show};
+
+/// What the person is told.
+const TOLD: &str = "The server's history was put back from a copy: some of what you saw may be gone from it, \
+                    and messages may be missing. You see what it has now.";
+
+/// What is remembered of the server's history as a whole.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The term of this connection, where the server names terms.
+    term: Option<TermName>,
+    /// The term in which all that is remembered was seen, or was found to be there.
+    seen_in: Option<TermName>,
+    /// The largest id that was seen, 0 for none.
+    newest: u64,
+    /// The moment of the latest message that was seen.
+    latest: Option<Timestamp>,
+    /// Whether the server was asked about the newest id and has not answered.
+    pub checking: bool,
+    /// The moment up to which everything had been seen when the history was put back.
+    put_back_at: Option<Timestamp>,
+}
+
+impl Past {
+    /// Nothing was seen yet, and this is the first connection's term.
+    pub fn new(term: Option<TermName>) -> Self {
+        Past { seen_in: term.clone(), term, ..Past::default() }
+    }
+
+    /// There is a connection, and this is its term.
+    pub fn connected(&mut self, term: Option<TermName>) {
+        self.term = term;
+    }
+
+    /// The term of ids that are remembered, for the server.
+    pub fn term(&self) -> Option<TermName> {
+        self.term.clone()
+    }
+
+    /// A message was seen.
+    pub fn saw(&mut self, id: u64, at: Timestamp) {
+        self.newest = self.newest.max(id);
+        self.latest = self.latest.max(Some(at));
+    }
+
+    /// Whether a message that is read from the history was seen in the one before, as far as its time tells.
+    pub fn is_old(&self, message: &Message) -> bool {
+        self.put_back_at.is_some_and(|moment| message.at <= moment)
+    }
+
+    /// Whether the server has to be asked whether its history is the one that is remembered.
+    fn is_in_doubt(&self) -> bool {
+        self.newest > 0 && self.term.is_some() && self.term != self.seen_in
+    }
+}
+
+impl Session {
+    /// The session is open anew: goes back to the rooms and letters, or asks first whether what is remembered
+    /// is of this history.
+    pub(super) fn check_or_go_back(&mut self) {
+        if !self.past.is_in_doubt() {
+            return self.checked(false);
+        }
+        self.past.checking = true;
+        // Letters that come meanwhile may have ids that were seen in another history.
+        self.inbox.start_reading();
+        let (after, term) = (MessageId::new(self.past.newest), self.past.seen_in.clone());
+        self.ask(&Request::Inbox { after, limit: 1, term }, Asked::Check);
+    }
+
+    /// It is known whether what is remembered is of another history.
+    pub(super) fn checked(&mut self, reset: bool) {
+        self.past.checking = false;
+        self.past.seen_in = self.past.term.clone();
+        if reset {
+            self.forget_history();
+            self.info(TOLD.to_owned());
+        }
+        self.ask_for_rooms();
+        for held in self.inbox.release() {
+            if let Show::Message { message, .. } = &held {
+                self.letter(message.id, held);
+            }
+        }
+        self.read_inbox();
+    }
+
+    fn forget_history(&mut self) {
+        (self.past.newest, self.past.put_back_at) = (0, self.past.latest);
+        self.inbox.forget();
+        for room in self.rooms.values_mut() {
+            (room.timeline, room.anew) = (Timeline::default(), room.known);
+        }
+    }
+
+    /// The newest messages of a room that begins anew.
+    pub(super) fn begin_room_anew(&mut self, name: &RoomName, messages: Vec<Message>) {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        room.timeline.begin(messages.last().map_or(0, |message| message.id));
+        // Whoever sees a room's newest messages on entering it sees them now.
+        let shown = if self.options.shows_history { self.options.history } else { 0 };
+        let old = messages.len().saturating_sub(shown);
+        for (position, message) in messages.into_iter().enumerate() {
+            if (position >= old || !self.past.is_old(&message)) && !self.is_met(&message) {
+                self.show(Show::Message { message, past: true, payload: None });
+            }
+        }
+    }
+}
