@@ -59,7 +59,7 @@ pub enum Task {
     /// Show the effective settings.
     PrintConfig,
     /// Send the running server a console command.
-    Ctl(String),
+    Ctl(ctl::Asked),
     /// Manage accounts.
     Account(AccountCommand),
 }
@@ -85,7 +85,8 @@ struct Typed {
 enum TypedCommand {
     /// Send one console command to the running server of the data directory, and print the answer
     ///
-    /// Exits with 0, or with 1 and the error. `veche ctl help` shows the commands.
+    /// Exits with 0, or with 1 and the error; `status` also exits with 1 when something is wrong. `veche ctl help`
+    /// shows the commands, `veche ctl COMMAND --help` one of them. Behind `--` everything is meant as it stands.
     #[command(after_help = CTL_HELP)]
     Ctl {
         /// The command, in one word or several; options of veche stand before it
@@ -122,6 +123,7 @@ const CTL_HELP: &str = "\
 Examples:
   veche ctl status
   veche ctl say '#lobby' The server restarts at noon.
+  veche ctl say '#lobby' -- \"$TEXT\"      says anything, also what looks like an option
   veche --data-dir /var/lib/veche ctl shutdown";
 
 const ACCOUNT_HELP: &str = "\
@@ -191,7 +193,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
         None if typed.print_config => Task::PrintConfig,
         None => Task::Serve,
-        Some(TypedCommand::Ctl { words }) => Task::Ctl(words.join(" ")),
+        Some(TypedCommand::Ctl { words }) => Task::Ctl(ctl::read(&words).map_err(|problem| {
+            complain(&problem);
+            Exit::Usage
+        })?),
         Some(TypedCommand::Account { command }) => Task::Account(command),
     };
     Ok(Invocation { overrides: typed.options.into(), task })
@@ -244,8 +249,10 @@ mod tests {
     #[test]
     fn commands_take_the_options_of_veche() {
         let task = |line: &str| parsed(line).unwrap().task;
-        assert_eq!(task("veche ctl stop listen"), Task::Ctl("stop listen".into()));
-        assert_eq!(task("veche ctl say --data-dir -x ctl"), Task::Ctl("say --data-dir -x ctl".into()));
+        let line = |line: &str| Task::Ctl(ctl::Asked::Line(line.into()));
+        assert_eq!(task("veche ctl stop listen"), line("stop listen"));
+        assert_eq!(task("veche ctl say -- --data-dir -x ctl"), line("say -- --data-dir -x ctl"));
+        assert_eq!(task("veche ctl -- say x"), line("say -- x"));
         let alice = crate::names::UserName::parse("alice").unwrap();
         assert_eq!(task("veche account add Alice"), Task::Account(AccountCommand::Add { name: alice }));
         assert_eq!(task("veche account list"), Task::Account(AccountCommand::List));
@@ -265,6 +272,7 @@ mod tests {
             "veche --listen",
             "veche --set",
             "veche ctl",
+            "veche ctl say --data-dir x",
             "veche account",
             "veche account add",
             "veche account add a/b",

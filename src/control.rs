@@ -11,6 +11,9 @@
 //! ← {"ok":false,"text":"the name alice is taken, …"}
 //! ```
 //!
+//! A server that takes longer to answer says in between that it is at it, so that one that hangs is told from
+//! one that is busy.
+//!
 //! - [`server`]: the socket, and its clients;
 //! - [`client`]: the other end, blocking;
 //! - [`accounts`]: what `veche account` asks, done by the AuthActor, in the server or without one.
@@ -22,13 +25,13 @@ pub mod server;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use self::accounts::AccountRequest;
 use crate::names::UserName;
-use crate::printable::one_line;
 use crate::protocol::Password;
 
 /// The largest request, in bytes: the longest text, should every byte of it need escaping.
@@ -37,6 +40,8 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024;
 const MAX_PART_BYTES: usize = 64 * 1024;
 /// The longest path that a socket's address has room for, in bytes; Linux has 108, other systems 104.
 const MAX_ADDRESS_BYTES: usize = 103;
+/// How often a server that is at it says so.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// The name of the socket in the data directory.
 const SOCKET_FILE: &str = "control.sock";
 
@@ -62,6 +67,13 @@ pub struct Answer {
     /// Whether the very same request may succeed later: the server is stopping, or the disk is full.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// What `status` found to be wrong. The last line of an answer has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
+    /// Whether this line has no text and only says that the server is at it: a client that hears nothing for
+    /// longer than [`SIGN_OF_LIFE`] talks to one that hangs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub working: bool,
 }
 
 /// A request as it travels.
@@ -119,7 +131,8 @@ impl Request {
                     password_md5: Password::given(wire.password_md5.ok_or("The hash is missing.")?),
                     ip: wire.ip,
                 },
-                other => return Err(format!("Nothing about accounts is called \"{}\".", one_line(other))),
+                // What stands in the wrong place may be a secret, and is not repeated.
+                _ => return Err("Accounts know add, passwd, remove, list and import.".into()),
             })),
             _ => Err("A request has either a command or an account.".into()),
         }
@@ -150,33 +163,42 @@ impl Wire {
 }
 
 impl Answer {
-    /// An answer to a request, in lines that are not too large.
-    fn parts(ok: bool, again: bool, text: &str) -> Vec<Answer> {
-        let mut parts = vec![Answer { ok, text: String::new(), more: false, again }];
-        for line in text.split('\n') {
-            let full = parts
-                .last()
-                .is_some_and(|part| !part.text.is_empty() && part.text.len() + line.len() > MAX_PART_BYTES);
-            if full {
-                parts.push(Answer { ok, text: String::new(), more: false, again });
+    /// A line of an answer, the only one unless it is changed.
+    fn line(ok: bool, text: String) -> Answer {
+        Answer { ok, text, more: false, again: false, wrong: None, working: false }
+    }
+
+    /// The line that says that there is no answer yet.
+    fn at_work() -> Answer {
+        Answer { more: true, working: true, ..Answer::line(true, String::new()) }
+    }
+
+    /// This answer in lines that are not too large.
+    fn parts(mut self) -> Vec<Answer> {
+        let whole = std::mem::take(&mut self.text);
+        let mut texts = vec![String::new()];
+        for line in whole.split('\n') {
+            if texts.last().is_some_and(|text| !text.is_empty() && text.len() + line.len() > MAX_PART_BYTES) {
+                texts.push(String::new());
             }
-            if let Some(part) = parts.last_mut() {
-                part.text.push_str(line);
-                part.text.push('\n');
+            if let Some(text) = texts.last_mut() {
+                text.push_str(line);
+                text.push('\n');
             }
         }
-        let last = parts.len() - 1;
-        for (index, part) in parts.iter_mut().enumerate() {
-            part.more = index < last;
-            part.text.pop(); // the newline behind the part's last line
-        }
-        parts
+        let last = texts.len() - 1;
+        let part = |(index, mut text): (usize, String)| {
+            text.pop(); // the newline behind the part's last line
+            let wrong = if index == last { self.wrong.clone() } else { None };
+            Answer { text, more: index < last, wrong, ..self.clone() }
+        };
+        texts.into_iter().enumerate().map(part).collect()
     }
 }
 
 fn name(text: Option<String>) -> Result<UserName, String> {
     let text = text.ok_or("The name is missing.")?;
-    UserName::parse(&text).map_err(|error| format!("\"{}\" is no name: {error}.", one_line(&text)))
+    UserName::parse(&text).map_err(|error| format!("This is no name: {error}."))
 }
 
 fn chosen(password: Option<String>) -> Result<Password, String> {

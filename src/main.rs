@@ -24,7 +24,7 @@ fn run(invocation: Invocation) -> Result<Exit, Box<dyn Error>> {
     match invocation.task {
         Task::Serve => veche::server::run(config, source)?,
         Task::PrintConfig => cli::print(&config.to_toml()?),
-        Task::Ctl(line) => cli::ctl::run(&config.server.data_dir, line)?,
+        Task::Ctl(asked) => return Ok(cli::ctl::run(&config.server.data_dir, &asked)?),
         Task::Account(command) => return cli::account::run(&config, command),
     }
     Ok(Exit::Success)

@@ -38,12 +38,14 @@ use crate::chat::terms::Terms;
 use crate::config::Config;
 use crate::config::load::ConfigSource;
 use crate::control::accounts::AccountLinks;
-use crate::control::server::{self as control, ControlServer};
+use crate::control::server::{self as control, ControlServer, ControlSocket};
 use crate::disk::Folder;
 use crate::logging::{self, LogControl};
 use crate::names::{MessageId, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
+use crate::store::owner::{self, OwnerError};
+use crate::store::set_aside::SetAside;
 use crate::store::terms::{self, StoredTerm, TermsError};
 
 pub use bind::BindError;
@@ -59,6 +61,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Why the server did not start, or could not go on. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The data directory is somebody else's.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// The data directory.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -104,6 +109,7 @@ impl StartError {
 /// # Errors
 /// [`StartError`] when it could not be started.
 pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
+    owner::check(&config.server.data_dir)?;
     let lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
@@ -158,16 +164,21 @@ pub async fn serve(
     let config = Arc::new(config);
     let newest_id = Arc::new(AtomicU64::new(0));
     let history = open_history(&config, data, &newest_id)?;
+    let damaged: Vec<_> = history.damage.first.iter().map(ToString::to_string).collect();
+    let set_aside = SetAside::new(&config.server.data_dir, &damaged, history.damage.total);
     let auth = AuthActor::open(&config, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
     let past = Past { terms: begin_term(&history, &newest_id)?, newest_id: Arc::clone(&newest_id) };
+    let socket = operator.is_some().then(|| control::bind(&config.server.data_dir)).transpose()?;
 
     let (vital, mut deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
     let house = House::build(&config, listeners, auth, journal, past, vital)?;
-    let console = operator.map(|operator| house.open_console(operator)).transpose()?;
+    let console =
+        operator.zip(socket).map(|(operator, socket)| house.open_console(operator, socket, set_aside));
+    let console = console.transpose()?;
     house.announce();
     // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
     let _terminal = console.as_ref().map(AtTheConsole::read_commands).transpose()?;
@@ -311,7 +322,12 @@ impl House {
     }
 
     /// Opens the console, and the control socket to it.
-    fn open_console(&self, operator: Operator) -> Result<AtTheConsole, StartError> {
+    fn open_console(
+        &self,
+        operator: Operator,
+        socket: ControlSocket,
+        set_aside: SetAside,
+    ) -> Result<AtTheConsole, StartError> {
         let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
         let Operator { stop, log, printer } = operator;
         let console = ConsoleActor::new(ConsoleLinks {
@@ -327,13 +343,13 @@ impl House {
             ban: auth.clone().recipient(),
             unban: auth.clone().recipient(),
             clear_accounts: auth.clone().recipient(),
+            set_aside,
             log,
             printer: printer.clone(),
             shutdown: Arc::new(move || stop.notify_one()),
         })
         .start();
         let data_dir = &self.config.server.data_dir;
-        let socket = control::bind(data_dir)?;
         let control = control::serve(socket, console.clone().recipient(), AccountLinks::to(auth))
             .map_err(StartError::system("the control socket"))?;
         Ok(AtTheConsole { control, console, printer, history: data_dir.join("console_history") })

@@ -6,5 +6,7 @@ pub mod cells;
 pub mod format;
 pub mod history;
 pub mod lock;
+pub mod owner;
 pub mod sessions;
+pub mod set_aside;
 pub mod terms;

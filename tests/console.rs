@@ -99,10 +99,13 @@ fn the_operator_speaks_to_all_and_in_rooms() {
     assert_eq!(stranger.request(json!({"type": "ping"})), json!({"type": "pong"}), "nothing before it");
     server.console("say #lobby in the lobby only");
     let heard = alice.message();
+    alice.expect("joined", json!({"type": "join", "room": "attic"}));
     assert_eq!((&heard["from"], &heard["room"]), (&json!("server"), &json!("lobby")));
-    server.console("say #empty-room nobody hears this");
-    let kept = bob.whole_history("empty-room");
-    assert_eq!(kept[0]["text"], "nobody hears this", "but it is stored");
+    alice.say("attic", "a past");
+    alice.expect("ok", json!({"type": "leave", "room": "attic"}));
+    server.console("say #attic nobody hears this");
+    let kept = bob.whole_history("attic");
+    assert_eq!(kept[1]["text"], "nobody hears this", "but it is stored");
     assert!(server.console("say #../x hello").contains("no room"));
     assert!(server.console("say").contains("say TEXT"));
 }

@@ -18,6 +18,7 @@
 //! | 19 | [`settings`]: where settings come from |
 //! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
 //! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others |
+//! | issue 7 | [`operators`]: what hurts operators |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -36,6 +37,7 @@ mod keys;
 mod neighbours;
 mod one_message;
 mod operating;
+mod operators;
 mod pages;
 mod requests;
 mod sessions;

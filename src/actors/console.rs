@@ -2,7 +2,8 @@
 //! control socket.
 //!
 //! - [`commands`]: the commands as a table, and how a line becomes one;
-//! - `execute`: doing one, by asking the actors that can, and putting the answer into words;
+//! - `execute`: doing one, by asking the actors that can, and putting the answer into words; `status` is one
+//!   of its own;
 //! - [`terminal`]: standard input, on a thread of its own;
 //! - [`printer`]: standard output, behind a queue.
 //!
@@ -12,6 +13,7 @@
 pub mod commands;
 mod execute;
 pub mod printer;
+mod status;
 pub mod terminal;
 
 use std::fmt;
@@ -23,12 +25,15 @@ use actix::{Actor, Context, Handler, Recipient, ResponseFuture};
 
 use self::printer::Printer;
 use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban};
-use super::messages::console::RunCommand;
+use super::messages::console::{Done, RunCommand};
 use super::messages::operator::{
     Announce, AskJournal, AskListener, AskOnline, AskRooms, SayAsServer, SetListening,
 };
 use crate::logging::LogControl;
 use crate::printable::lines;
+use crate::store::set_aside::SetAside;
+
+pub use self::execute::help_on;
 
 /// Whom the console asks, each by one kind of message, so that a test can stand in for any of them.
 #[derive(Clone)]
@@ -57,6 +62,8 @@ pub struct ConsoleLinks {
     pub unban: Recipient<Unban>,
     /// The AuthActor, for `clear file`.
     pub clear_accounts: Recipient<ClearAccounts>,
+    /// What was set aside, for `status`.
+    pub set_aside: SetAside,
     /// The log.
     pub log: LogControl,
     /// Standard output.
@@ -85,19 +92,22 @@ impl Actor for ConsoleActor {
 }
 
 impl Handler<RunCommand> for ConsoleActor {
-    type Result = ResponseFuture<Result<String, String>>;
+    type Result = ResponseFuture<Result<Done, String>>;
 
     fn handle(&mut self, RunCommand { line }: RunCommand, _: &mut Self::Context) -> Self::Result {
         let (links, started) = (self.links.clone(), self.started);
         let task = actix_rt::spawn(async move {
             let command = commands::parse(&line)?;
-            log::info!("the operator asks for: {}", command.for_log());
+            if command.is_logged() {
+                log::info!("the operator asks for: {}", command.for_log());
+            }
             execute::execute(command, &links, started).await
         });
         Box::pin(async move {
             let failed = |_| Err("The command failed; the log says why.".to_owned());
             let answer = task.await.unwrap_or_else(failed);
-            answer.map(|text| lines(&text).into_owned()).map_err(|text| lines(&text).into_owned())
+            let safe = |text: String| lines(&text).into_owned();
+            answer.map(|done| Done { text: safe(done.text), wrong: done.wrong.map(safe) }).map_err(safe)
         })
     }
 }

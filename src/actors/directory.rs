@@ -11,17 +11,19 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::fut::ActorFutureExt;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
+use actix::fut::{self, ActorFuture, ActorFutureExt};
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture,
+};
 use log::error;
 use tokio::sync::oneshot;
 
 use super::messages::auth::AccountInfo;
 use super::messages::chat::{
     Admit, Answer, Collapse, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid,
-    Proclaim, Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
+    Proclaim, ReadPage, Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
 };
-use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer};
+use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayRefusal};
 use super::messages::{ConnectionId, RoomId, Ticket};
 use super::room::ChatRoomActor;
 use super::vital::Vital;
@@ -29,8 +31,9 @@ use super::{Fanouts, Wiring};
 use crate::chat::rate::{AccountRates, Pace, retry_after_ms};
 use crate::chat::roster::name_page;
 use crate::names::{RoomName, Timestamp, UserName};
+use crate::nearest::nearest;
 use crate::protocol::reply::RoomEntry;
-use crate::protocol::{ErrorCode, Receipt, ServerFrame, encode};
+use crate::protocol::{ErrorCode, Page, Receipt, ServerFrame, encode};
 
 /// How often empty rooms and idle rates are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -323,15 +326,48 @@ impl Handler<FindRoom> for DirectoryActor {
 }
 
 impl Handler<SayAsServer> for DirectoryActor {
-    type Result = ResponseFuture<Result<Receipt, ErrorCode>>;
+    type Result = ResponseActFuture<Self, Result<Receipt, SayRefusal>>;
 
     fn handle(&mut self, say: SayAsServer, _: &mut Context<Self>) -> Self::Result {
+        if self.occupied.contains_key(&say.room) {
+            return Box::pin(self.say_as_server(say));
+        }
+        // Nobody is in it: does it have a past?
+        let read = ReadPage {
+            list: crate::store::history::List::Room(say.room.clone()),
+            page: Page::Newest,
+            limit: 1,
+            newer_than: None,
+            up_to: None,
+        };
+        let past = self.wiring.journal.send(read).into_actor(self);
+        Box::pin(past.then(move |past, act, _| match past {
+            Ok(Ok(past)) if past.newest.is_some() => act.say_as_server(say).boxed_local(),
+            Ok(Ok(_)) => {
+                let rooms = act.occupied.keys().map(RoomName::as_str);
+                let nearest = nearest(say.room.as_str(), rooms).and_then(|near| RoomName::parse(near).ok());
+                fut::err(SayRefusal::NoSuchRoom { nearest }).boxed_local()
+            }
+            Ok(Err(code)) => fut::err(code.into()).boxed_local(),
+            Err(_) => fut::err(ErrorCode::Internal.into()).boxed_local(),
+        }))
+    }
+}
+
+impl DirectoryActor {
+    /// Says it in a room that there is, and waits for the receipt.
+    fn say_as_server(
+        &mut self,
+        say: SayAsServer,
+    ) -> impl ActorFuture<Self, Output = Result<Receipt, SayRefusal>> + 'static {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         self.operators.insert(ticket, sender);
         self.open_room(&say.room).address.do_send(SayByOperator { text: say.text, ticket });
-        Box::pin(async move { receiver.await.unwrap_or(Err(ErrorCode::Internal)) })
+        fut::wrap_future(async move {
+            receiver.await.unwrap_or(Err(ErrorCode::Internal)).map_err(SayRefusal::from)
+        })
     }
 }
 

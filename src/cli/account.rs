@@ -19,6 +19,7 @@ use crate::control::client::{Client, ClientError};
 use crate::names::UserName;
 use crate::protocol::Password;
 use crate::store::lock::{DataDirLock, LockError};
+use crate::store::owner::{self, OwnerError};
 
 /// The longest line that is read as a password, in bytes.
 const MAX_LINE_BYTES: u64 = 4_096;
@@ -77,6 +78,9 @@ pub enum DoorError {
     /// The data directory is not there, and what was asked for needs it.
     #[error("there is no data directory {}; start a server first, or name its directory with --data-dir", .0.display())]
     NoDataDir(PathBuf),
+    /// It is somebody else's.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// It cannot be locked, or is by somebody who does not answer.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -93,6 +97,7 @@ pub enum DoorError {
 /// # Errors
 /// A sentence: why the password cannot be read, nobody can be asked, or the AuthActor refuses.
 pub fn run(config: &Config, command: AccountCommand) -> Result<Exit, Box<dyn Error>> {
+    Door::may_open(&config.server.data_dir)?;
     let request = match command {
         AccountCommand::Add { name } => {
             let password = read_password(&name)?;
@@ -127,6 +132,16 @@ enum Door {
 }
 
 impl Door {
+    /// Refuses who may not, before anybody types a password. A server that runs makes its files itself, whoever
+    /// asks; without one they would be made here.
+    fn may_open(data_dir: &Path) -> Result<(), DoorError> {
+        match Client::connect(data_dir) {
+            Ok(_) => Ok(()),
+            Err(ClientError::NotRunning { .. }) => Ok(owner::check(data_dir)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Finds out who can be asked. `makes_accounts`: a data directory that is not there is made, and an
     /// account that is new needs to know the newest message.
     fn open(config: &Config, makes_accounts: bool) -> Result<Self, DoorError> {
@@ -146,7 +161,7 @@ impl Door {
             Door::Running(client) => {
                 let mut parts = Vec::new();
                 match client.ask(&Request::Account(request), |part| parts.push(part.to_owned())) {
-                    Ok(()) => Ok(parts.join("\n")),
+                    Ok(_) => Ok(parts.join("\n")),
                     Err(ClientError::Refused { text, again: false }) => Err(AccountError::Refused(text)),
                     Err(error) => Err(AccountError::Unavailable(error.to_string())),
                 }

@@ -1,26 +1,32 @@
 //! The server's end of the control socket.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::accounts::{AccountError, AccountLinks};
-use super::{Answer, MAX_REQUEST_BYTES, Request, SOCKET_FILE, address};
+use super::{Answer, MAX_REQUEST_BYTES, Request, SIGN_OF_LIFE, SOCKET_FILE, address};
 use crate::actors::messages::console::RunCommand;
 use crate::printable::lines;
 
-/// How many clients are served at once; others wait.
-const MAX_CLIENTS: u32 = 8;
+/// How many clients there may be. When there are more, the one that has asked for nothing for the longest time
+/// is let go.
+const MAX_CLIENTS: u32 = 64;
 /// How long a client may take from one answer to its next request.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client may take to read its answer.
@@ -32,12 +38,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The control socket cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make the control socket {} ({error}); the data directory has to be on a local file system", path.display())]
-pub struct ControlError {
-    /// The socket.
-    pub path: PathBuf,
-    /// What the system said.
-    pub error: io::Error,
+pub enum ControlError {
+    /// What is there is no socket that a server left behind.
+    #[error("{} is no socket, and so is not replaced by the control socket; move it away, then start again", .0.display())]
+    InTheWay(PathBuf),
+    /// The system does not make one.
+    #[error("cannot make the control socket {} ({error}); the data directory has to be on a local file system that the server's user may write", path.display())]
+    System {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 /// A socket that is bound and waits to be served.
@@ -53,34 +65,37 @@ pub struct ControlSocket {
 /// # Errors
 /// [`ControlError`] with what the system said.
 pub fn bind(data_dir: &Path) -> Result<ControlSocket, ControlError> {
-    let path = data_dir.join(SOCKET_FILE);
-    match bind_and_rename(data_dir, &path) {
-        Ok(listener) => Ok(ControlSocket { listener, path }),
-        Err(error) => Err(ControlError { path, error }),
-    }
-}
-
-/// Nobody can connect under the socket's name before its mode is right.
-fn bind_and_rename(data_dir: &Path, path: &Path) -> io::Result<StdUnixListener> {
     const UNFINISHED: &str = ".control.new";
-    let unfinished = data_dir.join(UNFINISHED);
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let (path, unfinished) = (data_dir.join(SOCKET_FILE), data_dir.join(UNFINISHED));
+    for place in [&path, &unfinished] {
+        if place.symlink_metadata().is_ok_and(|there| !there.file_type().is_socket()) {
+            return Err(ControlError::InTheWay(place.clone()));
+        }
     }
-    let (short_path, _folder) = address(data_dir, UNFINISHED)?;
-    let listener = StdUnixListener::bind(short_path)?;
-    listener.set_nonblocking(true)?;
-    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&unfinished, path)?;
-    Ok(listener)
+    // Nobody can connect under the socket's name before its mode is right.
+    let bind_and_rename = || {
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let (short_path, _folder) = address(data_dir, UNFINISHED)?;
+        let listener = StdUnixListener::bind(short_path)?;
+        listener.set_nonblocking(true)?;
+        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&unfinished, &path)?;
+        Ok(listener)
+    };
+    match bind_and_rename() {
+        Ok(listener) => Ok(ControlSocket { listener, path }),
+        Err(error) => Err(ControlError::System { path, error }),
+    }
 }
 
 /// The socket while it is served. Dropped, it stops at once; [`ControlServer::stop`] lets answers out first.
 #[derive(Debug)]
 pub struct ControlServer {
     stop: watch::Sender<bool>,
-    clients: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     path: PathBuf,
 }
 
@@ -94,11 +109,11 @@ pub fn serve(
     accounts: AccountLinks,
 ) -> io::Result<ControlServer> {
     let listener = UnixListener::from_std(socket.listener)?;
-    let clients = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
     let (stop, stopped) = watch::channel(false);
-    let desk = Desk { console, accounts };
-    actix_rt::spawn(accept(listener, clients.clone(), desk, stopped));
-    Ok(ControlServer { stop, clients, path: socket.path })
+    let desk = Desk { console, accounts, idle: Rc::default() };
+    actix_rt::spawn(accept(listener, places.clone(), desk, stopped));
+    Ok(ControlServer { stop, places, path: socket.path })
 }
 
 impl ControlServer {
@@ -106,7 +121,7 @@ impl ControlServer {
     pub async fn stop(self) {
         self.stop.send_replace(true);
         // All permits are back when nobody is served any more; whoever takes longer is cut off.
-        let _ = timeout(STOP_PATIENCE, self.clients.acquire_many(MAX_CLIENTS)).await;
+        let _ = timeout(STOP_PATIENCE, self.places.acquire_many(MAX_CLIENTS)).await;
     }
 }
 
@@ -122,35 +137,72 @@ impl Drop for ControlServer {
 struct Desk {
     console: Recipient<RunCommand>,
     accounts: AccountLinks,
+    idle: Rc<RefCell<Idle>>,
+}
+
+/// The clients that ask for nothing, the longest idle one first: who holds a place without a use for it must
+/// not keep out the operator who has one.
+#[derive(Default)]
+struct Idle {
+    turn: u64,
+    clients: BTreeMap<u64, Rc<Notify>>,
+}
+
+impl Idle {
+    /// A client waits for its next request, under this number.
+    fn enter(&mut self, leave: &Rc<Notify>) -> u64 {
+        self.turn += 1;
+        self.clients.insert(self.turn, Rc::clone(leave));
+        self.turn
+    }
+
+    /// It has got one, or is gone.
+    fn leave(&mut self, turn: u64) {
+        self.clients.remove(&turn);
+    }
+
+    /// Lets the longest idle one go.
+    fn make_room(&mut self) {
+        if let Some((_, leave)) = self.clients.pop_first() {
+            leave.notify_one();
+        }
+    }
 }
 
 async fn accept(
     listener: UnixListener,
-    clients: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     desk: Desk,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
-        let Ok(permit) = clients.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((client, _)) => {
-                let (desk, stopped) = (desk.clone(), stopped.clone());
-                actix_rt::spawn(async move {
-                    if let Err(error) = desk.attend(client, stopped).await {
-                        log::debug!("a client of the control socket is gone: {error}");
-                    }
-                    drop(permit);
-                });
-            }
+        let client = match accepted {
+            Ok((client, _)) => client,
             Err(error) => {
                 log::warn!("the control socket cannot take a connection: {error}");
                 sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        if places.available_permits() == 0 {
+            desk.idle.borrow_mut().make_room();
         }
+        let permit = tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            permit = places.clone().acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { return };
+        let (desk, stopped) = (desk.clone(), stopped.clone());
+        actix_rt::spawn(async move {
+            if let Err(error) = desk.attend(client, stopped).await {
+                log::debug!("a client of the control socket is gone: {error}");
+            }
+            drop(permit);
+        });
     }
 }
 
@@ -159,23 +211,27 @@ impl Desk {
     async fn attend(&self, client: UnixStream, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
         let (reader, mut writer) = client.into_split();
         let mut reader = BufReader::new(reader);
+        let leave = Rc::new(Notify::new());
         loop {
             let mut line = Zeroizing::new(Vec::new());
             let mut bounded = (&mut reader).take(MAX_REQUEST_BYTES as u64 + 1);
             let read = bounded.read_until(b'\n', &mut line);
-            tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
-                read = timeout(REQUEST_PATIENCE, read) => read??,
+            let turn = self.idle.borrow_mut().enter(&leave);
+            let read = tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => None,
+                () = leave.notified() => None,
+                read = timeout(REQUEST_PATIENCE, read) => Some(read),
             };
+            self.idle.borrow_mut().leave(turn);
+            let Some(read) = read else { return Ok(()) };
+            read??;
             if line.is_empty() {
                 return Ok(());
             }
             let whole = line.ends_with(b"\n");
-            let parts = if whole { self.answer(&line).await } else { too_long() };
-            for part in parts {
-                let mut bytes = serde_json::to_vec(&part)?;
-                bytes.push(b'\n');
-                timeout(ANSWER_PATIENCE, writer.write_all(&bytes)).await??;
+            let answer = if whole { self.answer_in_time(&line, &mut writer).await? } else { too_long() };
+            for part in answer.parts() {
+                send(&mut writer, &part).await?;
             }
             if !whole {
                 return Ok(());
@@ -183,28 +239,41 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, line: &[u8]) -> Vec<Answer> {
-        let (ok, again, text) = match Request::decode(line) {
+    /// The answer; while it takes its time, the client is told that there will be one.
+    async fn answer_in_time(&self, line: &[u8], writer: &mut OwnedWriteHalf) -> io::Result<Answer> {
+        let mut answer = pin!(self.answer(line));
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Ok(answer),
+                () = sleep(SIGN_OF_LIFE) => send(writer, &Answer::at_work()).await?,
+            }
+        }
+    }
+
+    async fn answer(&self, line: &[u8]) -> Answer {
+        let refused = |text: String| Answer::line(false, lines(&text).into_owned());
+        match Request::decode(line) {
             Ok(Request::Command(line)) => match self.console.send(RunCommand { line }).await {
-                Ok(Ok(text)) => (true, false, text),
-                Ok(Err(text)) => (false, false, text),
-                Err(_) => (false, true, "The server is stopping.".into()),
+                Ok(Ok(done)) => Answer { wrong: done.wrong, ..Answer::line(true, done.text) },
+                Ok(Err(text)) => refused(text),
+                Err(_) => Answer { again: true, ..refused("The server is stopping.".into()) },
             },
             Ok(Request::Account(request)) => match self.accounts.perform(request).await {
-                Ok(text) => (true, false, text),
-                Err(AccountError::Refused(text)) => (false, false, text),
-                Err(AccountError::Unavailable(text)) => (false, true, text),
+                Ok(text) => Answer::line(true, lines(&text).into_owned()),
+                Err(AccountError::Refused(text)) => refused(text),
+                Err(AccountError::Unavailable(text)) => Answer { again: true, ..refused(text) },
             },
-            Err(text) => (false, false, text),
-        };
-        Answer::parts(ok, again, &lines(&text))
+            Err(text) => refused(text),
+        }
     }
 }
 
-fn too_long() -> Vec<Answer> {
-    Answer::parts(
-        false,
-        false,
-        &format!("A request has at most {MAX_REQUEST_BYTES} bytes and ends with a newline."),
-    )
+async fn send(writer: &mut OwnedWriteHalf, part: &Answer) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(part)?;
+    bytes.push(b'\n');
+    timeout(ANSWER_PATIENCE, writer.write_all(&bytes)).await?
+}
+
+fn too_long() -> Answer {
+    Answer::line(false, format!("A request has at most {MAX_REQUEST_BYTES} bytes and ends with a newline."))
 }

@@ -167,13 +167,15 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-fn read_holder(folder: &Path) -> Option<u32> {
+/// The process id that the holder of this data directory has written down.
+pub fn read_holder(folder: &Path) -> Option<u32> {
     let mut text = String::new();
     File::open(folder.join(LOCK_FILE)).ok()?.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
-fn process(holder: Option<u32>) -> String {
+/// ` (process N)`, or nothing.
+pub fn process(holder: Option<u32>) -> String {
     holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 

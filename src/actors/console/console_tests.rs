@@ -5,7 +5,7 @@ use actix::{Addr, MessageResult};
 
 use super::*;
 use crate::actors::messages::auth::{AuthCounts, ClearedAccounts, OperatorError};
-use crate::actors::messages::operator::{JournalStatus, ListenerStatus, OnlineAccount};
+use crate::actors::messages::operator::{JournalStatus, ListenerStatus, OnlineAccount, SayRefusal};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
 use crate::protocol::{ErrorCode, Receipt};
 
@@ -46,7 +46,9 @@ answers! {
     };
     Announce => |_house, _asked| 2;
     SayAsServer => |_house, asked| if asked.room.as_str() == "full" {
-        Err(ErrorCode::StorageUnavailable)
+        Err(ErrorCode::StorageUnavailable.into())
+    } else if asked.room.as_str() == "lobyb" {
+        Err(SayRefusal::NoSuchRoom { nearest: Some(RoomName::lobby()) })
     } else {
         Ok(Receipt { id: MessageId::new(42).unwrap(), prev: None, at: Timestamp::now() })
     };
@@ -105,6 +107,7 @@ impl Scene {
             ban: house.clone().recipient(),
             unban: house.clone().recipient(),
             clear_accounts: house.recipient(),
+            set_aside: SetAside::new(place.path(), &["x.csv, line 1: y".into()], 1),
             log: log.clone(),
             printer: Printer::start().unwrap(),
             shutdown: Arc::new(move || stop.store(true, Ordering::Relaxed)),
@@ -113,6 +116,10 @@ impl Scene {
     }
 
     async fn run(&self, line: &str) -> Result<String, String> {
+        self.done(line).await.map(|done| done.text)
+    }
+
+    async fn done(&self, line: &str) -> Result<Done, String> {
         self.console.send(RunCommand { line: line.into() }).await.expect("the console lives")
     }
 
@@ -135,13 +142,12 @@ async fn each_command_says_what_it_did() {
         ("unban alice", "alice may log in again."),
         ("who", "2 accounts online:\n  alice (2 sessions)\n  bob"),
         ("rooms", "1 room:\n  #lobby (1 account)"),
-        (
-            "clear file",
-            "Emptied the account file: 3 accounts kept in data/clients-2026-11-21T18-05-21Z.csv; 2 sessions ended.",
-        ),
     ] {
         assert_eq!(scene.run(line).await.as_deref(), Ok(answer), "{line}");
     }
+    let cleared = scene.run("clear file --yes").await.unwrap();
+    assert!(cleared.starts_with("Emptied the account file: 3 accounts kept in /"), "{cleared}");
+    assert!(cleared.contains("2 sessions ended.") && cleared.contains("  mv /"), "{cleared}");
     assert!(!scene.stopped.load(Ordering::Relaxed));
     assert!(scene.run("SHUTDOWN").await.is_ok());
     assert!(scene.stopped.load(Ordering::Relaxed));
@@ -163,8 +169,12 @@ async fn refusals_are_sentences() {
     assert!(refused.contains("there is no account nobody"), "{refused}");
     let refused = scene.run("say #full x").await.unwrap_err();
     assert!(refused.starts_with("Not said in #full."), "{refused}");
+    let refused = scene.run("say #lobyb x").await.unwrap_err();
+    assert!(refused.contains("there is no room #lobyb") && refused.contains("mean #lobby?"), "{refused}");
     assert!(scene.run("tea").await.is_err());
-    assert!(scene.told.lock().unwrap().len() == 2, "what is no command reaches nobody");
+    let refused = scene.run("clear file").await.unwrap_err();
+    assert!(refused.contains("clear file --yes"), "{refused}");
+    assert!(scene.told.lock().unwrap().len() == 3, "what is no command reaches nobody");
 }
 
 #[actix::test]
@@ -176,6 +186,21 @@ async fn status_tells_of_all_and_drives_no_terminal() {
     {
         assert!(status.contains(wanted), "{wanted} in {status}");
     }
+}
+
+// issue 7: `ctl status` exits 0 while nothing can be stored
+#[actix::test]
+async fn status_says_what_is_wrong_until_it_is_known() {
+    let scene = Scene::set();
+    let wrong = scene.done("status").await.unwrap().wrong.unwrap();
+    assert!(wrong.contains("nothing can be stored") && wrong.contains("x.csv, line 1: y"), "{wrong}");
+    let json = |done: Done| serde_json::from_str::<serde_json::Value>(&done.text).unwrap();
+    let status = json(scene.done("status --json").await.unwrap());
+    assert_eq!((&status["ok"], status["wrong"].as_array().unwrap().len()), (&false.into(), 2));
+    assert_eq!((&status["newest_id"], &status["listening"][0]), (&9.into(), &"127.0.0.1:7878".into()));
+    assert!(scene.run("status --seen").await.unwrap().starts_with("Noted: 1 thing"));
+    let wrong = scene.done("status").await.unwrap().wrong.unwrap();
+    assert!(!wrong.contains("x.csv"), "{wrong}");
 }
 
 #[actix::test]

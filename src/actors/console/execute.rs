@@ -1,31 +1,36 @@
 //! Doing a command: ask the actor that can, and put its answer into words.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use actix::dev::RecipientRequest;
 use actix::{MailboxError, Message, Recipient};
 
-use super::ConsoleLinks;
-use super::commands::{Command, TABLE, usage};
-use crate::actors::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban};
+use super::commands::{Command, Entry, SURE, TABLE, usage};
+use super::{ConsoleLinks, status};
+use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban};
+use crate::actors::messages::console::Done;
 use crate::actors::messages::operator::{
-    Announce, AskJournal, AskListener, AskOnline, AskRooms, SayAsServer, SetListening,
+    Announce, AskOnline, AskRooms, SayAsServer, SayRefusal, SetListening,
 };
 use crate::names::{RoomName, UserName};
 use crate::protocol::MessageText;
 
 /// How long an actor may take to answer the operator.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The account file's name.
+const ACCOUNT_FILE: &str = "clients.csv";
 
 /// Does the command. `started` is when the server did.
 ///
 /// # Errors
 /// A sentence for the operator.
-pub async fn execute(command: Command, links: &ConsoleLinks, started: Instant) -> Result<String, String> {
-    match command {
+pub async fn execute(command: Command, links: &ConsoleLinks, started: Instant) -> Result<Done, String> {
+    let text = match command {
+        Command::Status { json, seen } => return status::tell(links, started, json, seen).await,
         Command::Help => Ok(help()),
-        Command::Status => status(links, started).await,
+        Command::HelpOn(entry) => Ok(help_on(entry)),
         Command::Who => who(links).await,
         Command::Rooms => rooms(links).await,
         Command::SayToAll(text) => say_to_all(links, text).await,
@@ -36,12 +41,13 @@ pub async fn execute(command: Command, links: &ConsoleLinks, started: Instant) -
         Command::SetListening(on) => set_listening(links, on).await,
         Command::ShowLog(show) => Ok(show_log(links, show)),
         Command::ClearLog => clear_log(links).await,
-        Command::ClearFile => clear_file(links).await,
+        Command::ClearFile { sure } => clear_file(links, sure).await,
         Command::Shutdown => {
             (links.shutdown)();
             Ok("Shutting down: clients are told, and what is accepted is stored.".into())
         }
-    }
+    };
+    text.map(Done::from)
 }
 
 async fn ask<M>(whom: &Recipient<M>, message: M) -> Result<M::Result, String>
@@ -49,54 +55,39 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
+    let late = || format!("No answer within {} s; the log may tell why.", PATIENCE.as_secs());
+    ask_for(whom, message, PATIENCE).await?.ok_or_else(late)
+}
+
+/// The answer, or `None` when there is none in time.
+pub(super) async fn ask_for<M>(
+    whom: &Recipient<M>,
+    message: M,
+    patience: Duration,
+) -> Result<Option<M::Result>, String>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
     let request: RecipientRequest<M> = whom.send(message);
-    request.timeout(PATIENCE).await.map_err(|error| match error {
-        MailboxError::Closed => "The server is stopping.".into(),
-        MailboxError::Timeout => {
-            format!("No answer within {} s; the log may tell why.", PATIENCE.as_secs())
-        }
-    })
+    match request.timeout(patience).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(MailboxError::Timeout) => Ok(None),
+        Err(MailboxError::Closed) => Err("The server is stopping.".into()),
+    }
 }
 
 fn help() -> String {
     let width = TABLE.iter().map(|entry| usage(entry).len()).max().unwrap_or(0);
     let lines = TABLE.iter().map(|entry| format!("  {:<width$}  {}", usage(entry), entry.help));
-    std::iter::once("Commands, in any case:".to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
+    let last = "What looks like an option to a text goes behind `--`: say -- --x.".to_owned();
+    let first = "Commands, in any case:".to_owned();
+    std::iter::once(first).chain(lines).chain([last]).collect::<Vec<_>>().join("\n")
 }
 
-async fn status(links: &ConsoleLinks, started: Instant) -> Result<String, String> {
-    let listener = ask(&links.listener, AskListener).await?;
-    let accounts = ask(&links.auth_status, AuthStatus).await?;
-    let online = ask(&links.online, AskOnline).await?;
-    let rooms = ask(&links.rooms, AskRooms).await?;
-    let journal = ask(&links.journal, AskJournal).await?;
-    let taking = if listener.listening { "taking connections" } else { "stopped: connections wait" };
-    let shown = if links.log.is_on_console() { "shown here too" } else { "not shown here" };
-    let storage = journal.fault.map_or_else(|| "well".into(), |why| format!("nothing can be stored: {why}"));
-    let rows = [
-        (
-            "veche",
-            format!("{}, process {}, up {}", env!("CARGO_PKG_VERSION"), std::process::id(), age(started)),
-        ),
-        ("listening", format!("{} ({taking})", listener.addresses.join(", "))),
-        ("connections", listener.connections.to_string()),
-        ("online", format!("{} in {}", count(online.len(), "account"), count(rooms.len(), "room"))),
-        (
-            "accounts",
-            format!(
-                "{} ({} banned, {} of the file set aside)",
-                accounts.accounts,
-                accounts.banned,
-                count(accounts.rejected_rows, "row")
-            ),
-        ),
-        ("sessions", format!("{} ({} connected)", accounts.sessions, accounts.attached)),
-        ("passwords", format!("{} being checked or waiting", accounts.hashes)),
-        ("messages", format!("{}, newest id {}", journal.messages, journal.newest_id)),
-        ("storage", format!("{storage}, {} waiting", count(journal.waiting, "message"))),
-        ("log", format!("{} ({shown})", links.log.path().display())),
-    ];
-    Ok(rows.map(|(name, value)| format!("{name:<11} {value}")).join("\n"))
+/// How one command is typed, and what it does.
+pub fn help_on(entry: &Entry) -> String {
+    format!("{}\n  {}", usage(entry), entry.help)
 }
 
 async fn who(links: &ConsoleLinks) -> Result<String, String> {
@@ -131,7 +122,14 @@ async fn say_to_all(links: &ConsoleLinks, text: MessageText) -> Result<String, S
 async fn say_in_room(links: &ConsoleLinks, room: RoomName, text: MessageText) -> Result<String, String> {
     match ask(&links.say, SayAsServer { room: room.clone(), text }).await? {
         Ok(receipt) => Ok(format!("Said in #{room}, as message {}.", receipt.id)),
-        Err(code) => Err(format!("Not said in #{room}. {}", code.sentence())),
+        Err(SayRefusal::NoSuchRoom { nearest }) => {
+            let meant = nearest.map_or_else(String::new, |near| format!(" Did you mean #{near}?"));
+            Err(format!(
+                "Not said: there is no room #{room}. It needs a message or somebody in it; only people bring \
+                 a room into being.{meant}"
+            ))
+        }
+        Err(SayRefusal::Code(code)) => Err(format!("Not said in #{room}. {}", code.sentence())),
     }
 }
 
@@ -189,26 +187,34 @@ async fn clear_log(links: &ConsoleLinks) -> Result<String, String> {
     Ok(format!("Emptied {}.", path.display()))
 }
 
-async fn clear_file(links: &ConsoleLinks) -> Result<String, String> {
+async fn clear_file(links: &ConsoleLinks, sure: bool) -> Result<String, String> {
+    if !sure {
+        let question = Command::ClearFile { sure }.question().unwrap_or_default();
+        return Err(format!("Nothing was done. {question} Say `clear file {SURE}` to do it."));
+    }
     let cleared = ask(&links.clear_accounts, ClearAccounts).await?.map_err(|error| error.to_string())?;
+    // A relative path would be another one in another shell.
+    let copy = std::path::absolute(&cleared.copy).unwrap_or(cleared.copy);
     Ok(format!(
-        "Emptied the account file: {} kept in {}; {} ended.",
+        "Emptied the account file: {} kept in {}; {} ended.\nTo undo it, stop the server, type the next line \
+         in a shell, as the same user, and start the server again; accounts made meanwhile are lost by that.\n  \
+         mv {} {}",
         count(cleared.accounts, "account"),
-        cleared.copy.display(),
-        count(cleared.sessions, "session")
+        copy.display(),
+        count(cleared.sessions, "session"),
+        quoted(&copy),
+        quoted(&copy.with_file_name(ACCOUNT_FILE)),
     ))
 }
 
-/// `1 session`, `2 sessions`.
-fn count(number: usize, of: &str) -> String {
-    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-fn age(started: Instant) -> String {
-    let minutes = started.elapsed().as_secs() / 60;
-    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
+/// `1 session`, `2 sessions`.
+pub(super) fn count(number: usize, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

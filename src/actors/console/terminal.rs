@@ -20,7 +20,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Editor, Helper};
 
-use super::commands::{self, Command, TABLE};
+use super::commands::{self, Command, SURE, TABLE};
 use super::printer::Printer;
 use crate::actors::messages::console::RunCommand;
 
@@ -32,6 +32,11 @@ const MAX_HISTORY_LINES: usize = 500;
 const PROMPT_PATIENCE: Duration = Duration::from_millis(200);
 /// How often a server in the background of its shell looks whether it has come to the front.
 const BACKGROUND_POLL: Duration = Duration::from_secs(1);
+
+/// What stands before a command that is typed.
+const PROMPT: &str = "veche> ";
+/// What stands before the answer to a question.
+const SURE_HINT: &str = "Type yes to go on:";
 
 /// The terminal as it was found, when standard input is one.
 static FOUND: OnceLock<Termios> = OnceLock::new();
@@ -81,7 +86,7 @@ pub fn start(console: Recipient<RunCommand>, printer: Printer, history: PathBuf)
     let run = move |line: &str| {
         let asked = console.send(RunCommand { line: line.to_owned() });
         match runtime.block_on(asked) {
-            Ok(answer) => answer,
+            Ok(answer) => answer.map(|done| done.text),
             Err(MailboxError::Closed | MailboxError::Timeout) => Err("The server is stopping.".into()),
         }
     };
@@ -89,7 +94,7 @@ pub fn start(console: Recipient<RunCommand>, printer: Printer, history: PathBuf)
         let mut session = Session { run, printer: &output };
         match at_terminal.then(|| editor(&history)).flatten() {
             Some(editor) => session.edit_lines(editor, &history),
-            None => session.read_lines(&mut io::stdin().lock()),
+            None => session.read_lines(&mut io::stdin().lock(), io::stdin().is_terminal()),
         }
     })?;
     Ok(Terminal { printer })
@@ -103,29 +108,40 @@ struct Session<'a, R> {
 
 impl<R: FnMut(&str) -> Result<String, String>> Session<'_, R> {
     /// A pipe, or a terminal that cannot move its cursor.
-    fn read_lines(&mut self, input: &mut impl BufRead) {
+    fn read_lines(&mut self, input: &mut impl BufRead, is_terminal: bool) {
         let mut line = Vec::new();
+        while let Some(read) = self.next_line(input, &mut line) {
+            let sure = self.question_before(&read).is_none_or(|question| {
+                // Whoever writes a script has thought about it.
+                !is_terminal || {
+                    self.printer.print_patiently(&format!("{question} {SURE_HINT}"));
+                    self.next_line(input, &mut line).is_some_and(|answer| is_yes(&answer))
+                }
+            });
+            if !self.does_more_after(&read, sure) {
+                return;
+            }
+        }
+    }
+
+    /// The next line that can be understood; `None` at the end of the input.
+    fn next_line(&self, input: &mut impl BufRead, line: &mut Vec<u8>) -> Option<String> {
         loop {
             wait_for_foreground();
-            match read_line(input, &mut line) {
-                Ok(Line::Whole) => {
-                    if self.does_more_after(&String::from_utf8_lossy(&line)) {
-                        continue;
-                    }
-                    return;
-                }
+            match read_line(input, line) {
+                Ok(Line::Whole) => return Some(String::from_utf8_lossy(line).into_owned()),
                 Ok(Line::TooLong) => {
                     self.printer.print_patiently(&format!(
                         "This line is longer than {MAX_LINE_BYTES} bytes and was skipped."
                     ));
                 }
-                Ok(Line::End) => return,
+                Ok(Line::End) => return None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::thread::sleep(BACKGROUND_POLL)
                 }
                 Err(error) => {
                     log::warn!("standard input cannot be read any more ({error}); use `veche ctl`");
-                    return;
+                    return None;
                 }
             }
         }
@@ -138,12 +154,18 @@ impl<R: FnMut(&str) -> Result<String, String>> Session<'_, R> {
         loop {
             self.printer.flush(PROMPT_PATIENCE);
             wait_for_foreground();
-            let goes_on = match editor.readline("veche> ") {
+            let goes_on = match editor.readline(PROMPT) {
                 Ok(line) => {
                     remember(&mut editor, line.trim(), history);
-                    self.does_more_after(&line)
+                    let sure = self.question_before(&line).is_none_or(|question| {
+                        self.printer.print_patiently(question);
+                        self.printer.flush(PROMPT_PATIENCE);
+                        // Ctrl-C gives the question up, and nothing else.
+                        editor.readline(&format!("{SURE_HINT} ")).is_ok_and(|answer| is_yes(&answer))
+                    });
+                    self.does_more_after(&line, sure)
                 }
-                Err(ReadlineError::Interrupted) => self.does_more_after("shutdown"),
+                Err(ReadlineError::Interrupted) => self.does_more_after("shutdown", true),
                 Err(ReadlineError::Eof) => {
                     self.printer
                         .print_patiently("The console is closed; the server runs on. Use `veche ctl`.");
@@ -162,16 +184,31 @@ impl<R: FnMut(&str) -> Result<String, String>> Session<'_, R> {
         self.printer.print_through(None);
     }
 
-    /// Does what the line says and prints the answer. Answers whether there is anything to read after it.
-    fn does_more_after(&mut self, line: &str) -> bool {
+    /// What to ask before the line's command is done.
+    fn question_before(&self, line: &str) -> Option<&'static str> {
+        commands::parse(line).ok()?.question()
+    }
+
+    /// Does what the line says, if whoever typed it is `sure`, and prints the answer. Answers whether there is
+    /// anything to read after it.
+    fn does_more_after(&mut self, line: &str, sure: bool) -> bool {
         if line.trim().is_empty() {
             return true;
         }
-        let answer = (self.run)(line);
+        let asks = self.question_before(line).is_some();
+        if asks && !sure {
+            self.printer.print_patiently("Nothing was done.");
+            return true;
+        }
+        let answer = if asks { (self.run)(&format!("{line} {SURE}")) } else { (self.run)(line) };
         let stops = answer.is_ok() && commands::parse(line) == Ok(Command::Shutdown);
         self.printer.print_patiently(&answer.unwrap_or_else(|problem| problem));
         !stops
     }
+}
+
+fn is_yes(answer: &str) -> bool {
+    answer.trim().eq_ignore_ascii_case("yes")
 }
 
 enum Line {
@@ -275,13 +312,17 @@ mod tests {
     use super::*;
 
     fn commands_run(input: &[u8]) -> Vec<String> {
+        commands_typed(input, false)
+    }
+
+    fn commands_typed(input: &[u8], at_terminal: bool) -> Vec<String> {
         let printer = Printer::start().unwrap();
         let mut run = Vec::new();
         let done = |line: &str| {
             run.push(line.to_owned());
             if line.starts_with("bad") { Err(String::new()) } else { Ok(String::new()) }
         };
-        Session { run: done, printer: &printer }.read_lines(&mut io::Cursor::new(input));
+        Session { run: done, printer: &printer }.read_lines(&mut io::Cursor::new(input), at_terminal);
         run
     }
 
@@ -303,6 +344,17 @@ mod tests {
         let mut input = vec![b'x'; 3 * MAX_LINE_BYTES];
         input.extend_from_slice(b"\nwho\n");
         assert_eq!(commands_run(&input), ["who"]);
+    }
+
+    // issue 7: `clear file` removes all accounts unasked
+    #[test]
+    fn what_cannot_be_taken_back_is_asked_about_at_a_terminal_and_done_from_a_pipe() {
+        assert_eq!(commands_run(b"Clear File\nwho\n"), ["Clear File --yes", "who"]);
+        assert_eq!(commands_run(b"clear file --yes\n"), ["clear file --yes"]);
+        assert_eq!(commands_typed(b"clear file\nyes\nwho\n", true), ["clear file --yes", "who"]);
+        assert_eq!(commands_typed(b"clear file\nwho\nwho\n", true), ["who"]);
+        assert_eq!(commands_typed(b"clear file", true), Vec::<String>::new());
+        assert_eq!(commands_typed(b"clear file --yes\n", true), ["clear file --yes"]);
     }
 
     #[test]

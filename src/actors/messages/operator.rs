@@ -38,14 +38,33 @@ pub struct Announce {
 }
 
 /// ConsoleActor → DirectoryActor: a message of `server` in a room, stored like any other. Answers when it is
-/// stored; the room comes into being for it when nobody is in it.
+/// stored. Only people bring a room into being: one that is not `lobby`, and has neither a past nor somebody in
+/// it, is a slip of the operator's finger.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Receipt, ErrorCode>")]
+#[rtype(result = "Result<Receipt, SayRefusal>")]
 pub struct SayAsServer {
     /// The room.
     pub room: RoomName,
     /// The message.
     pub text: MessageText,
+}
+
+/// Why the operator's message was not said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SayRefusal {
+    /// There is no such room.
+    NoSuchRoom {
+        /// One with somebody in it that may have been meant.
+        nearest: Option<RoomName>,
+    },
+    /// It could not be stored or looked for.
+    Code(ErrorCode),
+}
+
+impl From<ErrorCode> for SayRefusal {
+    fn from(code: ErrorCode) -> Self {
+        SayRefusal::Code(code)
+    }
 }
 
 /// ConsoleActor → DirectoryActor: all accounts that are online, sorted.

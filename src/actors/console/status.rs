@@ -1,0 +1,208 @@
+//! `status`: how things stand, in rows for a person or as JSON for a program, and what of it is wrong.
+//!
+//! Every actor is asked at the same time, and not for long: this is what an operator types when something
+//! does not answer, and then it has to say what that is.
+
+use std::time::{Duration, Instant};
+
+use actix::{Message, Recipient};
+use serde_json::{Value, json};
+
+use super::ConsoleLinks;
+use super::execute::{ask_for, count};
+use crate::actors::messages::auth::{AuthCounts, AuthStatus};
+use crate::actors::messages::console::Done;
+use crate::actors::messages::operator::{
+    AskJournal, AskListener, AskOnline, AskRooms, JournalStatus, ListenerStatus,
+};
+
+/// How long an actor may take to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How things stand; `None` where there was no answer.
+struct Status {
+    listener: Option<ListenerStatus>,
+    accounts: Option<AuthCounts>,
+    /// Accounts online, and rooms with someone in them.
+    online: Option<(usize, usize)>,
+    journal: Option<JournalStatus>,
+    log: String,
+    log_on_console: bool,
+    up: Duration,
+    /// What was set aside and not acknowledged.
+    set_aside: Vec<String>,
+}
+
+/// Does the command. `started` is when the server did.
+///
+/// # Errors
+/// A sentence for the operator.
+pub(super) async fn tell(
+    links: &ConsoleLinks,
+    started: Instant,
+    json: bool,
+    seen: bool,
+) -> Result<Done, String> {
+    let set_aside = links.set_aside.clone();
+    if seen {
+        let known = on_the_disk(move || set_aside.acknowledge()).await?;
+        return Ok(match known {
+            0 => "Nothing that was set aside is unknown.".to_owned(),
+            1 => "Noted: 1 thing that was set aside is known now.".to_owned(),
+            more => format!("Noted: {more} things that were set aside are known now."),
+        }
+        .into());
+    }
+    let status = Status::ask(links, started).await?;
+    let wrong = status.wrong();
+    let text = if json { status.to_json(&wrong).to_string() } else { status.to_text(&wrong) };
+    Ok(Done { text, wrong: (!wrong.is_empty()).then(|| wrong.join("; ")) })
+}
+
+async fn on_the_disk<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    done.map_err(|error| format!("The data directory cannot be read or written ({error})."))
+}
+
+/// What an actor says, or `None` when it does not in time.
+async fn of<M>(whom: &Recipient<M>, message: M) -> Result<Option<M::Result>, String>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    ask_for(whom, message, PATIENCE).await
+}
+
+impl Status {
+    async fn ask(links: &ConsoleLinks, started: Instant) -> Result<Self, String> {
+        let set_aside = links.set_aside.clone();
+        let (listener, accounts, online, rooms, journal, set_aside) = tokio::try_join!(
+            of(&links.listener, AskListener),
+            of(&links.auth_status, AuthStatus),
+            of(&links.online, AskOnline),
+            of(&links.rooms, AskRooms),
+            of(&links.journal, AskJournal),
+            on_the_disk(move || set_aside.unseen()),
+        )?;
+        Ok(Status {
+            listener,
+            accounts,
+            online: online.zip(rooms).map(|(online, rooms)| (online.len(), rooms.len())),
+            journal,
+            log: links.log.path().display().to_string(),
+            log_on_console: links.log.is_on_console(),
+            up: started.elapsed(),
+            set_aside: set_aside.into_iter().map(|finding| finding.sentence).collect(),
+        })
+    }
+
+    /// What somebody should look at, each a clause.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Some(why) = self.fault() {
+            wrong.push(format!("nothing can be stored: {why}"));
+        }
+        let answers = [
+            ("the listener", self.listener.is_some()),
+            ("the account keeper", self.accounts.is_some()),
+            ("the directory of rooms", self.online.is_some()),
+            ("the journal", self.journal.is_some()),
+        ];
+        let silent = answers.into_iter().filter(|(_, answered)| !answered);
+        wrong.extend(silent.map(|(who, _)| format!("{who} does not answer within {} s", PATIENCE.as_secs())));
+        let seen = |what| format!("{what} (`status --seen` when you know of it)");
+        wrong.extend(self.set_aside.iter().map(seen));
+        wrong
+    }
+
+    fn fault(&self) -> Option<&str> {
+        self.journal.as_ref()?.fault.as_deref()
+    }
+
+    fn to_text(&self, wrong: &[String]) -> String {
+        const SILENT: &str = "no answer";
+        let row = |name: &str, value: Option<String>| {
+            format!("{name:<11} {}", value.unwrap_or_else(|| SILENT.to_owned()))
+        };
+        let (listener, accounts) = (self.listener.as_ref(), self.accounts.as_ref());
+        let journal = self.journal.as_ref();
+        let shown = if self.log_on_console { "shown here too" } else { "not shown here" };
+        let version = env!("CARGO_PKG_VERSION");
+        let rows = [
+            row("veche", Some(format!("{version}, process {}, up {}", std::process::id(), age(self.up)))),
+            row("listening", listener.map(|it| format!("{} ({})", it.addresses.join(", "), taking(it)))),
+            row("connections", listener.map(|it| it.connections.to_string())),
+            row(
+                "online",
+                self.online
+                    .map(|(names, rooms)| format!("{} in {}", count(names, "account"), count(rooms, "room"))),
+            ),
+            row(
+                "accounts",
+                accounts.map(|it| {
+                    let rows = count(it.rejected_rows, "row");
+                    format!("{} ({} banned, {rows} of the file set aside)", it.accounts, it.banned)
+                }),
+            ),
+            row("sessions", accounts.map(|it| format!("{} ({} connected)", it.sessions, it.attached))),
+            row("passwords", accounts.map(|it| format!("{} being checked or waiting", it.hashes))),
+            row("messages", journal.map(|it| format!("{}, newest id {}", it.messages, it.newest_id))),
+            row(
+                "storage",
+                journal.map(|it| {
+                    let fault = it.fault.as_ref().map(|why| format!("nothing can be stored: {why}"));
+                    let well = fault.unwrap_or_else(|| "well".to_owned());
+                    format!("{well}, {} waiting", count(it.waiting, "message"))
+                }),
+            ),
+            row("log", Some(format!("{} ({shown})", self.log))),
+        ];
+        let wrong = wrong.iter().map(|what| row("wrong", Some(what.clone())));
+        rows.into_iter().chain(wrong).collect::<Vec<_>>().join("\n")
+    }
+
+    /// One line. Members are only ever added; `docs/operating.md` lists them.
+    fn to_json(&self, wrong: &[String]) -> Value {
+        let (listener, accounts) = (self.listener.as_ref(), self.accounts.as_ref());
+        let journal = self.journal.as_ref();
+        json!({
+            "ok": wrong.is_empty(),
+            "wrong": wrong,
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "up_seconds": self.up.as_secs(),
+            "listening": listener.map(|it| &it.addresses),
+            "taking_connections": listener.map(|it| it.listening),
+            "connections": listener.map(|it| it.connections),
+            "accounts_online": self.online.map(|(accounts, _)| accounts),
+            "rooms": self.online.map(|(_, rooms)| rooms),
+            "accounts": accounts.map(|it| it.accounts),
+            "accounts_banned": accounts.map(|it| it.banned),
+            "account_rows_set_aside": accounts.map(|it| it.rejected_rows),
+            "sessions": accounts.map(|it| it.sessions),
+            "sessions_connected": accounts.map(|it| it.attached),
+            "password_checks": accounts.map(|it| it.hashes),
+            "messages": journal.map(|it| it.messages),
+            "newest_id": journal.map(|it| it.newest_id),
+            "messages_waiting": journal.map(|it| it.waiting),
+            "storage_fault": self.fault(),
+            "log": self.log,
+            "log_on_console": self.log_on_console,
+        })
+    }
+}
+
+fn taking(listener: &ListenerStatus) -> &'static str {
+    if listener.listening { "taking connections" } else { "stopped: connections wait" }
+}
+
+fn age(up: Duration) -> String {
+    let minutes = up.as_secs() / 60;
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}

@@ -1,0 +1,363 @@
+//! Issue 7, "Operators get hurt": what an operator does by mistake, and what the server tells about its troubles.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Signal, geteuid};
+use serde_json::{Value, json};
+
+use crate::support::files::{edit_line, files_below, newest_history};
+use crate::support::program::{Ended, end_of, veche};
+use crate::support::server::{SETTINGS, VECHE};
+use crate::support::terminal::Terminal;
+use crate::support::{Options, PASSWORD, Server, program};
+
+/// A user that nothing else runs as.
+const STRANGER: u32 = 61_234;
+
+/// Whether another user can be put on; says why not.
+fn can_be_another() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        eprintln!("skipped: only root can run a program as somebody else");
+    }
+    root
+}
+
+/// `veche` as the stranger, on this data directory.
+fn as_stranger(data_dir: &Path, arguments: &[&str], input: &str) -> Ended {
+    let mut command = Command::new(VECHE);
+    command.uid(STRANGER).gid(STRANGER).current_dir("/").arg("--data-dir").arg(data_dir);
+    for setting in SETTINGS {
+        command.args(["--set", setting]);
+    }
+    command.args(arguments);
+    end_of(command, input)
+}
+
+/// A folder that the stranger can reach, in which `data` is the stranger's.
+fn strangers_place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(place.path(), open).expect("it is ours");
+    fs::create_dir(place.path().join("data")).expect("it is empty");
+    chown(place.path().join("data"), Some(STRANGER), Some(STRANGER)).expect("root may");
+    place
+}
+
+// ---------------------------------------------------------------- whose files
+
+// issue 7: `veche account …` as root makes files of root
+#[test]
+fn nobody_makes_files_in_anothers_data_directory_and_root_neither() {
+    if !can_be_another() {
+        return;
+    }
+    let place = strangers_place();
+    let data = place.path().join("data");
+    as_stranger(&data, &["account", "add", "alice"], PASSWORD).success();
+    let all_the_strangers = || {
+        for file in files_below(&data) {
+            assert_eq!(file.metadata().unwrap().uid(), STRANGER, "{}", file.display());
+        }
+    };
+    let before = files_below(&data);
+    for arguments in [
+        &["account", "add", "bob"][..],
+        &["account", "passwd", "alice"],
+        &["account", "remove", "alice"],
+        &["account", "list"],
+        &["account", "import", "/dev/null"],
+        &["--listen", "127.0.0.1:0"],
+    ] {
+        let told = veche(&data, arguments, PASSWORD).failure(1, &["belongs to user 61234", "sudo -u"]);
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+    assert_eq!(files_below(&data), before, "nothing was made");
+    all_the_strangers();
+    assert!(as_stranger(&data, &["account", "list"], "").success().contains("alice"));
+    // Below a folder of somebody else's, root makes no data directory either.
+    let deeper = data.join("deeper");
+    veche(&deeper, &["account", "add", "bob"], PASSWORD).failure(1, &["belongs to user 61234"]);
+    assert!(!deeper.exists());
+}
+
+// issue 7: `veche account …` as root makes files of root
+#[test]
+fn root_may_ask_a_server_that_makes_the_files_itself() {
+    if !can_be_another() {
+        return;
+    }
+    let place = strangers_place();
+    let data = place.path().join("data");
+    let mut command = Command::new(VECHE);
+    command.uid(STRANGER).gid(STRANGER).current_dir("/").arg("--data-dir").arg(&data);
+    command.args(["--listen", "127.0.0.1:0", "--set", "auth.argon2_memory_kib=64"]);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut output = std::io::BufReader::new(server.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line}");
+    veche(&data, &["account", "add", "bob"], PASSWORD).success();
+    assert!(veche(&data, &["ctl", "status"], "").success().contains("1 (0 banned"));
+    let mut other = Command::new(VECHE);
+    other
+        .uid(STRANGER + 1)
+        .gid(STRANGER + 1)
+        .current_dir("/")
+        .arg("--data-dir")
+        .arg(&data)
+        .args(["ctl", "who"]);
+    end_of(other, "").failure(1, &["belongs to user 61234", "run this as user 61234"]);
+    veche(&data, &["ctl", "shutdown"], "").success();
+    assert!(server.wait().unwrap().success());
+    for file in files_below(&data) {
+        assert_eq!(file.metadata().unwrap().uid(), STRANGER, "{}", file.display());
+    }
+}
+
+// issue 7: every error at start says what to do
+#[test]
+fn a_file_of_somebody_else_is_told_with_the_command_that_gives_it_back() {
+    if !can_be_another() {
+        return;
+    }
+    let place = strangers_place();
+    let data = place.path().join("data");
+    as_stranger(&data, &["account", "add", "alice"], PASSWORD).success();
+    for name in ["key", "clients.csv", "sessions.csv"] {
+        chown(data.join(name), Some(0), Some(0)).unwrap();
+        let back = format!("chown -R {STRANGER} {}", data.display());
+        for arguments in [&["account", "list"][..], &["--listen", "127.0.0.1:0"]] {
+            as_stranger(&data, arguments, "").failure(1, &[name, "belongs to root", &back]);
+        }
+        chown(data.join(name), Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    as_stranger(&data, &["account", "list"], "").success();
+}
+
+// ---------------------------------------------------------------- clear file
+
+/// The last line of an answer: a command for a shell.
+fn run_undo(answer: &str) {
+    let undo = answer.lines().last().expect("an answer").trim();
+    let done = Command::new("sh").args(["-c", undo]).status().expect("a shell");
+    assert!(done.success(), "{undo}");
+}
+
+// issue 7: `clear file` removes all accounts unasked, next to the harmless `clear log`
+#[test]
+fn clear_file_is_not_done_by_the_way_and_can_be_undone_as_it_says() {
+    let mut server = Server::start();
+    server.register("alice");
+    server
+        .veche(&["ctl", "clear", "file"], "")
+        .failure(1, &["Nothing was done", "clear file --yes", "all accounts"]);
+    server.login("alice");
+    let answer = server.veche(&["ctl", "clear", "file", "--yes"], "").success();
+    assert!(answer.contains("1 account kept in") && answer.contains("To undo it"), "{answer}");
+    server
+        .connect()
+        .expect_error("wrong_password", json!({"type": "login", "name": "alice", "password": PASSWORD}));
+    server.register("mallory");
+    server.stop();
+    run_undo(&answer);
+    server = server.start_again();
+    server.login("alice");
+    let answer = server.console("Clear  File");
+    assert!(answer.contains("1 account kept in"), "from a pipe it is done: {answer}");
+    server.stop();
+    run_undo(&answer);
+    server.start_again().login("alice");
+}
+
+// issue 7: `clear file` removes all accounts unasked: it asks on a terminal
+#[test]
+fn clear_file_asks_at_a_terminal() {
+    let mut command = format!("{VECHE} --listen 127.0.0.1:0 --data-dir data");
+    for setting in SETTINGS {
+        command += &format!(" --set {setting}");
+    }
+    let terminal = Terminal::running(&command);
+    terminal.has("veche>");
+    for answer in ["no", ""] {
+        terminal.enter("clear file");
+        terminal.shows("the question", |screen| screen.ends_with("Type yes to go on:"));
+        terminal.enter(answer);
+        terminal.shows("that it was not done", |screen| screen.ends_with("Nothing was done.\nveche>"));
+        terminal.enter("clear log");
+        terminal.shows("a clean screen", |screen| !screen.contains("Nothing was done"));
+    }
+    terminal.enter("clear file");
+    terminal.shows("the question", |screen| screen.ends_with("Type yes to go on:"));
+    terminal.keys(&["C-c"]);
+    terminal.shows("that Ctrl-C gave up the question alone", |screen| {
+        screen.ends_with("Nothing was done.\nveche>")
+    });
+    terminal.enter("CLEAR FILE");
+    terminal.shows("the question", |screen| screen.ends_with("Type yes to go on:"));
+    terminal.enter("yes");
+    terminal.has("0 accounts kept in");
+    program::veche(&terminal.folder().join("data"), &["ctl", "shutdown"], "").success();
+}
+
+// ---------------------------------------------------------------- status and ctl
+
+// issue 7: `ctl status` exits 0 while nothing can be stored
+#[test]
+fn status_fails_while_nothing_can_be_stored() {
+    let full = ["sh", "-c", "ulimit -f 128; exec \"$@\"", "sh"];
+    let server = Options::new().wrapped_in(&full).start();
+    let mut alice = server.member("alice", "lobby");
+    server.veche(&["ctl", "status"], "").success();
+    let text = "x".repeat(4_000);
+    while alice.request(json!({"type": "say", "room": "lobby", "text": text}))["type"] == "ok" {}
+    let ended = server.veche(&["ctl", "status"], "");
+    assert!(ended.stdout.contains("listening") && ended.stdout.contains("wrong"), "{ended:?}");
+    ended.failure(1, &["nothing can be stored"]);
+    let ended = server.veche(&["ctl", "status", "--json"], "");
+    let status: Value = serde_json::from_str(&ended.stdout).expect("one line of JSON");
+    assert_eq!((&status["ok"], ended.code), (&json!(false), Some(1)));
+    assert!(status["storage_fault"].is_string() && status["wrong"][0].is_string(), "{status}");
+}
+
+// issue 7: `ctl status` exits 0 (cli.md: rows set aside that nobody has acknowledged with `status --seen`)
+#[test]
+fn status_fails_until_what_was_set_aside_is_acknowledged() {
+    let mut server = Server::start();
+    let mut alice = server.member("alice", "lobby");
+    for n in 0..5 {
+        alice.say("lobby", &format!("text {n}"));
+    }
+    drop((alice, server.register("bob")));
+    server.stop();
+    edit_line(&newest_history(&server.data_dir()), 3, |line| line.replace("text", "test"));
+    edit_line(&server.data_dir().join("clients.csv"), 2, |line| line.replacen(',', ",x", 2));
+    server = server.start_again();
+    server.veche(&["ctl", "status"], "").failure(1, &["damaged place", "status --seen"]);
+    let wrong = server.console("status");
+    assert!(wrong.contains("wrong"), "{wrong}");
+    server.veche(&["ctl", "status", "--seen"], "").success();
+    server.veche(&["ctl", "status"], "").success();
+    server.restart();
+    let status = server.veche(&["ctl", "status", "--json"], "").success();
+    assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["ok"], true, "{status}");
+}
+
+// issue 7: each call writes a log line
+#[test]
+fn asking_for_the_status_writes_nothing_into_the_log() {
+    let mut server = Server::start();
+    server.veche(&["ctl", "who"], "").success();
+    server.log_line(&["the operator asks for: who"]);
+    let before = server.log();
+    for _ in 0..5 {
+        server.veche(&["ctl", "status"], "").success();
+        server.veche(&["ctl", "STATUS", "--json"], "").success();
+        server.console("status");
+    }
+    server.veche(&["ctl", "rooms"], "").success();
+    server.log_line(&["the operator asks for: rooms"]);
+    assert_eq!(server.log().lines().count(), before.lines().count() + 1, "{}", server.log());
+}
+
+// issue 7: `ctl` to a server that hangs says after 120 s "Resource temporarily unavailable (os error 11) …"
+#[test]
+fn a_server_that_hangs_is_told_as_one() {
+    let server = Server::start();
+    server.signal(Signal::STOP);
+    let pid = server.pid().to_string();
+    let told = server.veche(&["ctl", "status"], "").failure(1, &["does not answer", &pid, "log"]);
+    assert!(!told.contains("os error"), "{told}");
+    server.signal(Signal::CONT);
+    server.veche(&["ctl", "status"], "").success();
+}
+
+// issue 7: eight idle control clients hold up `shutdown`
+#[test]
+fn idle_control_clients_hold_up_nobody() {
+    let mut server = Server::start();
+    let socket = server.data_dir().join("control.sock");
+    let idle: Vec<_> = (0..100).map(|_| UnixStream::connect(&socket).expect("it takes them")).collect();
+    server.veche(&["ctl", "shutdown"], "").success();
+    assert_eq!(server.wait().code(), Some(0));
+    drop(idle);
+}
+
+// issue 7: `ctl say --help` tells everybody `--help`
+#[test]
+fn what_looks_like_an_option_to_ctl_is_told_to_nobody() {
+    let server = Server::start();
+    let mut alice = server.member("alice", "lobby");
+    for arguments in [
+        &["say", "--help"][..],
+        &["say", "#lobby", "--help"],
+        &["say", "tea", "-h"],
+        &["kick", "alice", "--help"],
+    ] {
+        let arguments = [&["ctl"], arguments].concat();
+        assert!(server.veche(&arguments, "").success().contains(arguments[1]), "{arguments:?}");
+    }
+    for arguments in [&["say", "--all", "tea"][..], &["say", "#lobby", "--loud", "x"], &["shutdown", "--now"]]
+    {
+        server.veche(&[&["ctl"], arguments].concat(), "").failure(2, &["no option", "--"]);
+    }
+    server.veche(&["ctl", "say --helo"], "").failure(1, &["no option --helo"]);
+    for text in ["--help", "-h", "#lobby is a room", "-- x"] {
+        server.veche(&["ctl", "say", "--", text], "").success();
+        assert_eq!(alice.event()["text"], text);
+        server.veche(&["ctl", "say", "#lobby", "--", text], "").success();
+        assert_eq!(alice.message()["text"], text);
+    }
+}
+
+// issue 7: `say #typo text` brings a room into being
+#[test]
+fn the_operator_speaks_only_in_rooms_that_there_are() {
+    let mut server = Server::start();
+    server.veche(&["ctl", "say", "#lobyb", "tea"], "").failure(1, &["no room #lobyb", "#lobby"]);
+    assert!(server.console("say #typo tea").contains("no room #typo"));
+    server.console("say #lobby nobody is here, and it is there all the same");
+    let mut alice = server.member("alice", "attic");
+    server.console("say #attic someone is in it");
+    assert_eq!(alice.message()["text"], "someone is in it");
+    alice.say("attic", "a past");
+    drop(alice);
+    server.restart();
+    let answer = server.console("say #attic it has a past");
+    assert!(answer.contains("as message"), "{answer}");
+    let rooms = files_below(&server.data_dir());
+    let history: String = rooms
+        .iter()
+        .filter(|path| path.to_string_lossy().contains("history"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    assert!(!history.contains("typo"), "{history}");
+}
+
+// issue 7: a start that fails panics instead of giving a sentence: `control.sock` is a folder
+#[test]
+fn something_else_in_the_place_of_the_control_socket_is_told() {
+    type Make = fn(&Path);
+    let make: [(&str, Make); 4] = [
+        ("a folder", |path| fs::create_dir(path).unwrap()),
+        ("a file", |path| fs::write(path, "x").unwrap()),
+        ("a link", |path| std::os::unix::fs::symlink("/dev/null", path).unwrap()),
+        ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
+    ];
+    for (what, make) in make {
+        let mut server = Server::start();
+        server.stop();
+        make(&server.data_dir().join("control.sock"));
+        let Err((status, told)) = Options::new().try_start_in(&server.dir) else {
+            panic!("started with {what}")
+        };
+        assert_eq!((status.code(), told.lines().count()), (Some(1), 1), "{what}: {told}");
+        assert!(told.contains("control.sock") && told.contains("move it away"), "{what}: {told}");
+    }
+}
