@@ -31,7 +31,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use self::accounts::AccountRequest;
-use crate::names::UserName;
+use crate::names::{NameError, UserName};
 use crate::protocol::Password;
 
 /// The largest request, in bytes: the longest text, should every byte of it need escaping.
@@ -120,11 +120,15 @@ impl Request {
         match (wire.command, wire.account.as_deref()) {
             (Some(command), None) => Ok(Request::Command(command)),
             (None, Some(verb)) => Ok(Request::Account(match verb {
-                "add" => AccountRequest::Add { name: name(wire.name)?, password: chosen(wire.password)? },
-                "passwd" => {
-                    AccountRequest::SetPassword { name: name(wire.name)?, password: chosen(wire.password)? }
-                }
-                "remove" => AccountRequest::Remove { name: name(wire.name)? },
+                "add" => AccountRequest::Add {
+                    name: name(wire.name, UserName::parse)?,
+                    password: chosen(wire.password)?,
+                },
+                "passwd" => AccountRequest::SetPassword {
+                    name: name(wire.name, UserName::as_given)?,
+                    password: chosen(wire.password)?,
+                },
+                "remove" => AccountRequest::Remove { name: name(wire.name, UserName::as_given)? },
                 "list" => AccountRequest::List,
                 "import" => AccountRequest::Import {
                     login: wire.name.ok_or("The name is missing.")?,
@@ -196,9 +200,12 @@ impl Answer {
     }
 }
 
-fn name(text: Option<String>) -> Result<UserName, String> {
+fn name(
+    text: Option<String>,
+    read: impl Fn(&str) -> Result<UserName, NameError>,
+) -> Result<UserName, String> {
     let text = text.ok_or("The name is missing.")?;
-    UserName::parse(&text).map_err(|error| format!("This is no name: {error}."))
+    read(&text).map_err(|error| format!("This is no name: {error}."))
 }
 
 fn chosen(password: Option<String>) -> Result<Password, String> {

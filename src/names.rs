@@ -3,6 +3,7 @@
 //! Each type here is *parsed once and valid ever after*: a [`UserName`] that exists is canonical, so no
 //! other file normalises, lowercases or measures a name again. All of them are cheap to clone.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::num::NonZeroU64;
@@ -10,11 +11,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use precis_core::profile::PrecisFastInvocation;
-use precis_profiles::UsernameCaseMapped;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
-use unicode_security::{MixedScript, RestrictionLevel, RestrictionLevelDetection};
+
+mod former;
+#[cfg(test)]
+mod names_tests;
+mod rules;
+
+pub use former::{FormerSpellings, Spellings};
 
 /// The longest user name, in code points of its canonical form.
 pub const MAX_USER_NAME_CHARS: usize = 32;
@@ -41,6 +45,9 @@ pub enum NameError {
     /// Letters of scripts that are not written together (UTS 39).
     #[error("a name keeps to one alphabet")]
     MixedScripts,
+    /// Accents and other marks that a screen hides or merges (UTS 39, 5.4).
+    #[error("a name has accents only where they can be seen: on a letter of their own alphabet, none twice")]
+    Marks,
 }
 
 /// An account's name in canonical form: 1 to 32 code points, PRECIS UsernameCaseMapped (RFC 8265), letters,
@@ -53,21 +60,38 @@ pub struct UserName(Arc<str>);
 pub struct RoomName(Arc<str>);
 
 impl UserName {
-    /// Parses and canonicalises a name: `Alice` and full-width `Ａｌｉｃｅ` both give `alice`.
+    /// Parses and canonicalises a name: `Alice` and full-width `Ａｌｉｃｅ` both give `alice`. Where names are
+    /// stored, [`Spellings::user`] is asked instead.
     ///
     /// # Errors
     /// [`NameError`] when the text is no name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        canonical(text, MAX_USER_NAME_CHARS).map(|name| UserName(name.into()))
+        rules::canonical(text, MAX_USER_NAME_CHARS).map(|name| UserName(name.into()))
     }
 
-    /// Takes a name that was canonical when Veche wrote it to a file, with none of the costly checks.
+    /// Takes a name for whoever stores names, to say whose it is ([`Spellings::user`]): canonical, but for
+    /// the few texts of which former rules made another name; those stay as they are.
+    ///
+    /// # Errors
+    /// [`NameError`] when the text is no name by the present rules, and was none by the former.
+    pub fn as_given(text: &str) -> Result<Self, NameError> {
+        let present = Self::parse(text);
+        match rules::former(text, MAX_USER_NAME_CHARS) {
+            Ok(former) if present.as_ref().map(UserName::as_str) != Ok(&former) => {
+                Self::from_canonical(text).or_else(|_| Self::from_canonical(&former))
+            }
+            _ => present,
+        }
+    }
+
+    /// Takes a name that was canonical when Veche wrote it to a file, or sent it, with none of the costly
+    /// checks.
     ///
     /// # Errors
     /// [`NameError`] when it is plainly no canonical name: empty, too long, or with an ASCII character that
     /// no canonical name has.
     pub fn from_canonical(text: &str) -> Result<Self, NameError> {
-        check_canonical(text, MAX_USER_NAME_CHARS).map(|()| UserName(text.into()))
+        rules::check_canonical(text, MAX_USER_NAME_CHARS).map(|()| UserName(text.into()))
     }
 
     /// The name that speaks for the operator. Nobody can register it.
@@ -78,6 +102,12 @@ impl UserName {
     /// Whether this is the operator's name.
     pub fn is_server(&self) -> bool {
         &*self.0 == "server"
+    }
+
+    /// Names with equal keys are one name when an account is made, though each keeps its spelling: full case
+    /// folding, by which `straße` is `strasse`.
+    pub fn case_key(&self) -> Cow<'_, str> {
+        rules::case_key(&self.0)
     }
 
     /// The UTS 39 skeleton: two names with equal skeletons look alike.
@@ -92,7 +122,7 @@ impl RoomName {
     /// # Errors
     /// [`NameError`] when the text is no name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        canonical(text, MAX_ROOM_NAME_CHARS).map(|name| RoomName(name.into()))
+        rules::canonical(text, MAX_ROOM_NAME_CHARS).map(|name| RoomName(name.into()))
     }
 
     /// Takes a room's name that was canonical when Veche wrote it to a file, with none of the costly checks.
@@ -100,89 +130,13 @@ impl RoomName {
     /// # Errors
     /// As for [`UserName::from_canonical`].
     pub fn from_canonical(text: &str) -> Result<Self, NameError> {
-        check_canonical(text, MAX_ROOM_NAME_CHARS).map(|()| RoomName(text.into()))
+        rules::check_canonical(text, MAX_ROOM_NAME_CHARS).map(|()| RoomName(text.into()))
     }
 
     /// The room that always exists.
     pub fn lobby() -> Self {
         RoomName("lobby".into())
     }
-}
-
-/// Brings a name into its canonical form, or says why it has none.
-fn canonical(text: &str, max_chars: usize) -> Result<String, NameError> {
-    if text.is_empty() {
-        return Err(NameError::Empty);
-    }
-    // PRECIS never shrinks a string by more than composition does (at most four code points into one), so
-    // this bound refuses nothing valid and keeps the work small for a 64 KiB "name".
-    if text.len() > max_chars * 16 {
-        return Err(NameError::TooLong { max: max_chars });
-    }
-    // Most names are ASCII, and nothing in the tables of Unicode says more about those: they are lowercased,
-    // and of one script.
-    if text.is_ascii() {
-        let name = text.to_ascii_lowercase();
-        return check_canonical(&name, max_chars).map(|()| name);
-    }
-    by_the_tables(text, max_chars)
-}
-
-/// The same for any text, by the tables of Unicode.
-fn by_the_tables(text: &str, max_chars: usize) -> Result<String, NameError> {
-    let name = enforce_until_stable(text)?;
-    if name.chars().count() > max_chars {
-        return Err(NameError::TooLong { max: max_chars });
-    }
-    if !name.starts_with(is_letter_or_digit) || !name.chars().all(is_name_char) {
-        return Err(NameError::BadCharacter);
-    }
-    let one_script = name.as_str().is_single_script();
-    if !one_script && !name.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive) {
-        return Err(NameError::MixedScripts);
-    }
-    Ok(name)
-}
-
-/// What can be seen of a canonical name without tables: its length and its ASCII characters.
-fn check_canonical(text: &str, max_chars: usize) -> Result<(), NameError> {
-    if text.is_empty() {
-        return Err(NameError::Empty);
-    }
-    if text.len() > max_chars && text.chars().count() > max_chars {
-        return Err(NameError::TooLong { max: max_chars });
-    }
-    let plausible =
-        |c: char| (!c.is_ascii() && !c.is_control()) || matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
-    if text.starts_with(['-', '_', '.']) || !text.chars().all(plausible) {
-        return Err(NameError::BadCharacter);
-    }
-    Ok(())
-}
-
-/// RFC 8264, section 7: the rules are not idempotent for every string, so they are applied until nothing
-/// changes; a string that has not settled after the third time is refused.
-fn enforce_until_stable(text: &str) -> Result<String, NameError> {
-    let mut current = text.to_owned();
-    for _ in 0..4 {
-        let next = UsernameCaseMapped::enforce(current.as_str()).map_err(|_| NameError::BadCharacter)?;
-        if next == current {
-            return Ok(current);
-        }
-        current = next.into_owned();
-    }
-    Err(NameError::BadCharacter)
-}
-
-fn is_letter_or_digit(c: char) -> bool {
-    c.general_category_group() == GeneralCategoryGroup::Letter
-        || c.general_category() == GeneralCategory::DecimalNumber
-}
-
-fn is_name_char(c: char) -> bool {
-    matches!(c, '-' | '_' | '.')
-        || is_letter_or_digit(c)
-        || c.general_category_group() == GeneralCategoryGroup::Mark
 }
 
 macro_rules! name_text {
@@ -352,119 +306,5 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn user(text: &str) -> Result<String, NameError> {
-        UserName::parse(text).map(|name| name.to_string())
-    }
-
-    #[test]
-    fn case_and_width_twins_are_one_name() {
-        for twin in ["alice", "Alice", "ALICE", "Ａｌｉｃｅ"] {
-            assert_eq!(user(twin).as_deref(), Ok("alice"), "{twin}");
-        }
-        assert_eq!(user("ЖАННА").as_deref(), Ok("жанна"));
-        assert_eq!(user("e\u{301}lan").as_deref(), Ok("élan"), "composed");
-    }
-
-    #[test]
-    fn what_is_no_name_is_refused_with_its_reason() {
-        assert_eq!(user(""), Err(NameError::Empty));
-        assert_eq!(user(&"a".repeat(33)), Err(NameError::TooLong { max: 32 }));
-        assert_eq!(user(&"a".repeat(70_000)), Err(NameError::TooLong { max: 32 }));
-        let bad = [
-            ".",
-            "..",
-            "../x",
-            "-a",
-            "_a",
-            "a b",
-            "a\0",
-            "a\nb",
-            "a\u{1b}[2J",
-            "a/b",
-            "a%2fb",
-            "@a",
-            "a,b",
-            "a\u{200d}b",
-            "a\u{200b}b",
-            "\u{202e}abc",
-            "a\u{2028}",
-            "a\u{b7}b",
-            "ℵ0\u{20dd}",
-            "a\u{fe0f}",
-            "😀",
-            "\u{301}a",
-            "l\u{b7}l",
-            "③",
-        ];
-        for text in bad {
-            assert!(user(text).is_err(), "{text:?}");
-        }
-        assert_eq!(user("pаypal"), Err(NameError::MixedScripts), "a Cyrillic а");
-        assert_eq!(user("abcжд"), Err(NameError::MixedScripts));
-    }
-
-    #[test]
-    fn names_of_the_world_are_names() {
-        for text in
-            ["bob", "r2-d2", "jean_luc", "a.b", "жанна", "山田太郎", "yamada山田", "명수", "नमस्ते", "0day"]
-        {
-            assert!(user(text).is_ok(), "{text}: {:?}", user(text));
-        }
-        assert!(RoomName::parse(&"r".repeat(50)).is_ok());
-        assert!(RoomName::parse(&"r".repeat(51)).is_err());
-    }
-
-    #[test]
-    fn timestamps_round_trip_at_the_ends_of_time() {
-        for millis in [0, -1, 1_795_284_321_311, 4_291_747_200_000, i64::MIN, i64::MAX] {
-            let moment = Timestamp::from_millis(millis);
-            assert_eq!(moment.to_string().parse(), Ok(moment), "{moment}");
-        }
-        assert_eq!(Timestamp::from_millis(1_795_284_321_311).to_string(), "2026-11-21T18:05:21.311Z");
-        assert_eq!(Timestamp::from_millis(1_795_284_321_000).to_string(), "2026-11-21T18:05:21.000Z");
-        assert_eq!(Timestamp::from_millis(1_795_284_321_311).month(), (2026, 11));
-    }
-
-    proptest! {
-        #[test]
-        fn canonical_form_is_stable(text in any::<String>()) {
-            if let Ok(name) = UserName::parse(&text) {
-                prop_assert_eq!(UserName::parse(name.as_str()), Ok(name.clone()));
-                prop_assert_eq!(UserName::from_canonical(name.as_str()), Ok(name));
-            }
-        }
-
-        #[test]
-        fn ascii_needs_no_tables(text in "[ -~]{1,40}|[a-zA-Z0-9._-]{1,40}") {
-            match (canonical(&text, 32), by_the_tables(&text, 32)) {
-                (Ok(name), tables) => prop_assert_eq!(Ok(name), tables),
-                // Which of several faults is told first may differ.
-                (Err(_), tables) => prop_assert!(tables.is_err()),
-            }
-        }
-
-        #[test]
-        fn twins_collide(text in "[a-zA-Z0-9äöüßжнаçé]{1,32}") {
-            if let Ok(name) = UserName::parse(&text) {
-                let upper = UserName::parse(&text.to_uppercase());
-                // ß becomes SS in upper case, which is another spelling, not a twin.
-                if !text.contains('ß') {
-                    prop_assert_eq!(upper, Ok(name.clone()));
-                }
-                let wide: String = text.chars().map(|c| match c {
-                    '!'..='~' => char::from_u32(c as u32 + 0xFEE0).expect("full-width forms mirror ASCII"),
-                    other => other,
-                }).collect();
-                prop_assert_eq!(UserName::parse(&wide), Ok(name));
-            }
-        }
     }
 }

@@ -41,7 +41,7 @@ use crate::control::accounts::AccountLinks;
 use crate::control::server::{self as control, ControlServer, ControlSocket};
 use crate::disk::Folder;
 use crate::logging::{self, LogControl};
-use crate::names::{MessageId, Timestamp};
+use crate::names::{MessageId, Spellings, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
 use crate::store::owner::{self, OwnerError};
@@ -170,7 +170,12 @@ pub async fn serve(
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
 
-    let past = Past { terms: begin_term(&history, &newest_id)?, newest_id: Arc::clone(&newest_id) };
+    let rooms = Spellings::of_rooms(history.index.rooms(), |name| history.index.has_room(name));
+    let past = Past {
+        terms: begin_term(&history, &newest_id)?,
+        newest_id: Arc::clone(&newest_id),
+        spellings: Arc::new(Spellings { users: Arc::clone(&auth.former_spellings), rooms }),
+    };
     let socket = operator.is_some().then(|| control::bind(&config.server.data_dir)).transpose()?;
 
     let (vital, mut deaths) = VitalSigns::new();
@@ -252,6 +257,7 @@ fn begin_term(history: &Opened, newest_id: &AtomicU64) -> Result<Arc<Terms>, Sta
 struct Past {
     terms: Arc<Terms>,
     newest_id: Arc<AtomicU64>,
+    spellings: Arc<Spellings>,
 }
 
 /// All actors of a running server, and the threads that they live on.
@@ -290,6 +296,7 @@ impl House {
             terms: past.terms,
             newest_id: past.newest_id,
             hasher: auth.tokens,
+            spellings: past.spellings,
             auth: auth_actor.start(),
             directory,
             journal: journal_address,

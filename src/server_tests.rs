@@ -74,7 +74,7 @@ fn build(dir: &TempDir) -> House {
         open_history(&config, &crate::disk::real::open_folder(dir.path()).unwrap(), &newest_id).unwrap();
     let auth = AuthActor::open(&config, Arc::clone(&newest_id)).unwrap();
     let terms = begin_term(&history, &newest_id).unwrap();
-    let past = Past { terms, newest_id: Arc::clone(&newest_id) };
+    let past = Past { terms, newest_id: Arc::clone(&newest_id), spellings: Arc::default() };
     let (vital, _deaths) = VitalSigns::new();
     let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
     let listener = bind::bind("127.0.0.1:0", true).unwrap();

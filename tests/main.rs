@@ -19,6 +19,7 @@
 //! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
 //! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others |
 //! | issue 7 | [`operators`]: what hurts operators |
+//! | issue 7 | [`names`]: look-alikes, case, and names from before; [`terms`]: histories that were put back |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -34,6 +35,7 @@ mod framing;
 mod journal;
 mod keyfile;
 mod keys;
+mod names;
 mod neighbours;
 mod one_message;
 mod operating;

@@ -210,7 +210,8 @@ fn every_example_of_the_protocol_document_is_true() {
             let raw =
                 RawRequest::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
             let kind = raw.kind().unwrap_or_else(|why| panic!("line {number}: {why}"));
-            raw.to_request(kind).unwrap_or_else(|why| panic!("line {number}: {why}"));
+            raw.to_request(kind, &veche::names::Spellings::default())
+                .unwrap_or_else(|why| panic!("line {number}: {why}"));
             requests += 1;
         } else if let Some(payload) = line.strip_prefix("← ") {
             let (frame, reference) =

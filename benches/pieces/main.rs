@@ -16,7 +16,7 @@ use veche::chat::outbox::Outbox;
 use veche::codec::FrameCodec;
 use veche::config::Durability;
 use veche::disk;
-use veche::names::{MessageId, RoomName, Timestamp, UserName};
+use veche::names::{MessageId, RoomName, Spellings, Timestamp, UserName};
 use veche::protocol::encode::{EncodedMessage, receipt};
 use veche::protocol::json::RawRequest;
 use veche::protocol::{MessageText, Page, Receipt, Target};
@@ -89,13 +89,14 @@ fn codec(criterion: &mut Criterion) {
 }
 
 fn parse(criterion: &mut Criterion) {
+    let spellings = Spellings::default();
     for (name, text) in [("plain", text()), ("escaped", r#"a \"quote\" and a ü, "#.repeat(5))] {
         let payload = say(&text);
         criterion.bench_function(&format!("parse a say, {name}"), |bencher| {
             bencher.iter(|| {
                 let raw = RawRequest::parse(black_box(&payload)).expect("a say is valid");
                 let kind = raw.kind().expect("say is a request");
-                raw.to_request(kind).expect("a say is valid")
+                raw.to_request(kind, &spellings).expect("a say is valid")
             });
         });
     }

@@ -140,7 +140,7 @@ fn room(text: &str) -> Result<RoomName, Mistake> {
 
 fn user(text: &str) -> Result<UserName, Mistake> {
     let text = text.strip_prefix('@').unwrap_or(text);
-    UserName::parse(text).map_err(|_| Mistake::Value(ErrorCode::BadName.sentence()))
+    UserName::as_given(text).map_err(|_| Mistake::Value(ErrorCode::BadName.sentence()))
 }
 
 fn optional_room(rest: &str) -> Result<Option<RoomName>, Mistake> {

@@ -172,7 +172,7 @@ async fn ask_port(terminal: &mut Terminal) -> Result<u16, GaveUp> {
 async fn ask_name(terminal: &mut Terminal) -> Result<UserName, GaveUp> {
     loop {
         let typed = line(terminal, "Name: ").await?;
-        match UserName::parse(&typed) {
+        match UserName::as_given(&typed) {
             Ok(name) => return Ok(name),
             Err(why) => terminal.tell(&format!("That is no name: {why}.")).await,
         }

@@ -59,7 +59,7 @@ struct Arguments {
     #[arg(value_name = "HOST[:PORT]", value_parser = link::parse_address)]
     server: Option<(String, Option<u16>)>,
     /// Your account. The password is asked for, or taken from VECHE_PASSWORD
-    #[arg(long)]
+    #[arg(long, value_parser = UserName::as_given)]
     name: Option<UserName>,
     /// Make the account when it is not there
     #[arg(long)]
@@ -118,6 +118,7 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
         Ok(opened) => opened,
         Err(error) => return fail(&error.to_string()),
     };
+    let name = opened.account(name);
     let options = Options {
         history: 1,
         shows_history: false,
@@ -172,6 +173,7 @@ async fn converse(arguments: Arguments, mut terminal: Terminal) -> Result<End, E
     };
     let LoggedIn { link, address, name, password, opened } = logged_in;
     let mut clock = Clock::start();
+    let name = opened.account(name);
     let mut chat = Chat::new(terminal, name.clone());
     chat.greet(&opened).await;
     let mut session =

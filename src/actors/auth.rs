@@ -38,7 +38,7 @@ use crate::chat::openings::Openings;
 use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
 use crate::config::{Config, Registration};
-use crate::names::{MessageId, Timestamp};
+use crate::names::{FormerSpellings, MessageId, Timestamp};
 use crate::protocol::{ByeReason, ErrorCode};
 use crate::secrets::password::{PasswordError, PasswordHashing, StoredPassword};
 use crate::secrets::seal::Sealer;
@@ -91,6 +91,8 @@ pub struct OpenedAuth {
     pub actor: AuthActor,
     /// What sessions check tokens with.
     pub tokens: TokenHasher,
+    /// The accounts whose names were made under former rules.
+    pub former_spellings: Arc<FormerSpellings>,
     /// The largest message id that an account was made after: the journal gives no id at or below it.
     pub highest_first_id: Option<MessageId>,
     /// How many accounts there are.
@@ -179,10 +181,13 @@ impl AuthActor {
         if !over.is_empty() {
             disk.note(Order { sessions: over, ..Order::default() });
         }
+        let highest_first_id = accounts.accounts.values().filter_map(|account| account.first_id).max();
+        let people = People::new(accounts.accounts);
         let opened = OpenedAuth {
+            former_spellings: Arc::clone(people.former_spellings()),
             tokens: sealer.tokens().clone(),
-            highest_first_id: accounts.accounts.values().filter_map(|account| account.first_id).max(),
-            accounts: accounts.accounts.len(),
+            highest_first_id,
+            accounts: people.len(),
             sessions: sessions.len(),
             rejected: accounts.rejected,
             rejected_count: accounts.rejected_count,
@@ -193,7 +198,7 @@ impl AuthActor {
                 registration: config.auth.registration,
                 sessions_per_account: config.limits.sessions_per_account,
                 queue_writes: config.limits.auth_queue_writes,
-                people: People::new(accounts.accounts),
+                people,
                 sessions,
                 gate: Gate::new(&config.limits),
                 openings: Openings::new(&config.limits),

@@ -114,6 +114,7 @@ impl FanoutActor {
             terms: std::sync::Arc::clone(&self.wiring.terms),
             newest_id: std::sync::Arc::clone(&self.wiring.newest_id),
             hasher: self.wiring.hasher.clone(),
+            spellings: std::sync::Arc::clone(&self.wiring.spellings),
             auth: self.wiring.auth.clone(),
             directory: self.wiring.directory.clone(),
             journal: self.wiring.journal.clone(),

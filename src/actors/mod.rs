@@ -44,6 +44,7 @@ use actix::Addr;
 
 use crate::chat::terms::Terms;
 use crate::config::Config;
+use crate::names::Spellings;
 use crate::secrets::token::TokenHasher;
 
 /// The fan-outs, by I/O thread.
@@ -64,6 +65,8 @@ pub struct Wiring {
     pub newest_id: Arc<AtomicU64>,
     /// Checks tokens.
     pub hasher: TokenHasher,
+    /// What names mean that are stored under former rules.
+    pub spellings: Arc<Spellings>,
     /// Who knows accounts.
     pub auth: Addr<auth::AuthActor>,
     /// Who knows rooms and who is online.

@@ -43,7 +43,7 @@ use crate::chat::replies::Company;
 use crate::chat::terms::Terms;
 use crate::codec::FrameCodec;
 use crate::config::Limits;
-use crate::names::{MessageId, UserName};
+use crate::names::{MessageId, Spellings, UserName};
 use crate::protocol::{ByeReason, ErrorCode, ServerFrame, TokenText, encode};
 use crate::secrets::token::{TokenHash, TokenHasher};
 
@@ -72,6 +72,8 @@ pub struct Surroundings {
     pub newest_id: Arc<AtomicU64>,
     /// Checks tokens.
     pub hasher: TokenHasher,
+    /// What names mean.
+    pub spellings: Arc<Spellings>,
     /// Who knows accounts.
     pub auth: Addr<AuthActor>,
     /// Who knows rooms and who is online.

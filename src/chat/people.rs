@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use crate::names::UserName;
+use crate::names::{FormerSpellings, Spellings, UserName};
 use crate::store::accounts::{Account, AccountChange, Accounts};
 
 /// The accounts in memory, by row and by name, and the names that are about to become accounts.
@@ -18,6 +18,10 @@ pub struct People {
     /// than the skeleton; two that collide (one pair in 2^64) refuse each other, no more.
     looks: HashMap<u64, Looks>,
     skeletons: RandomState,
+    /// How many names, taken or pending, have this case key and another spelling; most names are their own.
+    case_keys: HashMap<String, u32>,
+    /// The accounts whose names were made under former rules.
+    former: Arc<FormerSpellings>,
     /// How often an account's password was changed since the start; none for 0.
     password_changes: HashMap<u64, u64>,
     next_row: u64,
@@ -38,7 +42,13 @@ impl People {
         for account in accounts.into_values() {
             people.insert(account);
         }
+        people.former = Spellings::of_users(people.rows.keys(), |name| people.rows.contains_key(name)).into();
         people
+    }
+
+    /// The accounts whose names were made under former rules, for whoever reads names.
+    pub fn former_spellings(&self) -> &Arc<FormerSpellings> {
+        &self.former
     }
 
     /// How many accounts there are.
@@ -61,6 +71,11 @@ impl People {
         self.accounts.get(self.rows.get(name)?)
     }
 
+    /// The account that a name means that was only taken as it was given ([`UserName::as_given`]).
+    pub fn meant(&self, given: &UserName) -> Option<&Arc<Account>> {
+        self.named(&Spellings::user_among(&self.former, given.as_str()).ok()?)
+    }
+
     /// The account in this row.
     pub fn row(&self, row: u64) -> Option<&Arc<Account>> {
         self.accounts.get(&row)
@@ -72,10 +87,12 @@ impl People {
         self.password_changes.get(&row).copied().unwrap_or(0)
     }
 
-    /// Whether an account can be made of this name. Two names of ASCII letters may look alike; one with
-    /// another letter may look like no other.
+    /// Whether an account can be made of this name: no other is the same but for case, as `strasse` and
+    /// `straße` are. Two names of ASCII letters may look alike; one with another letter may look like no other.
     pub fn is_free(&self, name: &UserName) -> bool {
-        if name.is_server() || self.rows.contains_key(name) || self.pending.contains(name) {
+        let key = name.case_key();
+        let taken = |name: &str| self.rows.contains_key(name) || self.pending.contains(name);
+        if name.is_server() || taken(name.as_str()) || taken(&key) || self.case_keys.contains_key(&*key) {
             return false;
         }
         let alike = self.looks.get(&self.skeletons.hash_one(name.skeleton()));
@@ -117,6 +134,7 @@ impl People {
             AccountChange::Remove { row } => {
                 if let Some(account) = self.accounts.remove(row) {
                     self.rows.remove(&account.name);
+                    self.former.remove(account.name.as_str());
                     self.password_changes.remove(row);
                     self.look(&account.name, false);
                 }
@@ -153,8 +171,16 @@ impl People {
         self.accounts.insert(account.row, account);
     }
 
-    /// Counts a name among those that look like it, or takes it out.
+    /// Counts a name among those that look like it or differ by case, or takes it out.
     fn look(&mut self, name: &UserName, is_there: bool) {
+        let key = name.case_key();
+        if *key != *name.as_str() {
+            let count = self.case_keys.entry(key.into_owned()).or_default();
+            *count = if is_there { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.case_keys.remove(&*name.case_key());
+            }
+        }
         let skeleton = self.skeletons.hash_one(name.skeleton());
         let looks = self.looks.entry(skeleton).or_default();
         let count = if name.as_str().is_ascii() { &mut looks.ascii } else { &mut looks.other };
@@ -221,6 +247,19 @@ mod tests {
         assert!(!people.is_free(&name("scope")), "also while the twin is on its way");
         people.release(&twin);
         assert!(people.is_free(&name("scope")) && people.is_free(&twin));
+    }
+
+    #[test]
+    fn names_that_differ_by_case_alone_are_one_for_whoever_is_new() {
+        let mut people = People::new(Accounts::new());
+        add(&mut people, "straße");
+        assert!(!people.is_free(&name("strasse")) && !people.is_free(&name("straße")));
+        assert!(people.named(&name("strasse")).is_none(), "another spelling");
+        let row = people.named(&name("straße")).expect("an account").row;
+        people.apply(&AccountChange::Remove { row });
+        assert!(people.reserve(&name("strasse")) && !people.is_free(&name("straße")));
+        people.release(&name("strasse"));
+        assert!(people.reserve(&name("straße")) && !people.is_free(&name("strasse")));
     }
 
     #[test]

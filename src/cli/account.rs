@@ -39,11 +39,13 @@ pub enum AccountCommand {
     /// Set an account's password, which ends its sessions
     Passwd {
         /// The account
+        #[arg(value_parser = UserName::as_given)]
         name: UserName,
     },
     /// Remove an account, which ends its sessions and frees its name
     Remove {
         /// The account
+        #[arg(value_parser = UserName::as_given)]
         name: UserName,
     },
     /// Show all accounts, in columns separated by spaces

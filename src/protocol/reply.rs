@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ErrorCode;
-use crate::names::Timestamp;
+use crate::names::{Timestamp, UserName};
 
 /// A stored message, as lists and the `message` event carry it. Exactly one of `room` and `to` is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,13 @@ pub struct SessionOpened {
     pub last_seen: Option<LastSeen>,
     /// A sentence for a person.
     pub greeting: String,
+}
+
+impl SessionOpened {
+    /// The account's name as the server writes it; as it was `given` should that make no sense.
+    pub fn account(&self, given: UserName) -> UserName {
+        UserName::from_canonical(&self.name).unwrap_or(given)
+    }
 }
 
 /// A room in the `rooms` reply.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::ErrorCode;
 use super::json::{Member, RawRequest, Value};
 use super::term::TermName;
-use crate::names::{MAX_MESSAGE_ID, MessageId, NameError, RoomName, UserName};
+use crate::names::{MAX_MESSAGE_ID, MessageId, NameError, RoomName, Spellings, UserName};
 
 /// The longest `ref`, in bytes.
 pub const MAX_REF_BYTES: usize = 64;
@@ -292,28 +292,31 @@ impl<'a> RawRequest<'a> {
         self.get(Member::Token).and_then(Value::text)
     }
 
-    /// Checks the members of a request of this kind.
+    /// Checks the members of a request of this kind. `names` tells what names mean that are stored under
+    /// former rules.
     ///
     /// # Errors
     /// `bad_request` when a member is missing, of the wrong type or out of range, or excludes another;
     /// `bad_name`, `bad_room`, `bad_password`, `bad_text`, `text_too_long` for values that are not theirs.
-    pub fn to_request(&self, kind: RequestKind) -> Result<Request, Refusal> {
+    pub fn to_request(&self, kind: RequestKind, names: &Spellings) -> Result<Request, Refusal> {
         if self.get(Member::Ref).is_some() && self.reference().is_none() {
             return Err(Refusal::bad_request(format!("`ref` is a string of at most {MAX_REF_BYTES} bytes.")));
         }
         Ok(match kind {
-            RequestKind::Identify => Request::Identify { name: self.user(Member::Name)? },
+            RequestKind::Identify => Request::Identify { name: self.user(Member::Name, names)? },
             RequestKind::Register => {
-                let (name, password) = (self.user(Member::Name)?, self.string(Member::Password)?);
+                // What is new is made by the present rules, whatever is stored.
+                let none = Spellings::default();
+                let (name, password) = (self.user(Member::Name, &none)?, self.string(Member::Password)?);
                 Request::Register { name, password: Password::chosen(password)? }
             }
             RequestKind::Login => {
-                let (name, password) = (self.user(Member::Name)?, self.string(Member::Password)?);
+                let (name, password) = (self.user(Member::Name, names)?, self.string(Member::Password)?);
                 Request::Login { name, password: Password::given(password) }
             }
             RequestKind::Resume => Request::Resume { token: TokenText::new(self.string(Member::Token)?) },
             RequestKind::Join => Request::Join {
-                room: self.room(Member::Room)?,
+                room: self.room(Member::Room, names)?,
                 page: match self.optional_id(Member::After)? {
                     Some(after) => Page::After(after),
                     None => Page::Newest,
@@ -321,17 +324,17 @@ impl<'a> RawRequest<'a> {
                 limit: self.count(Member::History, 0)?,
                 term: self.term()?,
             },
-            RequestKind::Leave => Request::Leave { room: self.room(Member::Room)? },
+            RequestKind::Leave => Request::Leave { room: self.room(Member::Room, names)? },
             RequestKind::Say => {
-                let (room, key) = (self.room(Member::Room)?, self.key()?);
+                let (room, key) = (self.room(Member::Room, names)?, self.key()?);
                 Request::Say { room, text: MessageText::parse(self.string(Member::Text)?)?, key }
             }
             RequestKind::Tell => {
-                let (to, key) = (self.user(Member::To)?, self.key()?);
+                let (to, key) = (self.user(Member::To, names)?, self.key()?);
                 Request::Tell { to, text: MessageText::parse(self.string(Member::Text)?)?, key }
             }
             RequestKind::History => Request::History {
-                of: self.history_of()?,
+                of: self.history_of(names)?,
                 page: self.page()?,
                 limit: self.count(Member::Limit, 1)?,
                 term: self.term()?,
@@ -342,12 +345,12 @@ impl<'a> RawRequest<'a> {
                 term: self.term()?,
             },
             RequestKind::Rooms => Request::Rooms {
-                after: self.optional(Member::After, |raw, member| raw.room(member))?,
+                after: self.optional(Member::After, |raw, member| raw.room(member, names))?,
                 limit: self.count(Member::Limit, 1)?,
             },
             RequestKind::Who => Request::Who {
-                room: self.optional(Member::Room, |raw, member| raw.room(member))?,
-                after: self.optional(Member::After, |raw, member| raw.user(member))?,
+                room: self.optional(Member::Room, |raw, member| raw.room(member, names))?,
+                after: self.optional(Member::After, |raw, member| raw.user(member, names))?,
                 limit: self.count(Member::Limit, 1)?,
             },
             RequestKind::Passwd => {
@@ -385,12 +388,12 @@ impl<'a> RawRequest<'a> {
         self.required(member, "a string", Value::text)
     }
 
-    fn user(&self, member: Member) -> Result<UserName, Refusal> {
-        UserName::parse(self.string(member)?).map_err(|why| name_refusal(ErrorCode::BadName, why))
+    fn user(&self, member: Member, names: &Spellings) -> Result<UserName, Refusal> {
+        names.user(self.string(member)?).map_err(|why| name_refusal(ErrorCode::BadName, why))
     }
 
-    fn room(&self, member: Member) -> Result<RoomName, Refusal> {
-        RoomName::parse(self.string(member)?).map_err(|why| name_refusal(ErrorCode::BadRoom, why))
+    fn room(&self, member: Member, names: &Spellings) -> Result<RoomName, Refusal> {
+        names.room(self.string(member)?).map_err(|why| name_refusal(ErrorCode::BadRoom, why))
     }
 
     fn key(&self) -> Result<Option<MessageKey>, Refusal> {
@@ -435,10 +438,10 @@ impl<'a> RawRequest<'a> {
         }
     }
 
-    fn history_of(&self) -> Result<HistoryOf, Refusal> {
+    fn history_of(&self, names: &Spellings) -> Result<HistoryOf, Refusal> {
         match (self.get(Member::Room), self.get(Member::With)) {
-            (Some(_), None) => self.room(Member::Room).map(HistoryOf::Room),
-            (None, Some(_)) => self.user(Member::With).map(HistoryOf::With),
+            (Some(_), None) => self.room(Member::Room, names).map(HistoryOf::Room),
+            (None, Some(_)) => self.user(Member::With, names).map(HistoryOf::With),
             (None, None) => Err(Refusal::bad_request("`room` or `with` is missing.")),
             (Some(_), Some(_)) => Err(Refusal::bad_request("`room` and `with` exclude each other.")),
         }

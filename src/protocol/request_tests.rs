@@ -7,7 +7,7 @@ use super::*;
 fn read(payload: &str) -> Result<Request, Refusal> {
     let raw = RawRequest::parse(payload.as_bytes())?;
     let kind = raw.kind()?;
-    raw.to_request(kind)
+    raw.to_request(kind, &Spellings::default())
 }
 
 fn code(payload: &str) -> ErrorCode {
@@ -172,7 +172,7 @@ fn every_request_comes_back_from_its_own_bytes() {
         let payload = request.encode(Some("r1"), None);
         let raw = RawRequest::parse(&payload).expect("our own JSON");
         assert_eq!(raw.reference(), Reference::parse("r1"));
-        assert_eq!(raw.to_request(request.kind()), Ok(request));
+        assert_eq!(raw.to_request(request.kind(), &Spellings::default()), Ok(request));
     }
 }
 
@@ -189,7 +189,7 @@ proptest! {
     fn nothing_that_arrives_panics(payload in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(raw) = RawRequest::parse(&payload)
             && let Ok(kind) = raw.kind() {
-                let _ = raw.to_request(kind);
+                let _ = raw.to_request(kind, &Spellings::default());
             }
     }
 
@@ -199,7 +199,7 @@ proptest! {
             let say = Request::Say { room: RoomName::lobby(), text, key: None };
             let payload = say.encode(None, None);
             let raw = RawRequest::parse(&payload).expect("our own JSON");
-            prop_assert_eq!(raw.to_request(RequestKind::Say), Ok(say));
+            prop_assert_eq!(raw.to_request(RequestKind::Say, &Spellings::default()), Ok(say));
         }
     }
 }

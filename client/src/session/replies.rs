@@ -69,7 +69,7 @@ impl Session {
             ServerFrame::Message(message) => self.message(message, payload),
             ServerFrame::Presence { room, name, status, at } => {
                 let show = Show::Presence { room: room.clone(), name, status, at, payload };
-                match RoomName::parse(&room) {
+                match RoomName::from_canonical(&room) {
                     Ok(room) => self.show_or_hold(&room, show),
                     Err(_) => self.show(show),
                 }
@@ -149,7 +149,7 @@ impl Session {
                 self.letters(reading, messages, more);
             }
             (Asked::Rooms(pages), ServerFrame::Rooms { rooms, more }) => {
-                let last = rooms.last().and_then(|entry| RoomName::parse(&entry.room).ok());
+                let last = rooms.last().and_then(|entry| RoomName::from_canonical(&entry.room).ok());
                 let goes_on = more && pages > 1 && last.is_some();
                 self.show(Show::Rooms { rooms, more: more && !goes_on });
                 if goes_on {
@@ -157,7 +157,7 @@ impl Session {
                 }
             }
             (Asked::Who(room, pages), ServerFrame::Who { names, more }) => {
-                let after = names.last().and_then(|name| UserName::parse(name).ok());
+                let after = names.last().and_then(|name| UserName::from_canonical(name).ok());
                 let goes_on = more && pages > 1 && after.is_some();
                 let shown_room = room.as_ref().map(RoomName::to_string);
                 self.show(Show::Who { room: shown_room, names, more: more && !goes_on });
@@ -320,7 +320,7 @@ impl Session {
     }
 
     fn message(&mut self, message: Message, payload: Bytes) {
-        let room = message.room.as_deref().map(RoomName::parse);
+        let room = message.room.as_deref().map(RoomName::from_canonical);
         let (id, show) = (message.id, Show::Message { message, past: false, payload: Some(payload) });
         match room {
             Some(Ok(room)) => self.show_or_hold(&room, show),
@@ -458,8 +458,10 @@ impl Session {
         if message.from != self.name.as_str() {
             return false;
         }
-        let room = message.room.as_deref().and_then(|room| RoomName::parse(room).ok()).map(Target::Room);
-        let account = message.to.as_deref().and_then(|to| UserName::parse(to).ok()).map(Target::Account);
+        let room =
+            message.room.as_deref().and_then(|room| RoomName::from_canonical(room).ok()).map(Target::Room);
+        let account =
+            message.to.as_deref().and_then(|to| UserName::from_canonical(to).ok()).map(Target::Account);
         room.or(account).is_some_and(|target| self.outbox.meet(&target, &message.text))
     }
 

@@ -51,7 +51,7 @@ fn kicked(text: &str) -> EndSession {
 
 impl AuthActor {
     fn find(&self, name: &UserName) -> Result<Arc<Account>, OperatorError> {
-        self.people.named(name).cloned().ok_or_else(|| OperatorError::NoSuchAccount(name.clone()))
+        self.people.meant(name).cloned().ok_or_else(|| OperatorError::NoSuchAccount(name.clone()))
     }
 
     /// Writes an account that has no session.

@@ -346,7 +346,8 @@ fn user(name: &str) -> Result<UserName, String> {
     if name.is_empty() {
         return Err("A name is missing.".into());
     }
-    UserName::parse(name).map_err(|error: NameError| format!("\"{}\" is no name: {error}.", one_line(name)))
+    UserName::as_given(name)
+        .map_err(|error: NameError| format!("\"{}\" is no name: {error}.", one_line(name)))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl SessionActor {
         let stopping = self.around.stopping.get();
         gate::check(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))
             .map_err(|code| (Refusal::from(code), None))?;
-        raw.to_request(kind).map_err(|refusal| (refusal, None))
+        raw.to_request(kind, &self.around.spellings).map_err(|refusal| (refusal, None))
     }
 
     /// Refuses a frame that was no request, and counts it.

@@ -139,8 +139,9 @@ impl<'a> BoundRow<'a> {
             sealer.open(Place { epoch: self.epoch, row, column }, cell).map_err(|_| RowFault::Changed)
         };
         let login = open("login", login)?;
-        let name = UserName::parse(&login).map_err(|_| RowFault::Content)?;
-        if name.as_str() != login.as_str() || !same_tag(&sealer.index(&login), index) {
+        // A name that was made under former rules stays as it is (see `names::Spellings`).
+        let name = UserName::from_canonical(&login).map_err(|_| RowFault::Content)?;
+        if !same_tag(&sealer.index(&login), index) {
             return Err(RowFault::Content);
         }
         let addresses = open("ip", ip)?

@@ -119,6 +119,16 @@ impl HistoryIndex {
         MessageId::new(self.newest_id)
     }
 
+    /// All rooms that something was said in.
+    pub fn rooms(&self) -> impl Iterator<Item = &RoomName> {
+        self.rooms.keys()
+    }
+
+    /// Whether something was said in a room of this name.
+    pub fn has_room(&self, name: &str) -> bool {
+        self.rooms.contains_key(name)
+    }
+
     /// The id of the newest row of a list: the `prev` of the next one.
     pub fn newest(&self, list: &List) -> Option<MessageId> {
         MessageId::new(self.postings(list)?.newest()?)
