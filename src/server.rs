@@ -349,6 +349,7 @@ impl House {
             kick: auth.clone().recipient(),
             ban: auth.clone().recipient(),
             unban: auth.clone().recipient(),
+            unlock: auth.clone().recipient(),
             clear_accounts: auth.clone().recipient(),
             set_aside,
             log,

@@ -35,6 +35,7 @@ mod framing;
 mod journal;
 mod keyfile;
 mod keys;
+mod lockout;
 mod names;
 mod neighbours;
 mod one_message;

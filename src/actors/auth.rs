@@ -29,11 +29,11 @@ use tokio::sync::oneshot;
 use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Owner, Work};
 use super::messages::auth::{
-    AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
-    Shutdown, TokenUsed,
+    AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify,
+    LockedAccount, LookUp, MOST_LOCKS, Shutdown, TokenUsed,
 };
 use super::vital::Vital;
-use crate::chat::login::Gate;
+use crate::chat::login::{Gate, Lock};
 use crate::chat::openings::Openings;
 use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
@@ -287,6 +287,17 @@ impl AuthActor {
         MessageId::new(self.newest_id.load(Ordering::Acquire))
     }
 
+    /// The accounts that are not tried for now, those that are for longest first.
+    fn locks(&self) -> Vec<LockedAccount> {
+        let locks = self.gate.locks(Instant::now()).filter_map(|Lock { row, whom, wait }| {
+            let name = self.people.row(row)?.name.clone();
+            Some(LockedAccount { name, whom, seconds: wait.as_secs() })
+        });
+        let mut locks: Vec<_> = locks.collect();
+        locks.sort_by(|one, other| (other.seconds, &one.name).cmp(&(one.seconds, &other.name)));
+        locks
+    }
+
     fn expire(&mut self) {
         let bye = EndSession { reason: ByeReason::Expired, text: None };
         let ended = self.sessions.expire(Instant::now());
@@ -502,6 +513,7 @@ impl Handler<AuthStatus> for AuthActor {
     type Result = MessageResult<AuthStatus>;
 
     fn handle(&mut self, _: AuthStatus, _: &mut Self::Context) -> Self::Result {
+        let locks = self.locks();
         MessageResult(AuthCounts {
             accounts: self.people.len(),
             banned: self.people.iter().filter(|account| account.banned).count(),
@@ -509,6 +521,8 @@ impl Handler<AuthStatus> for AuthActor {
             attached: self.sessions.attached(),
             hashes: self.pool.jobs(),
             rejected_rows: self.rejected_rows,
+            locks_in_all: locks.len(),
+            locks: locks.into_iter().take(MOST_LOCKS).collect(),
         })
     }
 }

@@ -24,7 +24,7 @@ use std::time::Instant;
 use actix::{Actor, Context, Handler, Recipient, ResponseFuture};
 
 use self::printer::Printer;
-use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban};
+use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban, Unlock};
 use super::messages::console::{Done, RunCommand};
 use super::messages::operator::{
     Announce, AskJournal, AskListener, AskOnline, AskRooms, SayAsServer, SetListening,
@@ -60,6 +60,8 @@ pub struct ConsoleLinks {
     pub ban: Recipient<Ban>,
     /// The AuthActor, for `unban`.
     pub unban: Recipient<Unban>,
+    /// The AuthActor, for `unlock`.
+    pub unlock: Recipient<Unlock>,
     /// The AuthActor, for `clear file`.
     pub clear_accounts: Recipient<ClearAccounts>,
     /// What was set aside, for `status`.

@@ -1,8 +1,9 @@
 //! How much of something may be done in a time: token buckets, windows, and bounded maps of them.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// So many in such a time.
@@ -149,6 +150,20 @@ impl Window {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
+    /// How long no more are let go, because of those that count; `None` when more may go.
+    pub fn is_used_up_for(&self, rate: Rate, now: Instant) -> Option<Duration> {
+        let alive = |start: &Instant| *start + Self::life(rate) > now;
+        let counting = self.slices.iter().filter(|(start, _)| alive(start));
+        let counted: u32 = counting.clone().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        let (oldest, _) = counting.clone().next().filter(|_| counted >= rate.count)?;
+        Some((*oldest + Self::life(rate)).saturating_duration_since(now))
+    }
+
+    /// Forgets what counted, and tells how many these were. What is on its way stays so.
+    pub fn forgive(&mut self) -> u32 {
+        self.slices.drain(..).fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
     /// Forgets what is over.
     pub fn forget(&mut self, rate: Rate, now: Instant) {
         while self.slices.front().is_some_and(|(start, _)| *start + Self::life(rate) <= now) {
@@ -240,6 +255,15 @@ pub enum AddressKey {
     V4(Ipv4Addr),
     /// The upper half of an IPv6 address.
     V6(u64),
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressKey::V4(address) => address.fmt(f),
+            AddressKey::V6(half) => write!(f, "{}/64", Ipv6Addr::from(u128::from(*half) << 64)),
+        }
+    }
 }
 
 impl AddressKey {

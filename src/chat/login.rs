@@ -2,8 +2,9 @@
 //!
 //! The [`Gate`] stands before the hash. It knows three budgets: of attempts from an address, of new accounts
 //! from an address, and of wrong guesses at an account. The last is one for all addresses that the account
-//! does not know, and one for each that it was opened from before: so whoever guesses from elsewhere cannot
-//! lock the owner out. Every attempt that is let through is settled, and one that was right costs nothing.
+//! does not know, one for each that it was opened from before, and one for each device that shows a token that
+//! it had: so neither whoever guesses from elsewhere nor a neighbour behind the same address can lock the
+//! owner out. Every attempt that is let through is settled, and one that was right costs nothing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,6 +27,9 @@ pub enum Guessed {
     Account(u64),
     /// Those at an account from an address that it was opened from before.
     FromKnown(u64, AddressKey),
+    /// Those at an account by a device that was in before: the number of the session that it had, whatever
+    /// token of it is shown, so that a new token brings no new budget.
+    FromDevice(u64, u64),
     /// Those at a name that is no account.
     Nobody(UserName),
     /// Those at such names when there are too many of them.
@@ -45,6 +49,37 @@ impl Denied {
     fn new(code: ErrorCode, wait: Duration) -> Self {
         Denied { code, retry_after_ms: wait_ms(wait) }
     }
+}
+
+impl Guessed {
+    fn row(&self) -> Option<u64> {
+        match self {
+            Guessed::Account(row) | Guessed::FromKnown(row, _) | Guessed::FromDevice(row, _) => Some(*row),
+            Guessed::Nobody(_) | Guessed::Crowd => None,
+        }
+    }
+}
+
+/// An account as the gate sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Account<'a> {
+    /// Its row.
+    pub row: u64,
+    /// The addresses that it was opened from before.
+    pub addresses: &'a [IpAddr],
+    /// The number of a session that the device which asks had, as it shows by a token.
+    pub device: Option<u64>,
+}
+
+/// No more passwords are compared at an account for now, from some of those who may try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// The account's row.
+    pub row: u64,
+    /// Who may not try, as a part of a sentence.
+    pub whom: String,
+    /// For how long.
+    pub wait: Duration,
 }
 
 /// An attempt that was let through, and has to be settled.
@@ -88,15 +123,14 @@ impl Gate {
         }
     }
 
-    /// Someone at `from` wants to try a password of an account (its row and the addresses it knows), or of a
-    /// name that is none.
+    /// Someone at `from` wants to try a password of an account, or of a name that is none.
     ///
     /// # Errors
     /// `too_many_attempts`, when the address or the account has no budget left.
     pub fn login(
         &mut self,
         from: IpAddr,
-        account: Option<(u64, &[IpAddr])>,
+        account: Option<Account<'_>>,
         name: &UserName,
         now: Instant,
     ) -> Result<Attempt, Denied> {
@@ -121,7 +155,7 @@ impl Gate {
     pub fn change(
         &mut self,
         from: IpAddr,
-        account: (u64, &[IpAddr]),
+        account: Account<'_>,
         name: &UserName,
         now: Instant,
     ) -> Result<Attempt, Denied> {
@@ -130,20 +164,47 @@ impl Gate {
             .map_err(|wait| Denied::new(ErrorCode::TooManyAttempts, wait))
     }
 
-    /// Says what became of an attempt.
-    pub fn settle(&mut self, attempt: Attempt, verdict: Verdict, now: Instant) {
+    /// Says what became of an attempt. When it was the wrong guess after which an account is tried no more:
+    /// the lock.
+    pub fn settle(&mut self, attempt: Attempt, verdict: Verdict, now: Instant) -> Option<Lock> {
         if let (Some(address), true) = (attempt.address, verdict != Verdict::Wrong) {
             self.logins.give_back(&address);
         }
-        if let (Some(rate), Some(window)) = (self.wrong, self.guesses.get_mut(&attempt.guessed)) {
-            match verdict {
-                Verdict::Wrong => window.counts(rate, now),
-                Verdict::Right | Verdict::NotCompared => window.does_not_count(),
-            }
-            if window.is_empty() {
-                self.drop_window(&attempt.guessed);
-            }
+        let (rate, window) = (self.wrong?, self.guesses.get_mut(&attempt.guessed)?);
+        match verdict {
+            Verdict::Wrong => window.counts(rate, now),
+            Verdict::Right | Verdict::NotCompared => window.does_not_count(),
         }
+        if window.is_empty() {
+            self.drop_window(&attempt.guessed);
+            return None;
+        }
+        // Those that go on their way are as many as may turn out wrong, so the last of them is the one.
+        if verdict == Verdict::Wrong { self.lock(&attempt.guessed, now) } else { None }
+    }
+
+    /// Which accounts are tried no more for now, and by whom. In no order.
+    pub fn locks(&self, now: Instant) -> impl Iterator<Item = Lock> {
+        self.guesses.keys().filter_map(move |guessed| self.lock(guessed, now))
+    }
+
+    fn lock(&self, guessed: &Guessed, now: Instant) -> Option<Lock> {
+        let whom = match guessed {
+            Guessed::Account(_) => "addresses that it was never opened from".to_owned(),
+            Guessed::FromKnown(_, address) => format!("{address}"),
+            Guessed::FromDevice(..) => "a device that it was opened on before".to_owned(),
+            Guessed::Nobody(_) | Guessed::Crowd => return None,
+        };
+        let wait = self.guesses.get(guessed)?.is_used_up_for(self.wrong?, now)?;
+        Some(Lock { row: guessed.row()?, whom, wait })
+    }
+
+    /// Forgets the wrong guesses at an account; how many they were.
+    pub fn forgive(&mut self, row: u64) -> u32 {
+        let at_it = self.guesses.iter_mut().filter(|(guessed, _)| guessed.row() == Some(row));
+        let forgotten = at_it.fold(0_u32, |sum, (_, window)| sum.saturating_add(window.forgive()));
+        self.guesses.retain(|guessed, window| guessed.row() != Some(row) || !window.is_empty());
+        forgotten
     }
 
     /// Someone at `from` showed a token that is none: this counts as an attempt to log in.
@@ -186,15 +247,18 @@ impl Gate {
     fn guess(
         &mut self,
         address: AddressKey,
-        account: Option<(u64, &[IpAddr])>,
+        account: Option<Account<'_>>,
         name: &UserName,
         now: Instant,
     ) -> Result<Guessed, Duration> {
         let guessed = match account {
-            Some((row, known)) if known.iter().any(|ip| AddressKey::of(*ip) == address) => {
+            Some(Account { row, device: Some(session), .. }) => Guessed::FromDevice(row, session),
+            Some(Account { row, addresses, .. })
+                if addresses.iter().any(|ip| AddressKey::of(*ip) == address) =>
+            {
                 Guessed::FromKnown(row, address)
             }
-            Some((row, _)) => Guessed::Account(row),
+            Some(Account { row, .. }) => Guessed::Account(row),
             None => self.stranger(name),
         };
         let Some(rate) = self.wrong else { return Ok(guessed) };
@@ -252,6 +316,11 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    /// An account that was opened from these addresses.
+    fn at(row: u64, addresses: &[IpAddr]) -> Account<'_> {
+        Account { row, addresses, device: None }
+    }
+
     fn alice() -> UserName {
         UserName::parse("alice").expect("a name")
     }
@@ -262,18 +331,76 @@ mod tests {
         let now = Instant::now();
         let home = [ip(200)];
         for from in 0..20 {
-            let attempt = gate.login(ip(from), Some((1, &home)), &alice(), now).expect("within the budget");
+            let attempt = gate.login(ip(from), Some(at(1, &home)), &alice(), now).expect("within the budget");
             gate.settle(attempt, Verdict::Wrong, now);
         }
-        let denied = gate.login(ip(99), Some((1, &home)), &alice(), now).expect_err("the twenty-first");
+        let denied = gate.login(ip(99), Some(at(1, &home)), &alice(), now).expect_err("the twenty-first");
         assert_eq!(denied.code, ErrorCode::TooManyAttempts);
         assert!(denied.retry_after_ms > 3_500_000, "{denied:?}");
-        let attempt = gate.login(home[0], Some((1, &home)), &alice(), now).expect("the owner gets in");
+        let attempt = gate.login(home[0], Some(at(1, &home)), &alice(), now).expect("the owner gets in");
         gate.settle(attempt, Verdict::Right, now);
-        let other = gate.login(ip(1), Some((2, &[])), &alice(), now).expect("another account is another");
+        let other = gate.login(ip(1), Some(at(2, &[])), &alice(), now).expect("another account is another");
         gate.settle(other, Verdict::NotCompared, now);
         gate.sweep(now + Duration::from_secs(4_000));
         assert!(gate.guesses.is_empty());
+    }
+
+    /// Tries wrong passwords until no more are compared; how many were.
+    fn guess_on(gate: &mut Gate, from: IpAddr, account: Account<'_>, now: Instant) -> (usize, Option<Lock>) {
+        for count in 0.. {
+            match gate.login(from, Some(account), &alice(), now) {
+                Ok(attempt) => {
+                    let lock = gate.settle(attempt, Verdict::Wrong, now);
+                    if lock.is_some() {
+                        assert!(gate.login(from, Some(account), &alice(), now).is_err());
+                        return (count + 1, lock);
+                    }
+                }
+                Err(_) => return (count, None),
+            }
+        }
+        unreachable!("budgets end")
+    }
+
+    // issue 7, "Locked out by a neighbour"
+    #[test]
+    fn a_device_has_a_budget_that_no_neighbour_uses_up() {
+        let mut gate = gate(20, 0);
+        let now = Instant::now();
+        let class = [ip(7)];
+        let (guesses, lock) = guess_on(&mut gate, ip(7), at(1, &class), now);
+        let lock = lock.expect("it is told once");
+        assert_eq!((guesses, lock.row, lock.whom.as_str()), (20, 1, "192.0.2.7"));
+        assert!(lock.wait > Duration::from_secs(3_500), "{lock:?}");
+        let device = Account { device: Some(41), ..at(1, &class) };
+        let attempt = gate.login(ip(7), Some(device), &alice(), now).expect("the owner's own budget");
+        assert_eq!(gate.settle(attempt, Verdict::Right, now), None);
+        assert_eq!(guess_on(&mut gate, ip(99), device, now).0, 20, "one budget, wherever it is");
+        let other = Account { device: Some(42), ..device };
+        assert!(gate.change(ip(7), other, &alice(), now).is_ok(), "each device has its own");
+        assert_eq!(gate.locks(now).count(), 2);
+    }
+
+    // issue 7, "Locked out by a neighbour"
+    #[test]
+    fn the_operator_can_have_guesses_forgotten() {
+        let mut gate = gate(20, 0);
+        let now = Instant::now();
+        let class = [ip(7)];
+        for (from, account) in [(ip(7), at(1, &class)), (ip(8), at(1, &class)), (ip(8), at(2, &class))] {
+            assert_eq!(guess_on(&mut gate, from, account, now).0, 20);
+        }
+        let under_way = gate.login(ip(8), Some(Account { device: Some(5), ..at(1, &[]) }), &alice(), now);
+        assert_eq!(gate.forgive(1), 40);
+        assert_eq!(
+            gate.locks(now).map(|lock| lock.row).collect::<Vec<_>>(),
+            [2],
+            "another account is another"
+        );
+        assert!(gate.login(ip(8), Some(at(1, &class)), &alice(), now).is_ok());
+        gate.settle(under_way.expect("a budget of its own"), Verdict::Wrong, now);
+        assert_eq!(gate.forgive(1), 1, "what was under way counts");
+        assert_eq!(gate.forgive(3), 0);
     }
 
     #[test]
@@ -281,13 +408,13 @@ mod tests {
         let mut gate = gate(20, 0);
         let now = Instant::now();
         let let_through: Vec<_> =
-            (0..100).filter_map(|from| gate.login(ip(from), Some((1, &[])), &alice(), now).ok()).collect();
+            (0..100).filter_map(|from| gate.login(ip(from), Some(at(1, &[])), &alice(), now).ok()).collect();
         assert_eq!(let_through.len(), 20);
         for attempt in let_through {
             gate.settle(attempt, Verdict::Right, now);
         }
         assert!(
-            gate.login(ip(1), Some((1, &[])), &alice(), now).is_ok(),
+            gate.login(ip(1), Some(at(1, &[])), &alice(), now).is_ok(),
             "those that were right cost nothing"
         );
     }
@@ -297,7 +424,8 @@ mod tests {
         let mut gate = gate(0, 3);
         let now = Instant::now();
         for _ in 0..10 {
-            let attempt = gate.login(ip(1), Some((1, &[])), &alice(), now).expect("right ones cost nothing");
+            let attempt =
+                gate.login(ip(1), Some(at(1, &[])), &alice(), now).expect("right ones cost nothing");
             gate.settle(attempt, Verdict::Right, now);
         }
         for _ in 0..2 {
@@ -305,7 +433,7 @@ mod tests {
             gate.settle(attempt, Verdict::Wrong, now);
         }
         gate.wrong_token(ip(1), now).expect("the third");
-        let denied = gate.login(ip(1), Some((1, &[])), &alice(), now).expect_err("the fourth");
+        let denied = gate.login(ip(1), Some(at(1, &[])), &alice(), now).expect_err("the fourth");
         assert_eq!((denied.code, denied.retry_after_ms), (ErrorCode::TooManyAttempts, 20_000));
         assert!(gate.wrong_token(ip(1), now).is_err());
         assert!(gate.wrong_token(ip(2), now).is_ok());

@@ -17,7 +17,7 @@ use crate::actors::messages::auth::{
     AuthRefusal, ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
 };
 use crate::chat::budget::{AddressKey, wait_ms};
-use crate::chat::login::{Attempt, Denied, Verdict, greeting};
+use crate::chat::login::{self, Attempt, Denied, Lock, Verdict, greeting};
 use crate::chat::openings::UnderWay;
 use crate::config::Registration;
 use crate::names::{Timestamp, UserName};
@@ -176,7 +176,7 @@ impl AuthActor {
 impl AuthActor {
     fn login(&mut self, name: UserName, password: Password, opening: Opening) {
         let account = self.people.named(&name).cloned();
-        let known = account.as_ref().map(|account| (account.row, account.addresses.as_slice()));
+        let known = account.as_deref().map(|account| seen_by_gate(account, None));
         let attempt = match self.gate.login(opening.from, known, &name, Instant::now()) {
             Ok(attempt) => attempt,
             Err(denied) => return opening.refuse(denied),
@@ -224,7 +224,21 @@ impl AuthActor {
             Hashed::Wrong => Verdict::Wrong,
             Hashed::Unwanted | Hashed::Busy(_) | Hashed::Failed => Verdict::NotCompared,
         };
-        self.gate.settle(attempt, verdict, Instant::now());
+        if let Some(lock) = self.gate.settle(attempt, verdict, Instant::now()) {
+            self.tell_locked(&lock);
+        }
+    }
+
+    /// The operator hears of a lock in the log, and how to lift it.
+    fn tell_locked(&self, lock: &Lock) {
+        let Some(account) = self.people.row(lock.row) else { return };
+        log::warn!(
+            "{:?} is locked for {} for {} min: too many wrong passwords; `unlock {}` lifts that",
+            account.name,
+            lock.whom,
+            lock.wait.as_secs().div_ceil(60),
+            account.name
+        );
     }
 
     /// The account that a right password opens, looked at anew: much may have changed since it was shown.
@@ -435,6 +449,11 @@ impl Fresh {
     }
 }
 
+/// An account, and the session by which a device shows that it was in, as the gate sees them.
+fn seen_by_gate(account: &Account, device: Option<u64>) -> login::Account<'_> {
+    login::Account { row: account.row, addresses: &account.addresses, device }
+}
+
 fn last_seen(account: &Account) -> Option<(Timestamp, IpAddr)> {
     account.last_seen_at.zip(account.addresses.first().copied())
 }
@@ -462,7 +481,8 @@ impl AuthActor {
             let _ = reply.send(Err(ErrorCode::BadToken.into()));
             return;
         };
-        let known = (account.row, account.addresses.as_slice());
+        // Whoever is in is on a device of the account's own.
+        let known = seen_by_gate(&account, Some(session.number()));
         let attempt = match self.gate.change(from, known, &account.name, Instant::now()) {
             Ok(attempt) => attempt,
             Err(denied) => {

@@ -12,7 +12,7 @@ use super::{AuthActor, Step, answer, disk_is_gone};
 use crate::actors::auth::disk::Written;
 use crate::actors::messages::auth::{
     AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, EndSession, ImportAccount, ImportOutcome,
-    Kick, ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
+    Kick, ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban, Unlock,
 };
 use crate::names::{Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode};
@@ -94,6 +94,10 @@ impl AuthActor {
                 return send(reply, Err(fault.into()));
             }
             actor.people.apply(&change);
+            // A new password was not guessed at, and one that is gone cannot be.
+            if !matches!(change, AccountChange::Banned { .. }) {
+                actor.gate.forgive(row);
+            }
             let ended = actor.sessions.end_account(row, None);
             actor.end_sessions(ended, &bye, move |_, count| send(reply, Ok(count)));
         });
@@ -200,11 +204,24 @@ impl Handler<Unban> for AuthActor {
             self.store(order, move |actor, written| {
                 if written.is_ok() {
                     actor.people.apply(&change);
+                    // Whoever is let in again is let in at once.
+                    actor.gate.forgive(row);
                     log::info!("the operator unbans {:?}", message.name);
                 }
                 send(reply, written.map(|_| ()).map_err(OperatorError::from));
             });
         })
+    }
+}
+
+impl Handler<Unlock> for AuthActor {
+    type Result = Result<u32, OperatorError>;
+
+    fn handle(&mut self, message: Unlock, _: &mut Self::Context) -> Self::Result {
+        let row = self.find(&message.name)?.row;
+        let guesses = self.gate.forgive(row);
+        log::info!("the operator has {guesses} wrong guesses at {:?} forgotten", message.name);
+        Ok(guesses)
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Command {
     Ban(UserName),
     /// Let it in again.
     Unban(UserName),
+    /// Forget the wrong guesses at it.
+    Unlock(UserName),
 }
 
 impl Command {
@@ -69,6 +71,7 @@ impl Command {
             Command::Kick(name, _) => format!("kick {name}"),
             Command::Ban(name) => format!("ban {name}"),
             Command::Unban(name) => format!("unban {name}"),
+            Command::Unlock(name) => format!("unlock {name}"),
         }
     }
 }
@@ -164,7 +167,7 @@ impl std::fmt::Debug for Entry {
 pub const SURE: &str = "--yes";
 
 /// Every command, in the order in which `help` shows them.
-pub static TABLE: [Entry; 16] = [
+pub static TABLE: [Entry; 17] = [
     entry("help", "", "shows this", |_| Ok(Command::Help)),
     entry("status", "", "shows how things stand; --seen: what was set aside has been looked at", |given| {
         Ok(Command::Status { json: given.has("--json"), seen: given.has("--seen") })
@@ -179,6 +182,12 @@ pub static TABLE: [Entry; 16] = [
         Ok(Command::Ban(user(given.rest)?))
     }),
     entry("unban", "NAME", "lets a banned account in again", |given| Ok(Command::Unban(user(given.rest)?))),
+    entry(
+        "unlock",
+        "NAME",
+        "forgets the wrong guesses at an account, so that it can be tried at once",
+        |given| Ok(Command::Unlock(user(given.rest)?)),
+    ),
     entry("stop listen", "", "lets new connections wait; who is in stays in", |_| {
         Ok(Command::SetListening(false))
     }),

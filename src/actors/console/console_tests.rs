@@ -71,6 +71,7 @@ answers! {
     };
     Ban => |_house, asked| if asked.name == user("panic") { panic!("as the test asks") } else { Ok(0) };
     Unban => |_house, _asked| Ok(());
+    Unlock => |_house, asked| Ok(u32::from(asked.name == user("alice")) * 20);
     ClearAccounts => |_house, _asked| Ok(ClearedAccounts {
         accounts: 3,
         sessions: 2,
@@ -106,6 +107,7 @@ impl Scene {
             kick: house.clone().recipient(),
             ban: house.clone().recipient(),
             unban: house.clone().recipient(),
+            unlock: house.clone().recipient(),
             clear_accounts: house.recipient(),
             set_aside: SetAside::new(place.path(), &["x.csv, line 1: y".into()], 1),
             log: log.clone(),
@@ -140,6 +142,8 @@ async fn each_command_says_what_it_did() {
         ("kick Alice too loud", "Kicked alice: 1 session ended."),
         ("ban alice", "Banned alice: 0 sessions ended."),
         ("unban alice", "alice may log in again."),
+        ("unlock alice", "Forgot 20 wrong guesses at alice: it can be tried again at once."),
+        ("unlock bob", "There were no wrong guesses at bob to forget."),
         ("who", "2 accounts online:\n  alice (2 sessions)\n  bob"),
         ("rooms", "1 room:\n  #lobby (1 account)"),
     ] {

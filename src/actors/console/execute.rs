@@ -9,7 +9,7 @@ use actix::{MailboxError, Message, Recipient};
 
 use super::commands::{Command, Entry, SURE, TABLE, usage};
 use super::{ConsoleLinks, status};
-use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban};
+use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban, Unlock};
 use crate::actors::messages::console::Done;
 use crate::actors::messages::operator::{
     Announce, AskOnline, AskRooms, SayAsServer, SayRefusal, SetListening,
@@ -38,6 +38,7 @@ pub async fn execute(command: Command, links: &ConsoleLinks, started: Instant) -
         Command::Kick(name, why) => kick(links, name, why).await,
         Command::Ban(name) => ban(links, name).await,
         Command::Unban(name) => unban(links, name).await,
+        Command::Unlock(name) => unlock(links, name).await,
         Command::SetListening(on) => set_listening(links, on).await,
         Command::ShowLog(show) => Ok(show_log(links, show)),
         Command::ClearLog => clear_log(links).await,
@@ -152,6 +153,20 @@ async fn ban(links: &ConsoleLinks, name: UserName) -> Result<String, String> {
 async fn unban(links: &ConsoleLinks, name: UserName) -> Result<String, String> {
     match ask(&links.unban, Unban { name: name.clone() }).await? {
         Ok(()) => Ok(format!("{name} may log in again.")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn unlock(links: &ConsoleLinks, name: UserName) -> Result<String, String> {
+    match ask(&links.unlock, Unlock { name: name.clone() }).await? {
+        Ok(0) => Ok(format!("There were no wrong guesses at {name} to forget.")),
+        Ok(guesses) => {
+            let guesses = match guesses {
+                1 => "1 wrong guess".to_owned(),
+                more => format!("{more} wrong guesses"),
+            };
+            Ok(format!("Forgot {guesses} at {name}: it can be tried again at once."))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

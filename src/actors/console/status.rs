@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::ConsoleLinks;
 use super::execute::{ask_for, count};
-use crate::actors::messages::auth::{AuthCounts, AuthStatus};
+use crate::actors::messages::auth::{AuthCounts, AuthStatus, LockedAccount};
 use crate::actors::messages::console::Done;
 use crate::actors::messages::operator::{
     AskJournal, AskListener, AskOnline, AskRooms, JournalStatus, ListenerStatus,
@@ -159,8 +159,9 @@ impl Status {
             ),
             row("log", Some(format!("{} ({shown})", self.log))),
         ];
+        let locked = accounts.filter(|it| it.locks_in_all > 0).map(|it| row("locked", Some(locked(it))));
         let wrong = wrong.iter().map(|what| row("wrong", Some(what.clone())));
-        rows.into_iter().chain(wrong).collect::<Vec<_>>().join("\n")
+        rows.into_iter().chain(locked).chain(wrong).collect::<Vec<_>>().join("\n")
     }
 
     /// One line. Members are only ever added; `docs/operating.md` lists them.
@@ -181,6 +182,7 @@ impl Status {
             "accounts": accounts.map(|it| it.accounts),
             "accounts_banned": accounts.map(|it| it.banned),
             "account_rows_set_aside": accounts.map(|it| it.rejected_rows),
+            "accounts_locked": accounts.map(|it| it.locks.iter().map(lock_as_json).collect::<Vec<_>>()),
             "sessions": accounts.map(|it| it.sessions),
             "sessions_connected": accounts.map(|it| it.attached),
             "password_checks": accounts.map(|it| it.hashes),
@@ -192,6 +194,22 @@ impl Status {
             "log_on_console": self.log_on_console,
         })
     }
+}
+
+/// Which accounts are not tried for now, and what the operator can do about it.
+fn locked(accounts: &AuthCounts) -> String {
+    let one = |lock: &LockedAccount| {
+        format!("{} for {} for {} min", lock.name, lock.whom, lock.seconds.div_ceil(60))
+    };
+    let mut told: Vec<String> = accounts.locks.iter().map(one).collect();
+    if accounts.locks_in_all > told.len() {
+        told.push(format!("{} more", accounts.locks_in_all - told.len()));
+    }
+    format!("by wrong passwords: {} (`unlock NAME` lifts it)", told.join(", "))
+}
+
+fn lock_as_json(lock: &LockedAccount) -> Value {
+    json!({"name": lock.name.as_str(), "for": lock.whom, "seconds": lock.seconds})
 }
 
 fn taking(listener: &ListenerStatus) -> &'static str {

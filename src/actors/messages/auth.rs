@@ -301,6 +301,16 @@ pub struct Unban {
     pub name: UserName,
 }
 
+/// From the operator: forgets the wrong guesses at an account, so that its password is compared again at
+/// once, whoever shows one. Answered with their number. A new password by [`SetPassword`] and [`Unban`] do
+/// the same.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<u32, OperatorError>")]
+pub struct Unlock {
+    /// The account.
+    pub name: UserName,
+}
+
 /// From the operator: ends the sessions of an account, which may log in again. Answered when durable, with
 /// their number.
 #[derive(Debug, Clone, Message)]
@@ -335,7 +345,7 @@ pub struct ClearedAccounts {
 pub struct AuthStatus;
 
 /// The state of the AuthActor in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuthCounts {
     /// Accounts.
     pub accounts: usize,
@@ -349,6 +359,24 @@ pub struct AuthCounts {
     pub hashes: usize,
     /// Rows of the account file that were set aside when it was opened.
     pub rejected_rows: usize,
+    /// Accounts that are not tried for now, those that are for longest first; at most [`MOST_LOCKS`].
+    pub locks: Vec<LockedAccount>,
+    /// How many such locks there are in all.
+    pub locks_in_all: usize,
+}
+
+/// How many locks `status` tells one by one.
+pub const MOST_LOCKS: usize = 20;
+
+/// An account at which too many wrong passwords were tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedAccount {
+    /// The account.
+    pub name: UserName,
+    /// Who may not try, as a part of a sentence: `192.0.2.7`, say.
+    pub whom: String,
+    /// For how many seconds.
+    pub seconds: u64,
 }
 
 /// From the server when it stops: writes what is not written, closes the files, refuses everything with
