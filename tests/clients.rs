@@ -140,7 +140,7 @@ fn a_person_is_asked_told_and_asked_again() {
     terminal.enter("");
     terminal.has("Port [7878]:");
     terminal.enter("1");
-    terminal.has("Connection refused");
+    terminal.has("refused the connection");
     terminal.enter("");
     terminal.shows("the port again", |screen| screen.matches("Port [").count() == 2);
     terminal.enter(&server.address.port().to_string());

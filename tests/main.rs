@@ -20,6 +20,7 @@
 //! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others |
 //! | issue 7 | [`operators`]: what hurts operators |
 //! | issue 7 | [`names`]: look-alikes, case, and names from before; [`terms`]: histories that were put back |
+//! | issue 7 | [`person`]: the bundled client at a terminal |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -42,6 +43,7 @@ mod one_message;
 mod operating;
 mod operators;
 mod pages;
+mod person;
 mod requests;
 mod sessions;
 mod settings;

@@ -1,12 +1,16 @@
 //! A person chats: what is typed becomes commands, what happens becomes lines.
+//!
+//! Where the person stands is one state, `place`: it is in the prompt, and what is entered behind that prompt
+//! goes there. It changes when the person enters a command, at once, however long the server takes to answer,
+//! and when the room is not there any more; but under a line that is being typed it never changes.
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::time::Instant;
 use veche::names::{RoomName, Timestamp, UserName};
 use veche::protocol::reply::PresenceStatus;
-use veche::protocol::{ErrorCode, Message, Password, SessionOpened};
+use veche::protocol::request::PASSWORD_BYTES;
+use veche::protocol::{Message, Password, SessionOpened};
 
 use crate::commands::{self, Typed};
 use crate::display::{local_time, paragraph, safe};
@@ -14,143 +18,195 @@ use crate::driver::Front;
 use crate::session::{Command, Session, Show};
 use crate::terminal::{Answer, Ask, Terminal};
 
-/// How long a command may take to be answered before the person may type on. The prompt names the room,
-/// so it is better drawn after the reply to `/join`.
-const REPLY_WAIT: Duration = Duration::from_millis(700);
+/// Rooms that are remembered to go back to.
+const REMEMBERED_PLACES: usize = 500;
 
 /// A person at a terminal.
 pub struct Chat {
     terminal: Terminal,
     me: UserName,
     zone: TimeZone,
-    turn: Turn,
+    /// The room in the prompt.
+    place: Option<RoomName>,
+    /// The rooms where the person was before, the last one last.
+    before: Vec<RoomName>,
+    asking: Asking,
 }
 
-/// Whose turn it is.
-enum Turn {
-    /// The person's: a line is being typed.
-    Typing,
-    /// Ours: the next line is asked for at this moment, or as soon as something was answered.
-    Due(Instant),
-    /// The person is asked for the old password.
+/// What is asked.
+enum Asking {
+    /// Nothing yet.
+    Nothing,
+    /// A line is being typed.
+    Line,
+    /// The old password.
     OldPassword,
-    /// The person is asked for the new password.
+    /// The new password.
     NewPassword(Password),
-    /// The person is asked for the new password once more.
+    /// The new password once more.
     Repeat(Password, Password),
-    /// Nothing is asked any more.
+    /// Nothing any more.
     Over,
 }
 
 impl Chat {
-    /// Goes on with a terminal on which this person has logged in.
-    pub fn new(terminal: Terminal, me: UserName) -> Self {
-        Chat { terminal, me, zone: TimeZone::system(), turn: Turn::Due(Instant::now() + REPLY_WAIT) }
+    /// Goes on with a terminal on which this person has logged in, and begins in this room.
+    pub fn new(terminal: Terminal, me: UserName, place: RoomName) -> Self {
+        let zone = TimeZone::system();
+        Chat { terminal, me, zone, place: Some(place), before: Vec::new(), asking: Asking::Nothing }
     }
 
-    /// The terminal, when the chat is over.
-    pub fn terminal(&self) -> &Terminal {
-        &self.terminal
+    /// The chat is over: everything is printed.
+    pub async fn close(&mut self) {
+        self.terminal.close().await;
     }
 
     /// Shows what the server said on opening the session. Its greeting tells when the person was last seen,
     /// so that is not told again.
-    pub async fn greet(&self, opened: &SessionOpened) {
+    pub async fn greet(&mut self, opened: &SessionOpened) {
         self.terminal.tell(&format!("* {}", opened.greeting)).await;
         self.terminal.tell("* /help shows the commands.").await;
     }
 
-    fn ask_line(&mut self, room: Option<&RoomName>) {
-        let prompt = room.map_or_else(|| "> ".to_owned(), |room| format!("{room}> "));
+    fn ask_line(&mut self) {
+        let prompt = self.place.as_ref().map_or_else(|| "> ".to_owned(), |room| format!("{room}> "));
         self.terminal.ask(Ask::Line { prompt, remember: true });
-        self.turn = Turn::Typing;
+        self.asking = Asking::Line;
     }
 
-    fn ask_secret(&mut self, prompt: &str, next: Turn) {
+    fn ask_secret(&mut self, prompt: &str, asking: Asking) {
         self.terminal.ask(Ask::Secret { prompt: prompt.to_owned() });
-        self.turn = next;
+        self.asking = asking;
     }
 
-    fn soon(&mut self) {
-        self.turn = Turn::Due(Instant::now() + REPLY_WAIT);
+    fn go_to(&mut self, room: RoomName) {
+        if let Some(left) = self.place.replace(room).filter(|left| Some(left) != self.place.as_ref()) {
+            self.before.retain(|before| *before != left);
+            self.before.push(left);
+            let too_many = self.before.len().saturating_sub(REMEMBERED_PLACES);
+            self.before.drain(..too_many);
+        }
     }
 
-    fn now(&mut self) {
-        self.turn = Turn::Due(Instant::now());
+    /// Goes back to a room that the person is in, if this is none any more; true when it changed.
+    fn stand_somewhere(&mut self, session: &Session) -> bool {
+        if self.place.as_ref().is_some_and(|place| session.is_in(place)) {
+            return false;
+        }
+        let gone = self.place.take();
+        let last = self.before.iter().rposition(|room| session.is_in(room));
+        self.place = match last {
+            Some(position) => Some(self.before.remove(position)),
+            None => session.rooms().next().cloned(),
+        };
+        self.place != gone
     }
 
-    /// What a line that was typed comes to.
-    async fn typed(&mut self, line: &str) -> Option<Command> {
-        match commands::read(line) {
+    /// What a line that was typed comes to. The next line is asked for before anything is answered.
+    async fn typed(&mut self, line: &str, session: &Session) -> Option<Command> {
+        match commands::read(line, self.place.as_ref()) {
             Ok(Typed::Command(Command::Exit)) => {
-                self.turn = Turn::Over;
+                self.asking = Asking::Over;
                 return Some(Command::Exit);
             }
             Ok(Typed::Command(command)) => {
-                if matches!(command, Command::Say(_) | Command::Tell(..)) {
-                    self.now()
+                if let Command::Join(room) = &command {
+                    self.go_to(room.clone());
                 } else {
-                    self.soon()
+                    self.stand_somewhere(session);
                 }
+                if self.place.as_ref().is_some_and(|place| command == Command::Leave(place.clone())) {
+                    // Asked for when the session knows that it was left: see `settled`.
+                    self.asking = Asking::Nothing;
+                    return Some(command);
+                }
+                self.ask_line();
                 return Some(command);
             }
             Ok(Typed::Help) => self.terminal.print(commands::help_lines()).await,
+            Ok(Typed::Passwd) if !session.is_open() => {
+                self.terminal.tell("* There is no connection just now; try again in a moment.").await;
+            }
             Ok(Typed::Passwd) => {
-                self.ask_secret("Old password: ", Turn::OldPassword);
+                self.terminal.hold();
+                self.ask_secret("Old password: ", Asking::OldPassword);
                 return None;
             }
             Ok(Typed::Nothing) => {}
             Err(mistake) => self.terminal.tell(&mistake.to_string()).await,
         }
-        self.now();
+        self.stand_somewhere(session);
+        self.ask_line();
         None
     }
 
     /// One step of `/passwd`; the command, when all was asked.
-    async fn secret(&mut self, secret: String) -> Option<Command> {
-        match std::mem::replace(&mut self.turn, Turn::Over) {
-            Turn::OldPassword => {
-                self.ask_secret("New password: ", Turn::NewPassword(Password::given(secret)));
+    async fn secret(&mut self, secret: String, session: &Session) -> Option<Command> {
+        match std::mem::replace(&mut self.asking, Asking::Over) {
+            Asking::OldPassword => {
+                let old = Password::given(secret);
+                if session.has_password(&old) {
+                    self.ask_new_password(old);
+                } else {
+                    self.terminal.tell("That is not your password. (Ctrl-C leaves it as it is.)").await;
+                    self.ask_secret("Old password: ", Asking::OldPassword);
+                }
             }
-            Turn::NewPassword(old) => match Password::chosen(secret) {
-                Ok(new) => self.ask_secret("New password again: ", Turn::Repeat(old, new)),
+            Asking::NewPassword(old) => match Password::chosen(secret) {
+                Ok(new) => self.ask_secret("The same again: ", Asking::Repeat(old, new)),
                 Err(code) => {
                     self.terminal.tell(code.sentence()).await;
-                    self.now();
+                    self.ask_new_password(old);
                 }
             },
-            Turn::Repeat(old, new) if new == Password::given(secret) => {
-                self.soon();
+            Asking::Repeat(old, new) if new == Password::given(secret) => {
+                self.questions_over(session).await;
                 return Some(Command::Passwd(old, new));
             }
-            _ => {
-                self.terminal.tell("The two are not the same; nothing was changed.").await;
-                self.now();
+            Asking::Repeat(old, _) => {
+                self.terminal.tell("The two are not the same. (Ctrl-C leaves your password as it is.)").await;
+                self.ask_new_password(old);
             }
+            asking => self.asking = asking,
         }
         None
     }
 
-    async fn answered(&mut self, answer: Answer) -> Option<Command> {
-        match answer {
-            Answer::Line(line) if matches!(self.turn, Turn::Typing) => self.typed(&line).await,
-            Answer::Line(secret) => self.secret(secret).await,
-            Answer::Interrupted => {
-                self.terminal.tell("(exit or Ctrl-D ends the session)").await;
-                self.now();
-                None
-            }
-            Answer::End => {
-                self.turn = Turn::Over;
-                Some(Command::Exit)
-            }
-        }
+    fn ask_new_password(&mut self, old: Password) {
+        let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
+        self.ask_secret(&format!("New password ({least} to {most} bytes): "), Asking::NewPassword(old));
     }
 
-    fn message(&self, message: &Message, current: Option<&RoomName>) -> String {
+    /// What came meanwhile is shown, and the next line asked for.
+    async fn questions_over(&mut self, session: &Session) {
+        self.terminal.release().await;
+        self.stand_somewhere(session);
+        self.ask_line();
+    }
+
+    async fn answered(&mut self, answer: Answer, session: &Session) -> Option<Command> {
+        match (answer, &self.asking) {
+            (Answer::Line(line), Asking::Line) => return self.typed(&line, session).await,
+            (Answer::Line(secret), _) => return self.secret(secret, session).await,
+            (Answer::End, Asking::Line) => {
+                self.asking = Asking::Over;
+                return Some(Command::Exit);
+            }
+            (Answer::Interrupted, Asking::Line) => {
+                self.terminal.tell("(exit or Ctrl-D ends the session)").await;
+            }
+            (Answer::Interrupted | Answer::End, _) => {
+                self.terminal.tell("Your password stays as it is.").await;
+            }
+        }
+        self.questions_over(session).await;
+        None
+    }
+
+    fn message(&self, message: &Message) -> String {
         let from = safe(&message.from);
         let who = match (&message.room, &message.to) {
-            (Some(room), _) if current.is_some_and(|current| current.as_str() == room) => from.into_owned(),
+            (Some(room), _) if self.is_here(room) => from.into_owned(),
             (Some(room), _) => format!("#{} {from}", safe(room)),
             (None, Some(to)) if message.from == self.me.as_str() => format!("you \u{2192} {}", safe(to)),
             (None, _) => format!("{from} \u{2192} you"),
@@ -159,27 +215,29 @@ impl Chat {
         paragraph(&head, &message.text, self.terminal.width_cells())
     }
 
+    fn is_here(&self, room: &str) -> bool {
+        self.place.as_ref().is_some_and(|place| place.as_str() == room)
+    }
+
     fn time(&self, at: Timestamp) -> String {
         local_time(at, Timestamp::now(), &self.zone)
     }
 
-    fn lines(&self, show: Show, current: Option<&RoomName>) -> Option<String> {
+    fn lines(&self, show: Show) -> Option<String> {
         let width = self.terminal.width_cells();
         let more = |more: bool| if more { ", and others" } else { "" };
         Some(match show {
-            Show::Message { message, .. } => self.message(&message, current),
+            Show::Message { message, .. } => self.message(&message),
             Show::Presence { room, name, status, at, .. } => {
                 let verb = match status {
                     PresenceStatus::Joined => "joined",
                     PresenceStatus::Left => "left",
                 };
-                let elsewhere = current.is_none_or(|current| current.as_str() != room);
-                let place = if elsewhere { format!("#{} ", safe(&room)) } else { String::new() };
+                let place = if self.is_here(&room) { String::new() } else { format!("#{} ", safe(&room)) };
                 format!("{} {place}* {} {verb}", self.time(at), safe(&name))
             }
             Show::Notice { text, at, .. } => paragraph(&format!("{} ! ", self.time(at)), &text, width),
-            Show::Bye { .. } => return None,
-            Show::Joined { again: true, .. } => return None,
+            Show::Bye { .. } | Show::Joined { again: true, .. } => return None,
             Show::Joined { room, members, .. } => {
                 let others = members.saturating_sub(1);
                 format!(
@@ -199,53 +257,54 @@ impl Chat {
                     room.map_or_else(|| "* Online: ".to_owned(), |room| format!("* In {}: ", safe(&room)));
                 paragraph(&head, &format!("{}{}", names.join(", "), more(others)), width)
             }
+            Show::Outage { why, pause, .. } => paragraph("* ", &outage(&why, pause), width),
             Show::Info(sentence) | Show::Problem(sentence) => paragraph("* ", &sentence, width),
         })
     }
 }
 
+/// What is told of a connection that is away, or could not be had again.
+pub fn outage(why: &str, pause: Duration) -> String {
+    format!("The connection is lost: {why}. Trying again in {:.1} s.", pause.as_secs_f32())
+}
+
 impl Front for Chat {
     const PACED: bool = false;
 
-    async fn input(&mut self) -> Command {
+    async fn input(&mut self, session: &Session) -> Command {
         loop {
-            let answer = match self.turn {
-                Turn::Over => return std::future::pending().await,
-                // `settled` draws the prompt; it is called again when this has woken the driver.
-                Turn::Due(at) => {
-                    tokio::time::sleep_until(at).await;
-                    return Command::Nothing;
-                }
-                _ => self.terminal.answer().await,
-            };
-            if let Some(command) = self.answered(answer).await {
+            if matches!(self.asking, Asking::Nothing | Asking::Over) {
+                return std::future::pending().await;
+            }
+            let answer = self.terminal.answer().await;
+            if let Some(command) = self.answered(answer, session).await {
                 return command;
             }
         }
     }
 
-    async fn show(&mut self, show: Show, session: &Session) -> std::io::Result<()> {
-        // What was asked for is answered, so the person may go on.
-        if matches!(self.turn, Turn::Due(_)) && !matches!(show, Show::Presence { .. } | Show::Notice { .. }) {
-            self.now();
-        }
-        if let Some(lines) = self.lines(show, session.current()) {
-            self.terminal.print(lines).await;
+    async fn show(&mut self, show: Show) -> std::io::Result<()> {
+        let rewrites = matches!(show, Show::Outage { .. });
+        if let Some(lines) = self.lines(show) {
+            if rewrites {
+                self.terminal.rewrite(lines).await;
+            } else {
+                self.terminal.print(lines).await;
+            }
         }
         Ok(())
     }
 
     fn settled(&mut self, session: &Session) -> std::io::Result<()> {
-        if let Turn::Due(at) = self.turn
-            && Instant::now() >= at
-        {
-            self.ask_line(session.current());
+        let may_change = match self.asking {
+            Asking::Nothing => true,
+            // Under a line that is being typed the place does not change.
+            Asking::Line => !self.terminal.has_draft(),
+            _ => false,
+        };
+        if may_change && (self.stand_somewhere(session) || matches!(self.asking, Asking::Nothing)) {
+            self.ask_line();
         }
         Ok(())
     }
-}
-
-/// Whether a login can be tried again with another password, rather than not at all.
-pub fn is_wrong_password(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::WrongPassword | ErrorCode::BadPassword)
 }

@@ -1,30 +1,38 @@
 //! The time that the session is told, and its random numbers.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-/// Time since the program began. It never goes back, and it counts the time that a laptop slept (the
-/// monotonic clock may not): a message that was sent before the lid was closed has lost its key.
+use rustix::time::{ClockId, clock_gettime};
+
+/// Counts the time that the machine sleeps, and knows nothing of the wall clock. Elsewhere than on Linux the
+/// monotonic clock does.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// Time since the program began. It never goes back, does not follow the wall clock when that is set, and
+/// counts the time that a laptop slept: a message that was sent before the lid was closed has lost its key.
 #[derive(Debug)]
 pub struct Clock {
-    now: Duration,
-    steady: Instant,
-    wall: SystemTime,
+    start: Duration,
 }
 
 impl Clock {
     /// A clock that begins now.
     pub fn start() -> Self {
-        Clock { now: Duration::ZERO, steady: Instant::now(), wall: SystemTime::now() }
+        Clock { start: reading(CLOCK) }
     }
 
     /// The time since then.
-    pub fn now(&mut self) -> Duration {
-        let (steady, wall) = (Instant::now(), SystemTime::now());
-        let by_wall = wall.duration_since(self.wall).unwrap_or_default();
-        self.now += steady.duration_since(self.steady).max(by_wall);
-        (self.steady, self.wall) = (steady, wall);
-        self.now
+    pub fn now(&self) -> Duration {
+        reading(CLOCK).saturating_sub(self.start)
     }
+}
+
+fn reading(clock: ClockId) -> Duration {
+    // These clocks count from the start of the machine and are never negative.
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// Random numbers (SplitMix64) for keys and pauses: no two clients alike, but nothing secret.
@@ -48,7 +56,7 @@ mod tests {
 
     #[test]
     fn time_never_goes_back() {
-        let mut clock = Clock::start();
+        let clock = Clock::start();
         let mut last = clock.now();
         for _ in 0..1_000 {
             let now = clock.now();

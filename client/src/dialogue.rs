@@ -8,7 +8,6 @@ use veche::names::UserName;
 use veche::protocol::request::PASSWORD_BYTES;
 use veche::protocol::{ErrorCode, Password, SessionOpened};
 
-use crate::chat::is_wrong_password;
 use crate::link::{self, Address, Link, LinkError};
 use crate::login::{self, LoginError};
 use crate::terminal::{Answer, Terminal};
@@ -51,46 +50,146 @@ pub struct LoggedIn {
 #[derive(Debug)]
 pub struct GaveUp;
 
-/// Asks for all that is missing until there is a session.
+/// Why a question has no answer.
+#[derive(Debug)]
+enum Unanswered {
+    /// Ctrl-C: the person wants back to the question before it.
+    Back,
+    /// Ctrl-D: the person wants to leave.
+    End,
+}
+
+/// The connection on which the session is to be opened. It is opened anew when it was lost, or when a request
+/// was given up on it whose answer may still come.
+struct Line {
+    address: Address,
+    link: Option<Link>,
+}
+
+/// Asks for all that is missing until there is a session. Ctrl-C gives up one question, and leads back to the one
+/// before it; Ctrl-D gives up.
 ///
 /// # Errors
 /// [`GaveUp`] when the person ends the input.
 pub async fn log_in(terminal: &mut Terminal, mut given: Given) -> Result<LoggedIn, GaveUp> {
     let mut default_host = given.host.clone().unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let (mut link, mut address) = connect(terminal, &mut given, &mut default_host).await?;
     loop {
-        let name = match given.name.take() {
-            Some(name) => name,
-            None => ask_name(terminal).await?,
-        };
-        match known(terminal, &mut link, &address, &name).await {
-            Ok(known) if known || agrees(terminal, &name, given.register).await? => {
-                let opened =
-                    open(terminal, &mut link, &address, &name, !known, given.password.take()).await?;
-                if let Some((opened, password)) = opened {
-                    return Ok(LoggedIn { link, address, name, password, opened });
-                }
+        let mut line = match connect(terminal, &mut given, &mut default_host).await {
+            Ok(line) => line,
+            Err(Unanswered::Back) => {
+                terminal.tell("(Ctrl-D ends the program.)").await;
+                continue;
             }
-            Ok(_) => {}
-            Err(error) => {
-                terminal.tell(&error.to_string()).await;
-                (link, address) = connect(terminal, &mut given, &mut default_host).await?;
+            Err(Unanswered::End) => return Err(GaveUp),
+        };
+        loop {
+            let name = match given.name.take().map(Ok) {
+                Some(name) => name,
+                None => ask_name(terminal).await,
+            };
+            let opened = match name {
+                Ok(name) => enter(terminal, &mut line, &mut given, name).await,
+                // Before the name stands the host.
+                Err(Unanswered::Back) => break,
+                Err(unanswered) => Err(unanswered),
+            };
+            match opened {
+                Ok(Entered::In(logged_in)) => return Ok(*logged_in),
+                Ok(Entered::Another) | Err(Unanswered::Back) => {}
+                Ok(Entered::NoServer) => break,
+                Err(Unanswered::End) => return Err(GaveUp),
             }
         }
     }
 }
 
-async fn line(terminal: &mut Terminal, prompt: &str) -> Result<String, GaveUp> {
-    match terminal.line(prompt).await {
-        Answer::Line(line) => Ok(line.trim().to_owned()),
-        Answer::Interrupted | Answer::End => Err(GaveUp),
+/// What became of a name.
+enum Entered {
+    In(Box<LoggedIn>),
+    /// Another name has to be asked for.
+    Another,
+    /// Another host has to be asked for.
+    NoServer,
+}
+
+/// Opens a session with this name, of a new account if need be.
+async fn enter(
+    terminal: &mut Terminal,
+    line: &mut Line,
+    given: &mut Given,
+    name: UserName,
+) -> Result<Entered, Unanswered> {
+    let known = match known(terminal, line, &name).await? {
+        Ok(known) => known,
+        Err(error) => {
+            terminal.tell(&error.to_string()).await;
+            return Ok(Entered::NoServer);
+        }
+    };
+    if !known && !agrees(terminal, &name, given.register).await? {
+        return Ok(Entered::Another);
+    }
+    let opened = open(terminal, line, &name, !known, given.password.take()).await?;
+    Ok(match (opened, line.link.take()) {
+        (Some((opened, password)), Some(link)) => {
+            let address = line.address.clone();
+            Entered::In(Box::new(LoggedIn { link, address, name, password, opened }))
+        }
+        _ => Entered::Another,
+    })
+}
+
+async fn line(terminal: &mut Terminal, prompt: &str) -> Result<String, Unanswered> {
+    answered(terminal.line(prompt).await).map(|line| line.trim().to_owned())
+}
+
+async fn secret(terminal: &mut Terminal, prompt: &str) -> Result<String, Unanswered> {
+    answered(terminal.secret(prompt).await)
+}
+
+fn answered(answer: Answer) -> Result<String, Unanswered> {
+    match answer {
+        Answer::Line(line) => Ok(line),
+        Answer::Interrupted => Err(Unanswered::Back),
+        Answer::End => Err(Unanswered::End),
     }
 }
 
-async fn secret(terminal: &mut Terminal, prompt: &str) -> Result<String, GaveUp> {
-    match terminal.secret(prompt).await {
-        Answer::Line(line) => Ok(line),
-        Answer::Interrupted | Answer::End => Err(GaveUp),
+/// Waits for this, or for Ctrl-C.
+async fn unless_given_up<T>(terminal: &mut Terminal, work: impl Future<Output = T>) -> Result<T, Unanswered> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = terminal.interrupted() => Err(Unanswered::Back),
+    }
+}
+
+impl Line {
+    /// Asks something on this connection, or, where that was lost, on another one.
+    async fn ask<T>(
+        &mut self,
+        terminal: &mut Terminal,
+        mut question: impl AsyncFnMut(&mut Link) -> Result<T, LoginError>,
+    ) -> Result<Result<T, LoginError>, Unanswered> {
+        let Line { address, link: kept } = self;
+        let work = async {
+            // While it is asked it is not kept: the answer to a question that was given up is nobody's.
+            if let Some(mut link) = kept.take() {
+                match question(&mut link).await {
+                    // The server lets go of who does not log in in time; a person may take longer.
+                    Err(error) if error.is_lost_connection() => {}
+                    outcome => {
+                        *kept = Some(link);
+                        return outcome;
+                    }
+                }
+            }
+            let (mut link, _) = greeted(address).await?;
+            let outcome = question(&mut link).await;
+            *kept = Some(link);
+            outcome
+        };
+        unless_given_up(terminal, work).await
     }
 }
 
@@ -100,18 +199,24 @@ async fn connect(
     terminal: &mut Terminal,
     given: &mut Given,
     default_host: &mut String,
-) -> Result<(Link, Address), GaveUp> {
+) -> Result<Line, Unanswered> {
     loop {
         let (host, port) = match given.host.take() {
             Some(host) => (host, given.port.take()),
             None => ask_host(terminal, default_host).await?,
         };
-        let port = match port {
+        let port = match port.map(Ok) {
             Some(port) => port,
-            None => ask_port(terminal).await?,
+            None => ask_port(terminal).await,
+        };
+        let port = match port {
+            Ok(port) => port,
+            // Back to the host.
+            Err(Unanswered::Back) => continue,
+            Err(unanswered) => return Err(unanswered),
         };
         let address = Address { host, port };
-        let outcome = greeted(&address).await;
+        let outcome = unless_given_up(terminal, greeted(&address)).await?;
         if outcome.as_ref().map_or_else(host_is_there, |_| true) {
             default_host.clone_from(&address.host);
         }
@@ -120,7 +225,7 @@ async fn connect(
                 if !motd.is_empty() {
                     terminal.tell(&motd).await;
                 }
-                return Ok((link, address));
+                return Ok(Line { address, link: Some(link) });
             }
             Err(error) => terminal.tell(&error.to_string()).await,
         }
@@ -143,7 +248,7 @@ async fn greeted(address: &Address) -> Result<(Link, String), LoginError> {
     Ok((link, motd))
 }
 
-async fn ask_host(terminal: &mut Terminal, default: &str) -> Result<(String, Option<u16>), GaveUp> {
+async fn ask_host(terminal: &mut Terminal, default: &str) -> Result<(String, Option<u16>), Unanswered> {
     loop {
         let typed = line(terminal, &format!("Host [{default}]: ")).await?;
         if typed.is_empty() {
@@ -156,7 +261,7 @@ async fn ask_host(terminal: &mut Terminal, default: &str) -> Result<(String, Opt
     }
 }
 
-async fn ask_port(terminal: &mut Terminal) -> Result<u16, GaveUp> {
+async fn ask_port(terminal: &mut Terminal) -> Result<u16, Unanswered> {
     loop {
         let typed = line(terminal, &format!("Port [{DEFAULT_PORT}]: ")).await?;
         if typed.is_empty() {
@@ -169,7 +274,7 @@ async fn ask_port(terminal: &mut Terminal) -> Result<u16, GaveUp> {
     }
 }
 
-async fn ask_name(terminal: &mut Terminal) -> Result<UserName, GaveUp> {
+async fn ask_name(terminal: &mut Terminal) -> Result<UserName, Unanswered> {
     loop {
         let typed = line(terminal, "Name: ").await?;
         match UserName::as_given(&typed) {
@@ -179,27 +284,22 @@ async fn ask_name(terminal: &mut Terminal) -> Result<UserName, GaveUp> {
     }
 }
 
-/// Whether the name has an account. A connection that waited too long for an answer is opened anew.
+/// Whether the name has an account.
 async fn known(
     terminal: &mut Terminal,
-    link: &mut Link,
-    address: &Address,
+    line: &mut Line,
     name: &UserName,
-) -> Result<bool, LoginError> {
-    match login::is_known(link, name).await {
-        Err(error) if error.is_lost_connection() => {
-            (*link, _) = greeted(address).await?;
-            login::is_known(link, name).await
+) -> Result<Result<bool, LoginError>, Unanswered> {
+    loop {
+        let known = line.ask(terminal, async |link| login::is_known(link, name).await).await?;
+        match known {
+            Err(error) if error.pause().is_some() => pause(terminal, &error).await?,
+            known => return Ok(known),
         }
-        Err(error) if error.pause().is_some() => {
-            pause(terminal, &error).await;
-            login::is_known(link, name).await
-        }
-        known => known,
     }
 }
 
-async fn agrees(terminal: &mut Terminal, name: &UserName, unasked: bool) -> Result<bool, GaveUp> {
+async fn agrees(terminal: &mut Terminal, name: &UserName, unasked: bool) -> Result<bool, Unanswered> {
     if unasked {
         return Ok(true);
     }
@@ -217,36 +317,26 @@ async fn agrees(terminal: &mut Terminal, name: &UserName, unasked: bool) -> Resu
 /// Asks for the password until it opens a session; `None` when another name has to be asked for.
 async fn open(
     terminal: &mut Terminal,
-    link: &mut Link,
-    address: &Address,
+    line: &mut Line,
     name: &UserName,
     register: bool,
     mut given: Option<Password>,
-) -> Result<Option<(SessionOpened, Password)>, GaveUp> {
+) -> Result<Option<(SessionOpened, Password)>, Unanswered> {
     loop {
         let password = match given.take() {
             Some(password) => password,
             None if register => new_password(terminal).await?,
             None => Password::given(secret(terminal, "Password: ").await?),
         };
-        let mut outcome = login::open(link, name, &password, register).await;
-        // The server lets go of who does not log in in time; a person may take longer.
-        if outcome.as_ref().is_err_and(LoginError::is_lost_connection) {
-            outcome = match greeted(address).await {
-                Ok((fresh, _)) => {
-                    *link = fresh;
-                    login::open(link, name, &password, register).await
-                }
-                Err(error) => Err(error),
-            };
-        }
-        match outcome {
+        let opened =
+            line.ask(terminal, async |link| login::open(link, name, &password, register).await).await?;
+        match opened {
             Ok(opened) => return Ok(Some((opened, password))),
             Err(LoginError::Refused { code, text, .. }) if is_wrong_password(code) => {
                 terminal.tell(&text).await
             }
             Err(error) if error.pause().is_some() => {
-                pause(terminal, &error).await;
+                pause(terminal, &error).await?;
                 given = Some(password);
             }
             Err(error) => {
@@ -257,8 +347,13 @@ async fn open(
     }
 }
 
+/// Whether a login can be tried again with another password, rather than not at all.
+fn is_wrong_password(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::WrongPassword | ErrorCode::BadPassword)
+}
+
 /// Asks for a new password twice, until both are the same and it meets the rules.
-async fn new_password(terminal: &mut Terminal) -> Result<Password, GaveUp> {
+async fn new_password(terminal: &mut Terminal) -> Result<Password, Unanswered> {
     loop {
         let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
         let typed = secret(terminal, &format!("New password ({least} to {most} bytes): ")).await?;
@@ -274,10 +369,10 @@ async fn new_password(terminal: &mut Terminal) -> Result<Password, GaveUp> {
 }
 
 /// Waits as long as the server asked for, and says so.
-async fn pause(terminal: &mut Terminal, error: &LoginError) {
+async fn pause(terminal: &mut Terminal, error: &LoginError) -> Result<(), Unanswered> {
     let pause = error.pause().unwrap_or_default().max(Duration::from_millis(100));
-    terminal.tell(&format!("{error} Waiting {:.1} s.", pause.as_secs_f32())).await;
-    tokio::time::sleep(pause).await;
+    terminal.tell(&format!("{error} Waiting {:.1} s; Ctrl-C gives it up.", pause.as_secs_f32())).await;
+    unless_given_up(terminal, tokio::time::sleep(pause)).await
 }
 
 #[cfg(test)]

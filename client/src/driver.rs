@@ -14,13 +14,13 @@ pub trait Front {
     const PACED: bool;
 
     /// The next thing that is wanted. Dropping the future half-way loses nothing.
-    async fn input(&mut self) -> Command;
+    async fn input(&mut self, session: &Session) -> Command;
 
     /// Shows something.
     ///
     /// # Errors
     /// When nobody can read any more.
-    async fn show(&mut self, show: Show, session: &Session) -> std::io::Result<()>;
+    async fn show(&mut self, show: Show) -> std::io::Result<()>;
 
     /// Everything that is to be shown for now was shown.
     ///
@@ -52,7 +52,7 @@ pub async fn run<F: Front>(
     mut session: Session,
     link: Link,
     address: Address,
-    clock: &mut Clock,
+    clock: &Clock,
     front: &mut F,
 ) -> End {
     let mut driver = Driver { front, address, link: Some(link), connecting: None };
@@ -66,7 +66,7 @@ pub async fn run<F: Front>(
             }
         }
         let wait = session.deadline().map(|at| at.saturating_sub(clock.now()));
-        let event = driver.wait(wait, !F::PACED || session.takes_messages()).await;
+        let event = driver.wait(wait, &session).await;
         let now = clock.now();
         match event {
             Event::Frame(Ok(payload)) => session.frame(now, payload),
@@ -87,7 +87,7 @@ pub async fn run<F: Front>(
 
 impl<F: Front> Driver<'_, F> {
     /// Does what the session wants done; the end, when it has come.
-    async fn act(&mut self, session: &mut Session, clock: &mut Clock) -> std::io::Result<Option<End>> {
+    async fn act(&mut self, session: &mut Session, clock: &Clock) -> std::io::Result<Option<End>> {
         while let Some(action) = session.next_action() {
             match action {
                 Action::Connect => {
@@ -102,7 +102,7 @@ impl<F: Front> Driver<'_, F> {
                         session.lost(clock.now(), &error.to_string());
                     }
                 }
-                Action::Show(show) => self.front.show(show, session).await?,
+                Action::Show(show) => self.front.show(show).await?,
                 Action::End(end) => {
                     self.front.settled(session)?;
                     return Ok(Some(end));
@@ -114,13 +114,14 @@ impl<F: Front> Driver<'_, F> {
     }
 
     /// Waits until something happens.
-    async fn wait(&mut self, wait: Option<Duration>, takes_input: bool) -> Event {
+    async fn wait(&mut self, wait: Option<Duration>, session: &Session) -> Event {
+        let takes_input = !F::PACED || session.takes_messages();
         let Driver { front, link, connecting, .. } = self;
         let event = tokio::select! {
             frame = next_frame(link) => Event::Frame(frame),
             connected = established(connecting) => Event::Connected(connected),
             () = due(wait) => Event::Due,
-            command = front.input(), if takes_input => Event::Typed(command),
+            command = front.input(session), if takes_input => Event::Typed(command),
         };
         if matches!(event, Event::Connected(_)) {
             self.connecting = None;

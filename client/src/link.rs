@@ -2,6 +2,7 @@
 //!
 //! Reading and writing are two tasks, so that a server that does not read cannot keep us from hearing it.
 
+use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,32 +37,85 @@ pub struct Address {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The name stands for no address.
-    #[error("the host {host} is not known ({error})")]
+    #[error("the host {host} is not known: {}", unresolved(error))]
     Host {
         /// The name.
         host: String,
         /// What the resolver said.
-        error: std::io::Error,
+        error: Error,
     },
     /// Nobody took the connection.
-    #[error("{host} port {port} does not answer ({error})")]
+    #[error("{}", unconnected(host, *port, error))]
     Connect {
         /// The host.
         host: String,
         /// The port.
         port: u16,
         /// What the system said.
-        error: std::io::Error,
+        error: Error,
     },
     /// The stream ended.
     #[error("the server closed the connection")]
     Closed,
     /// The stream failed.
-    #[error("{0}")]
+    #[error("{}", failed(.0))]
     Failed(#[from] CodecError),
     /// Too much waits to be written.
     #[error("the server does not read what it is sent")]
     Stuck,
+}
+
+fn unresolved(error: &Error) -> String {
+    let text = words(error);
+    // What the C library says of a name that nobody has, behind what every such error begins with.
+    match text.rsplit_once(": ").map_or(text.as_str(), |(_, reason)| reason) {
+        "Temporary failure in name resolution" => {
+            "no name server answers; is this machine on a network?".to_owned()
+        }
+        "Name or service not known" | "No address associated with hostname" => {
+            "no such name; is it spelled right?".to_owned()
+        }
+        reason => reason.to_owned(),
+    }
+}
+
+fn unconnected(host: &str, port: u16, error: &Error) -> String {
+    let place = format!("{host} port {port}");
+    match error.kind() {
+        ErrorKind::ConnectionRefused => format!(
+            "{place} refused the connection; no server listens there (is it running, and is that its port?)"
+        ),
+        ErrorKind::TimedOut => {
+            format!("{place} does not answer; is it the right host, and does a firewall let you through?")
+        }
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            format!("there is no way to {place} from here; is this machine on the network?")
+        }
+        ErrorKind::PermissionDenied => format!("this system does not let programs connect to {place}"),
+        _ => format!("there is no way to {place} ({})", words(error)),
+    }
+}
+
+fn failed(error: &CodecError) -> String {
+    match error {
+        CodecError::Io(error) => match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                "the server broke the connection off".to_owned()
+            }
+            ErrorKind::TimedOut => "the server is not heard any more".to_owned(),
+            ErrorKind::UnexpectedEof => {
+                "the server closed the connection in the middle of a frame".to_owned()
+            }
+            _ => format!("the connection failed ({})", words(error)),
+        },
+        error => error.to_string(),
+    }
+}
+
+/// What the system says of an error, without its number, which says nothing to whoever reads it.
+pub fn words(error: &Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 /// An open connection. Dropping it closes it.
@@ -84,7 +138,7 @@ impl Link {
         let addresses: Vec<_> =
             resolved.map_err(|error| LinkError::Host { host: host.clone(), error })?.collect();
         let attempt = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addresses.as_slice())).await;
-        let connected = attempt.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let connected = attempt.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
         let stream = connected.map_err(|error| LinkError::Connect { host, port, error })?;
         // A chat line is small and wants to go at once. A system that cannot promise it still works.
         let _ = stream.set_nodelay(true);
@@ -214,6 +268,28 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // issue 7: a refused connection "does not answer (… os error 111)"
+    #[test]
+    fn why_there_is_no_connection_is_told_in_words() {
+        let os = Error::from_raw_os_error;
+        let (refused, reset, unreachable) = (os(111), os(104), os(101));
+        let connect = |error| LinkError::Connect { host: "h".to_owned(), port: 1, error }.to_string();
+        let told = [
+            connect(refused),
+            connect(unreachable),
+            connect(os(13)),
+            connect(os(99)),
+            LinkError::Failed(CodecError::Io(reset)).to_string(),
+            LinkError::Host {
+                host: "h".to_owned(),
+                error: Error::other("failed to lookup address information: Name or service not known"),
+            }
+            .to_string(),
+        ];
+        assert!(told[0].contains("h port 1 refused the connection"), "{}", told[0]);
+        assert!(told.iter().all(|text| !text.contains("os error") && !text.ends_with('.')), "{told:?}");
+    }
 
     #[test]
     fn addresses_are_read_as_people_write_them() {

@@ -18,6 +18,7 @@ mod pipe;
 mod session;
 mod terminal;
 
+use std::env::VarError;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,7 +46,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 
 /// Chat on a Veche server.
 ///
-/// At a terminal it asks for what is missing, and shows its commands with /help. When standard input or
+/// At a terminal it asks for what is missing (Ctrl-C gives up a question, Ctrl-D the program), and shows its
+/// commands with /help. When standard input or
 /// output is no terminal, or with --json, it works by lines: each line of input is said, each event is one
 /// line of output, and `exit` alone on a line, or the end of the input, ends it when everything said has
 /// its receipt. A line that cannot be said (over 4096 bytes, control characters, not UTF-8) is told on
@@ -70,6 +72,9 @@ struct Arguments {
     /// Print events as they are on the wire, one JSON object a line
     #[arg(long)]
     json: bool,
+    /// At a terminal, edit line by line, with a command for every action (there is nothing else yet)
+    #[arg(long)]
+    plain: bool,
 }
 
 fn main() -> ExitCode {
@@ -97,16 +102,28 @@ fn usage(sentence: &str) -> ExitStatus {
 }
 
 /// The password of the environment, if there is one.
-fn given_password() -> Option<Password> {
-    std::env::var("VECHE_PASSWORD").ok().filter(|password| !password.is_empty()).map(Password::given)
+fn given_password() -> Result<Option<Password>, ExitStatus> {
+    match std::env::var("VECHE_PASSWORD") {
+        Ok(password) => Ok(Some(password).filter(|password| !password.is_empty()).map(Password::given)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(usage(
+            "VECHE_PASSWORD is no text in UTF-8, as a password has to be; set it anew, from a UTF-8 terminal or file.",
+        )),
+    }
 }
 
 async fn run_by_lines(arguments: Arguments) -> ExitStatus {
     let Some(name) = arguments.name else {
         return usage("By lines it asks nothing: give the account with --name NAME.");
     };
-    let Some(password) = given_password() else {
-        return usage("By lines it asks nothing: give the password in the environment, as VECHE_PASSWORD.");
+    let password = match given_password() {
+        Ok(Some(password)) => password,
+        Ok(None) => {
+            return usage(
+                "By lines it asks nothing: give the password in the environment, as VECHE_PASSWORD.",
+            );
+        }
+        Err(status) => return status,
     };
     let (host, port) = arguments.server.unwrap_or_else(|| (DEFAULT_HOST.to_owned(), None));
     let address = Address { host, port: port.unwrap_or(DEFAULT_PORT) };
@@ -126,15 +143,15 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
         exit_wait: None,
         give_up_after: Some(GIVE_UP_AFTER),
     };
-    let mut pipe = Pipe::open(name.clone(), arguments.json);
-    let mut clock = Clock::start();
+    let mut pipe = Pipe::open(name.clone(), arguments.room.clone(), arguments.json);
+    let clock = Clock::start();
     let random = match clock::random() {
         Ok(random) => Box::new(random),
         Err(error) => return fail(&format!("The system gives no random numbers: {error}.")),
     };
     let mut session = Session::new(options, name, password, &opened, link.term(), clock.now(), random);
     session.command(clock.now(), Command::Join(arguments.room));
-    let end = driver::run(session, link, address, &mut clock, &mut pipe).await;
+    let end = driver::run(session, link, address, &clock, &mut pipe).await;
     match ended(&end) {
         ExitStatus::Done if end.lost_messages => fail("Not everything that was to be said has a receipt."),
         ExitStatus::Done if !pipe.said_all() => ExitStatus::Failed,
@@ -143,26 +160,33 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
 }
 
 async fn run_at_terminal(arguments: Arguments) -> ExitStatus {
+    let password = match given_password() {
+        Ok(password) => password,
+        Err(status) => return status,
+    };
     let terminal = match Terminal::open() {
         Ok(terminal) => terminal,
-        Err(error) => return fail(&format!("This terminal cannot be used: {error}.")),
+        Err(error) => return fail(&format!("This terminal cannot be used: {}.", link::words(&error))),
     };
     let restorer = terminal.restorer();
     let outcome = tokio::select! {
-        outcome = converse(arguments, terminal) => outcome,
+        outcome = converse(arguments, password, terminal) => outcome,
         number = ending_signal() => Err(ExitStatus::Signal(number)),
     };
     restorer.restore();
-    outcome.map_or_else(|status| status, |end| ended(&end))
+    outcome.map_or_else(|unopened| unopened, |end| ended(&end))
 }
 
 /// Logs in and chats until the end, or until there is nothing to chat about.
-async fn converse(arguments: Arguments, mut terminal: Terminal) -> Result<End, ExitStatus> {
+async fn converse(
+    arguments: Arguments,
+    password: Option<Password>,
+    mut terminal: Terminal,
+) -> Result<End, ExitStatus> {
     let random =
         clock::random().map_err(|error| fail(&format!("The system gives no random numbers: {error}.")))?;
     let (host, port) = arguments.server.map_or((None, None), |(host, port)| (Some(host), port));
-    let given =
-        Given { host, port, name: arguments.name, password: given_password(), register: arguments.register };
+    let given = Given { host, port, name: arguments.name, password, register: arguments.register };
     let logged_in = dialogue::log_in(&mut terminal, given).await.map_err(|GaveUp| ExitStatus::Done)?;
     let options = Options {
         history: HISTORY_SHOWN,
@@ -172,15 +196,15 @@ async fn converse(arguments: Arguments, mut terminal: Terminal) -> Result<End, E
         give_up_after: None,
     };
     let LoggedIn { link, address, name, password, opened } = logged_in;
-    let mut clock = Clock::start();
+    let clock = Clock::start();
     let name = opened.account(name);
-    let mut chat = Chat::new(terminal, name.clone());
+    let mut chat = Chat::new(terminal, name.clone(), arguments.room.clone());
     chat.greet(&opened).await;
     let mut session =
         Session::new(options, name, password, &opened, link.term(), clock.now(), Box::new(random));
     session.command(clock.now(), Command::Join(arguments.room));
-    let end = driver::run(session, link, address, &mut clock, &mut chat).await;
-    chat.terminal().flush().await;
+    let end = driver::run(session, link, address, &clock, &mut chat).await;
+    chat.close().await;
     Ok(end)
 }
 

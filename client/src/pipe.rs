@@ -19,11 +19,12 @@
 use std::io::{BufRead, BufWriter, IsTerminal, Stdout, Write};
 
 use tokio::sync::mpsc;
-use veche::names::UserName;
+use veche::names::{RoomName, UserName};
 use veche::protocol::reply::PresenceStatus;
 use veche::protocol::request::MAX_TEXT_BYTES;
 use veche::protocol::{Message, MessageText, ServerFrame};
 
+use crate::chat::outage;
 use crate::display::{json_line, one_line, safe};
 use crate::driver::Front;
 use crate::session::{Command, Session, Show};
@@ -37,24 +38,27 @@ const READ_AHEAD_LINES: usize = 64;
 /// Standard input and output as a script uses them.
 pub struct Pipe {
     me: UserName,
+    room: RoomName,
     json: bool,
     for_terminal: bool,
     out: BufWriter<Stdout>,
     lines: mpsc::Receiver<Read>,
     ended: bool,
     said_all: bool,
+    /// Why the connection is away, as it was told last.
+    outage: Option<String>,
 }
 
 impl Pipe {
-    /// Starts reading standard input.
-    pub fn open(me: UserName, json: bool) -> Self {
+    /// Starts reading standard input; each line is said in this room.
+    pub fn open(me: UserName, room: RoomName, json: bool) -> Self {
         let (sender, lines) = mpsc::channel(READ_AHEAD_LINES);
         // A thread of its own, because reading a pipe cannot be waited for otherwise. It ends with the
         // input, or with the process.
         std::thread::spawn(move || read_lines(&mut std::io::stdin().lock(), &sender));
         let out = BufWriter::new(std::io::stdout());
         let for_terminal = std::io::stdout().is_terminal();
-        Pipe { me, json, for_terminal, out, lines, ended: false, said_all: true }
+        Pipe { me, room, json, for_terminal, out, lines, ended: false, said_all: true, outage: None }
     }
 
     /// Whether everything that was read could be said. If not, standard error tells what.
@@ -102,12 +106,12 @@ impl Pipe {
 impl Front for Pipe {
     const PACED: bool = true;
 
-    async fn input(&mut self) -> Command {
+    async fn input(&mut self, _: &Session) -> Command {
         if self.ended {
             return std::future::pending().await;
         }
         match self.lines.recv().await {
-            Some(Ok(text)) => Command::Say(text),
+            Some(Ok(text)) => Command::Say(self.room.clone(), text),
             Some(Err(sentence)) => {
                 self.said_all = false;
                 tell(&mut std::io::stderr(), &sentence);
@@ -120,8 +124,16 @@ impl Front for Pipe {
         }
     }
 
-    async fn show(&mut self, show: Show, _: &Session) -> std::io::Result<()> {
+    async fn show(&mut self, show: Show) -> std::io::Result<()> {
         match show {
+            // Attempts that fail for the same reason as the one before are not worth a line each.
+            Show::Outage { why, pause, again } => {
+                if !again || self.outage.as_ref() != Some(&why) {
+                    tell(&mut std::io::stderr(), &outage(&why, pause));
+                }
+                self.outage = Some(why);
+                Ok(())
+            }
             Show::Info(sentence) | Show::Problem(sentence) => {
                 tell(&mut std::io::stderr(), &sentence);
                 Ok(())

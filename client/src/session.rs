@@ -3,17 +3,23 @@
 //!
 //! It begins with a session that [`crate::login`] opened, and keeps it: it answers pings, connects again
 //! when the connection is lost, takes the session over (`resume`), enters its rooms again, reads what was
-//! missed, and sends again what has no receipt. [`replies`] handles what the server says; this file what
-//! the person wants, and what time brings.
+//! missed, and sends again what has no receipt. [`replies`] handles what the server says, [`places`] the
+//! rooms, [`waiting`] what a person is told of an answer that does not come; this file what the person wants,
+//! and what time brings.
+//!
+//! Which room a line goes to is not decided here: every command names its room. The place where the person
+//! stands is the one in the prompt, and is kept where the prompt is (see `Chat`).
 
 mod backoff;
 mod inbox;
 pub mod outbox;
+mod places;
 mod put_back;
 mod replies;
 mod room;
 mod timeline;
 mod vocabulary;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -21,7 +27,7 @@ use std::time::Duration;
 use veche::names::{MessageId, RoomName, Timestamp, UserName};
 use veche::protocol::request::MAX_PAGE;
 use veche::protocol::{
-    HistoryOf, MessageKey, MessageText, Page, Password, Request, SessionOpened, Target, TermName, TokenText,
+    MessageKey, MessageText, Page, Password, Request, SessionOpened, Target, TermName, TokenText,
 };
 
 use self::backoff::Backoff;
@@ -30,6 +36,7 @@ use self::outbox::Outbox;
 use self::put_back::Past;
 use self::room::{Room, Stage};
 pub use self::vocabulary::{Action, Command, End, Options, Show};
+use self::waiting::Waiting;
 
 /// Silence of the server after which it is asked for a sign of life; it asks us after 60 s of ours.
 const PING_AFTER: Duration = Duration::from_secs(75);
@@ -65,6 +72,16 @@ enum Phase {
 
 /// A request that has no reply yet.
 #[derive(Debug)]
+struct Pending {
+    /// Its `ref`.
+    reference: String,
+    asked: Asked,
+    /// When it was sent.
+    at: Duration,
+}
+
+/// What a request was about.
+#[derive(Debug)]
 enum Asked {
     Open,
     Join(RoomName),
@@ -90,14 +107,15 @@ pub struct Session {
     options: Options,
     name: UserName,
     password: Password,
+    /// A new password whose `passwd` has no answer, because the connection was lost.
+    password_perhaps: Option<Password>,
     token: TokenText,
     /// Set after `bad_token`: the next connection logs in with the password.
     token_is_dead: bool,
     phase: Phase,
-    asked: VecDeque<(String, Asked)>,
+    asked: VecDeque<Pending>,
     count: u64,
     rooms: BTreeMap<RoomName, Room>,
-    current: Option<RoomName>,
     outbox: Outbox,
     inbox: Inbox,
     past: Past,
@@ -117,6 +135,9 @@ pub struct Session {
     leaving_since: Option<Duration>,
     exit_asked_at: Option<Duration>,
     something_was_lost: bool,
+    waiting: Waiting,
+    /// The time of the latest call.
+    now: Duration,
     random: Random,
     actions: VecDeque<Action>,
 }
@@ -137,13 +158,13 @@ impl Session {
             options,
             name,
             password,
+            password_perhaps: None,
             token: TokenText::new(opened.token.clone()),
             token_is_dead: false,
             phase: Phase::Open { since: now },
             asked: VecDeque::new(),
             count: 0,
             rooms: BTreeMap::new(),
-            current: None,
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             past: Past::new(term),
@@ -157,6 +178,8 @@ impl Session {
             leaving_since: None,
             exit_asked_at: None,
             something_was_lost: false,
+            waiting: Waiting::default(),
+            now,
             random,
             actions: VecDeque::new(),
         };
@@ -167,9 +190,11 @@ impl Session {
         session
     }
 
-    /// The room that plain text goes to.
-    pub fn current(&self) -> Option<&RoomName> {
-        self.current.as_ref()
+    /// Whether this is the account's password, as far as this session knows: it was opened with it, or changed
+    /// it, and whoever changes it elsewhere ends this session. So the old password can be checked without a
+    /// request, and a slip of the finger is no wrong guess that the server counts.
+    pub fn has_password(&self, password: &Password) -> bool {
+        self.password == *password || self.password_perhaps.as_ref() == Some(password)
     }
 
     /// Whether another message may be said just now.
@@ -200,6 +225,7 @@ impl Session {
             self.outbox.deadline().filter(|_| self.is_open()),
             self.outbox.expiry(),
             self.joins_held_until.filter(|_| self.is_open()),
+            self.notice_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -209,6 +235,7 @@ impl Session {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Duration) {
+        self.now = now;
         match self.phase {
             Phase::Waiting { until } if now >= until => {
                 self.phase = Phase::Connecting;
@@ -229,10 +256,12 @@ impl Session {
         self.tell_what_expired(now);
         self.end_when_due(now);
         self.go_on(now);
+        self.tell_who_waits(now);
     }
 
     /// A connection is there.
     pub fn connected(&mut self, now: Duration) {
+        self.now = now;
         if self.phase == Phase::Connecting {
             self.phase = Phase::Opening { since: now };
             (self.last_heard, self.pinged) = (now, false);
@@ -241,16 +270,17 @@ impl Session {
 
     /// The connection is gone, or did not come about.
     pub fn lost(&mut self, now: Duration, why: &str) {
+        self.now = now;
         let since = match self.phase {
             Phase::Ended | Phase::Waiting { .. } => return,
             Phase::Open { since } => Some(since),
             Phase::Connecting | Phase::Opening { .. } => None,
         };
-        self.asked.clear();
+        self.tell_what_is_not_answered();
         self.outbox.disconnected();
         self.inbox.disconnected();
         self.past.checking = false;
-        self.rooms.values_mut().for_each(Room::disconnected);
+        self.rooms_disconnected();
         self.joins_held_until = None;
         if self.exit_asked_at.is_some() {
             return self.end(true, None);
@@ -258,33 +288,23 @@ impl Session {
         if since.is_some_and(|since| now >= since + GOOD_CONNECTION) {
             self.backoff.reset();
         }
-        self.lost_since.get_or_insert(now);
+        let again = self.lost_since.replace(self.lost_since.unwrap_or(now)).is_some();
         let random = (self.random)();
         let pause = self.backoff.next(random).max(self.retry_after.take().unwrap_or_default());
         self.phase = Phase::Waiting { until: now + pause };
-        // A server that stays away is worth a few lines, not one each half minute.
-        if self.backoff.attempts() <= 7 {
-            let why = self.fault.take().unwrap_or_else(|| why.to_owned());
-            let seconds = pause.as_secs_f32();
-            self.info(format!("The connection is lost: {why}. Trying again in {seconds:.1} s."));
-        }
-        self.fault = None;
+        let why = self.fault.take().unwrap_or_else(|| why.to_owned());
+        self.show(Show::Outage { why, pause, again });
         self.end_when_due(now);
     }
 
     /// The person wants something.
     pub fn command(&mut self, now: Duration, command: Command) {
+        self.now = now;
         match command {
-            Command::Say(text) => match self.current.clone() {
-                Some(room) => self.queue(Target::Room(room), text),
-                None => {
-                    self.something_was_lost = true;
-                    self.problem("You are in no room; /join one first.".to_owned());
-                }
-            },
+            Command::Say(room, text) => self.say(room, text),
             Command::Tell(to, text) => self.queue(Target::Account(to), text),
             Command::Join(room) => self.want_room(room),
-            Command::Leave(room) => self.leave(room),
+            Command::Leave(room) => self.leave(&room),
             Command::Nothing => return,
             Command::Exit => {
                 self.leaving_since.get_or_insert(now);
@@ -300,7 +320,9 @@ impl Session {
             Command::Rooms => {
                 self.ask(&Request::Rooms { after: None, limit: MAX_PAGE }, Asked::Rooms(LIST_PAGES));
             }
-            Command::History(of, limit) => self.ask_history(of, limit),
+            Command::History(of, limit) => {
+                self.ask(&Request::History { of, page: Page::Newest, limit, term: None }, Asked::History);
+            }
             Command::Passwd(old, new) => {
                 let asked = Asked::Passwd(new.clone());
                 self.ask(&Request::Passwd { old, new }, asked);
@@ -312,60 +334,20 @@ impl Session {
 
     fn queue(&mut self, target: Target, text: MessageText) {
         if !self.takes_messages() {
-            return self.problem("Too many messages wait for the server; this one was not sent.".to_owned());
+            self.gave_up();
+            let text = text.as_str();
+            return self.problem(format!(
+                "Too many messages wait for the server; not sent: \u{201c}{text}\u{201d}."
+            ));
         }
         let key = format!("{:016x}{:016x}", (self.random)(), (self.random)());
         if let Some(key) = MessageKey::parse(&key) {
-            self.outbox.push(key, target, text);
+            self.outbox.push(self.now, key, target, text);
         }
     }
 
-    fn want_room(&mut self, room: RoomName) {
-        match self.rooms.get(&room).map(|room| room.stage) {
-            Some(Stage::In) => {
-                self.current = Some(room.clone());
-                self.info(format!("You speak in {room} now."));
-            }
-            Some(_) => {}
-            None => {
-                // What is said while `join` is on its way waits for it.
-                self.current.get_or_insert(room.clone());
-                self.rooms.insert(room, Room::new());
-            }
-        }
-    }
-
-    fn leave(&mut self, room: Option<RoomName>) {
-        let Some(room) = room.or_else(|| self.current.clone()) else {
-            return self.problem("You are in no room.".to_owned());
-        };
-        match self.rooms.get(&room).map(|room| room.stage) {
-            None => self.problem(format!("You are not in {room}.")),
-            Some(Stage::Wanted) => self.forget_room(&room),
-            Some(_) => self.ask(&Request::Leave { room: room.clone() }, Asked::Leave(room)),
-        }
-    }
-
-    fn forget_room(&mut self, room: &RoomName) {
-        self.rooms.remove(room);
-        let dropped = self.outbox.drop_target(&Target::Room(room.clone()));
-        if dropped > 0 {
-            self.something_was_lost = true;
-            self.problem(format!("{dropped} messages to {room} had no receipt yet and were given up."));
-        }
-        if self.current.as_ref() == Some(room) {
-            self.current = self.rooms.keys().next().cloned();
-        }
-    }
-
-    fn ask_history(&mut self, of: Option<HistoryOf>, limit: usize) {
-        let Some(of) = of.or_else(|| self.current.clone().map(HistoryOf::Room)) else {
-            return self.problem("You are in no room; name one.".to_owned());
-        };
-        self.ask(&Request::History { of, page: Page::Newest, limit, term: None }, Asked::History);
-    }
-
-    fn is_open(&self) -> bool {
+    /// Whether there is a connection, and the session is open on it.
+    pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open { .. })
     }
 
@@ -378,6 +360,7 @@ impl Session {
             self.joins_held_until = None;
             self.ask_for_rooms();
         }
+        self.ask_to_leave();
         let rooms = &self.rooms;
         let ready = |target: &Target| match target {
             Target::Room(room) => {
@@ -432,12 +415,12 @@ impl Session {
         let token =
             (!request.kind().needs_no_token() && !request.kind().opens_session()).then_some(&self.token);
         self.actions.push_back(Action::Send(request.encode(Some(&reference), token)));
-        self.asked.push_back((reference, asked));
+        self.asked.push_back(Pending { reference, asked, at: self.now });
     }
 
     fn tell_what_expired(&mut self, now: Duration) {
         for entry in self.outbox.expired(now) {
-            self.something_was_lost = true;
+            self.gave_up();
             let text = entry.text.as_str();
             self.problem(format!(
                 "There is no receipt for \u{201c}{text}\u{201d} after two minutes, so nobody can tell whether it was stored; \
@@ -496,6 +479,9 @@ impl Session {
 #[cfg(test)]
 #[path = "session/session_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod people_tests;
 
 #[cfg(test)]
 mod simulation;

@@ -1,30 +1,52 @@
-//! The terminal: a line editor on a thread of its own, and output that never tears the line being typed.
+//! The terminal: questions, the answers to them, and output that never tears the line being typed.
 //!
-//! Two threads serve the asynchronous rest: one asks the person (a line, or a secret without an echo), when
-//! it is told to; the other prints, through the editor while a line is being typed. The editor is in the
-//! middle of a line most of the time, so [`Restorer::restore`] puts the terminal back before the program
-//! ends, whatever ends it.
+//! All that a person types comes by one way, whatever is asked: a thread reads bytes, [`keys`] makes keys of
+//! them, and the question that stands takes them; so what was typed ahead of a password question answers that
+//! question and nothing else. The terminal itself echoes nothing from the beginning to the end. [`draft`] is
+//! the line being typed, [`screen`] what has to be written for it to be seen; another thread writes, since a
+//! terminal may take nothing for as long as it likes.
+//!
+//! Why no ready-made line editor: those that print above the line keep an answer without an echo in another
+//! reader with a buffer of its own, cannot change the prompt, and rub out a row too many when the window is
+//! resized.
 
+mod draft;
+mod keys;
+mod screen;
+
+use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::mpsc as blocking;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::termios::{self, OptionalActions, Termios};
-use rustyline::error::ReadlineError;
-use rustyline::history::DefaultHistory;
-use rustyline::{Config, Editor, ExternalPrinter};
-use tokio::sync::{mpsc, oneshot};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use zeroize::{Zeroize, Zeroizing};
 
+use self::draft::Draft;
+use self::keys::{Decoder, Key};
+use self::screen::{Frame, Screen};
 use crate::display::safe;
 
 /// Texts that may wait for the terminal; who shows more waits.
 const QUEUE_TEXTS: usize = 256;
+/// Pieces of what was typed that may wait for a question.
+const TYPED_PIECES: usize = 64;
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 1_024;
+/// Texts that are kept while a question stands that nothing is printed into.
+const HELD_TEXTS: usize = 1_000;
 /// The width that is taken where the terminal does not tell its own, in cells.
 const DEFAULT_WIDTH_CELLS: usize = 80;
 /// Lines that the arrow keys bring back.
 const HISTORY_LINES: usize = 500;
 /// How long the last texts may take to be printed.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// The longest secret that is taken, in bytes; what is longer is no password.
+const SECRET_BYTES: usize = 1_024;
 
 /// What to ask the person.
 #[derive(Debug)]
@@ -48,170 +70,503 @@ pub enum Ask {
 pub enum Answer {
     /// A line.
     Line(String),
-    /// Ctrl-C: not this line.
+    /// Ctrl-C: not this question.
     Interrupted,
     /// Ctrl-D, or the terminal is gone.
     End,
 }
 
-/// The two threads, and the terminal's state before they began.
-pub struct Terminal {
-    asks: blocking::Sender<Ask>,
-    answers: mpsc::Receiver<Answer>,
-    texts: mpsc::Sender<Print>,
-    before: Option<Termios>,
+/// The question that stands.
+struct Question {
+    ask: Ask,
+    secret: Zeroizing<String>,
+    /// Where the arrow keys are in the history, and what was typed before they were used.
+    recalled: Option<(usize, String)>,
 }
 
-/// What the printing thread does.
-enum Print {
-    Text(String),
+/// What the writing thread does.
+enum Output {
+    /// Write this; whether it took one of the places in the queue.
+    Bytes(String, bool),
     /// Everything before this is out.
     Settled(oneshot::Sender<()>),
+}
+
+/// A person's terminal.
+pub struct Terminal {
+    typed: mpsc::Receiver<Vec<u8>>,
+    decoder: Decoder,
+    draft: Draft,
+    history: VecDeque<String>,
+    question: Option<Question>,
+    screen: Screen,
+    /// Texts that came while nothing may be printed, and how many of them were too many.
+    held: Option<(VecDeque<String>, usize)>,
+    out: mpsc::UnboundedSender<Output>,
+    queue: Arc<Semaphore>,
+    resized: unix::Signal,
+    continued: unix::Signal,
+    modes: Modes,
+}
+
+/// The terminal's modes as they were found and as they are wanted.
+#[derive(Clone)]
+struct Modes {
+    found: Termios,
+    wanted: Termios,
+    moves: bool,
+    /// Whether a question stands on the screen.
+    drawn: Arc<AtomicBool>,
 }
 
 impl Terminal {
     /// Takes the terminal that standard input is.
     ///
     /// # Errors
-    /// When the line editor cannot work with it.
-    pub fn open() -> Result<Self, ReadlineError> {
-        let before = termios::tcgetattr(std::io::stdin()).ok();
-        let config = Config::builder().max_history_size(HISTORY_LINES)?.build();
-        let mut editor = Editor::<(), DefaultHistory>::with_config(config)?;
-        let mut printer = editor.create_external_printer().ok();
-        let (asks, asked) = blocking::channel();
-        let (answered, answers) = mpsc::channel(1);
-        let (texts, mut shown) = mpsc::channel(QUEUE_TEXTS);
-        std::thread::spawn(move || {
-            while let Ok(ask) = asked.recv() {
-                if answered.blocking_send(answer(&mut editor, ask)).is_err() {
-                    return;
-                }
-            }
-        });
-        std::thread::spawn(move || {
-            while let Some(print) = shown.blocking_recv() {
-                match print {
-                    Print::Text(text) => put(printer.as_mut(), text),
-                    Print::Settled(reply) => drop(reply.send(())),
-                }
-            }
-        });
-        Ok(Terminal { asks, answers, texts, before })
+    /// When it is none, or takes no modes.
+    pub fn open() -> std::io::Result<Self> {
+        let found = termios::tcgetattr(std::io::stdin())?;
+        let kind = std::env::var("TERM").unwrap_or_default();
+        let moves = !matches!(kind.as_str(), "" | "dumb" | "unknown");
+        let modes = Modes { wanted: wanted(&found), found, moves, drawn: Arc::default() };
+        let screen = Screen::new(width_cells(), moves, reflows(&kind));
+        let resized = unix::signal(SignalKind::window_change())?;
+        let continued = unix::signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+        let queue = Arc::new(Semaphore::new(QUEUE_TEXTS));
+        let (out, shown) = mpsc::unbounded_channel();
+        let (pieces, typed) = mpsc::channel(TYPED_PIECES);
+        let places = Arc::clone(&queue);
+        std::thread::Builder::new().name("output".to_owned()).spawn(move || write(shown, &places))?;
+        std::thread::Builder::new().name("input".to_owned()).spawn(move || read(&pieces))?;
+        modes.take()?;
+        let terminal = Terminal {
+            typed,
+            decoder: Decoder::default(),
+            draft: Draft::default(),
+            history: VecDeque::new(),
+            question: None,
+            screen,
+            held: None,
+            out,
+            queue,
+            resized,
+            continued,
+            modes,
+        };
+        terminal.write(if moves { BRACKETED_PASTE_ON } else { "" }.to_owned());
+        Ok(terminal)
     }
 
-    /// Asks the person; the answer comes by [`Terminal::answer`].
-    pub fn ask(&self, ask: Ask) {
-        // The thread lives as long as this does; should it have died, `answer` says that it is the end.
-        let _ = self.asks.send(ask);
+    /// Asks the person; the answer comes by [`Terminal::answer`]. A question that stands is replaced, and
+    /// what was typed so far of a line becomes a part of the new one.
+    pub fn ask(&mut self, ask: Ask) {
+        if matches!(ask, Ask::Secret { .. }) {
+            self.draft.take();
+        }
+        self.question = Some(Question {
+            ask,
+            secret: Zeroizing::new(String::with_capacity(SECRET_BYTES)),
+            recalled: None,
+        });
+        self.draw();
+    }
+
+    /// Whether something was typed for the question that stands.
+    pub fn has_draft(&self) -> bool {
+        self.question.is_some() && !self.draft.is_empty()
     }
 
     /// The answer to what was asked. Dropping the future loses nothing.
     pub async fn answer(&mut self) -> Answer {
-        self.answers.recv().await.unwrap_or(Answer::End)
+        loop {
+            while let Some(key) = self.decoder.next() {
+                if let Some(answer) = self.press(key) {
+                    return answer;
+                }
+            }
+            self.draw();
+            if !self.more().await {
+                self.leave_question();
+                return Answer::End;
+            }
+        }
+    }
+
+    /// Waits for Ctrl-C while nothing is asked. What was typed ahead stays for the next question, but for what
+    /// stood before the Ctrl-C. Dropping the future loses nothing.
+    pub async fn interrupted(&mut self) {
+        loop {
+            let mut ahead = Vec::new();
+            while let Some(key) = self.decoder.next() {
+                match key {
+                    Key::Interrupt => return,
+                    Key::Suspend => self.suspend(),
+                    key => ahead.push(key),
+                }
+            }
+            ahead.into_iter().rev().for_each(|key| self.decoder.put_back(key));
+            if !self.more().await {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Asks for a line, below everything printed so far, and waits for it.
     pub async fn line(&mut self, prompt: impl Into<String>) -> Answer {
-        self.flush().await;
         self.ask(Ask::Line { prompt: prompt.into(), remember: false });
         self.answer().await
     }
 
     /// Asks for a line without an echo, below everything printed so far, and waits for it.
     pub async fn secret(&mut self, prompt: impl Into<String>) -> Answer {
-        self.flush().await;
         self.ask(Ask::Secret { prompt: prompt.into() });
         self.answer().await
     }
 
-    /// Prints a text of whole lines, which must be safe already (see [`crate::display`]).
-    pub async fn print(&self, mut text: String) {
-        if !text.ends_with('\n') {
-            text.push('\n');
+    /// Prints a text of whole lines, which must be safe already (see [`crate::display`]), above the question
+    /// that stands. While questions are asked that nothing is printed into, it waits.
+    pub async fn print(&mut self, text: String) {
+        if let Some((held, lost)) = &mut self.held {
+            if held.len() >= HELD_TEXTS {
+                held.pop_front();
+                *lost += 1;
+            }
+            return held.push_back(text);
         }
-        let _ = self.texts.send(Print::Text(text)).await;
+        self.print_now(&text).await;
     }
 
-    /// Prints a sentence, made safe.
-    pub async fn tell(&self, sentence: &str) {
-        self.print(safe(sentence).into_owned()).await;
+    /// Prints a sentence, made safe, also between questions that nothing else is printed into.
+    pub async fn tell(&mut self, sentence: &str) {
+        let text = safe(sentence).into_owned();
+        self.print_now(&text).await;
+    }
+
+    /// Prints a text in the place of the last one that was printed so, if it was the last.
+    pub async fn rewrite(&mut self, text: String) {
+        if self.held.is_some() {
+            // It is about a moment, and that is over when the question is.
+            return;
+        }
+        self.place().await;
+        let bytes = self.screen.rewrite(&text, frame(self.question.as_ref(), &self.draft));
+        self.write_queued(bytes);
+    }
+
+    async fn print_now(&mut self, text: &str) {
+        self.place().await;
+        let bytes = self.screen.print(text, frame(self.question.as_ref(), &self.draft));
+        self.write_queued(bytes);
+    }
+
+    /// From now on nothing but [`Terminal::tell`] is printed, so that nothing comes into a question.
+    pub fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Prints what was held.
+    pub async fn release(&mut self) {
+        let Some((held, lost)) = self.held.take() else { return };
+        if lost > 0 {
+            self.tell(&format!(
+                "* {lost} lines came meanwhile that are not shown; /history has what was said."
+            ))
+            .await;
+        }
+        for text in held {
+            self.print_now(&text).await;
+        }
     }
 
     /// How wide the terminal is, in cells.
     pub fn width_cells(&self) -> usize {
-        let size = termios::tcgetwinsize(std::io::stdout());
-        size.ok()
-            .map(|size| usize::from(size.ws_col))
-            .filter(|width| *width > 0)
-            .unwrap_or(DEFAULT_WIDTH_CELLS)
+        self.screen.width_cells()
+    }
+
+    /// Gives up the question that stands, prints what was held, and waits until everything is printed, or for a
+    /// moment where the terminal takes nothing.
+    pub async fn close(&mut self) {
+        self.leave_question();
+        self.release().await;
+        self.flush().await;
     }
 
     /// Waits until everything is printed, or for a moment where the terminal takes nothing.
-    pub async fn flush(&self) {
+    async fn flush(&self) {
         let (done, settled) = oneshot::channel();
-        let _ = tokio::time::timeout(FLUSH_WAIT, async {
-            let _ = self.texts.send(Print::Settled(done)).await;
-            let _ = settled.await;
-        })
-        .await;
+        if self.out.send(Output::Settled(done)).is_ok() {
+            let _ = tokio::time::timeout(FLUSH_WAIT, settled).await;
+        }
     }
 
     /// What puts the terminal back as it was found.
     pub fn restorer(&self) -> Restorer {
-        Restorer { before: self.before.clone() }
+        Restorer { modes: self.modes.clone() }
+    }
+
+    /// Waits for something typed, or for a change of the terminal; false when nothing can be typed any more.
+    async fn more(&mut self) -> bool {
+        tokio::select! {
+            piece = self.typed.recv() => match piece {
+                Some(mut piece) => {
+                    self.decoder.feed(&piece);
+                    piece.zeroize();
+                }
+                None => return false,
+            },
+            _ = self.resized.recv() => {
+                let bytes = self.screen.resize(width_cells(), frame(self.question.as_ref(), &self.draft));
+                self.write(bytes);
+            }
+            _ = self.continued.recv() => {
+                // A shell may have had the terminal meanwhile. One that refuses its modes is gone.
+                let _ = self.modes.take();
+                let anew = self.screen.begin_anew(frame(self.question.as_ref(), &self.draft));
+                let paste = if self.modes.moves { BRACKETED_PASTE_ON } else { "" };
+                self.write(format!("{paste}{anew}"));
+            }
+        }
+        true
+    }
+
+    /// What a key does; the answer, when it completes one.
+    fn press(&mut self, key: Key) -> Option<Answer> {
+        match key {
+            Key::Interrupt => {
+                self.leave_question();
+                return Some(Answer::Interrupted);
+            }
+            Key::EndOfInput if self.draft.is_empty() && self.nothing_secret() => {
+                self.leave_question();
+                return Some(Answer::End);
+            }
+            Key::Suspend => self.suspend(),
+            Key::ClearScreen => {
+                let bytes = self.screen.clear(frame(self.question.as_ref(), &self.draft));
+                self.write(bytes);
+            }
+            Key::Enter => return Some(Answer::Line(self.entered())),
+            key => match self.question.as_mut() {
+                Some(Question { ask: Ask::Secret { .. }, secret, .. }) => edit_secret(secret, &key),
+                Some(_) if key == Key::Up => self.recall(1),
+                Some(_) if key == Key::Down => self.recall(-1),
+                _ => self.draft.press(&key),
+            },
+        }
+        None
+    }
+
+    fn nothing_secret(&self) -> bool {
+        self.question.as_ref().is_none_or(|question| question.secret.is_empty())
+    }
+
+    /// The line is complete.
+    fn entered(&mut self) -> String {
+        self.finish();
+        let Some(mut question) = self.question.take() else { return self.draft.take() };
+        match question.ask {
+            Ask::Secret { .. } => std::mem::take(&mut *question.secret),
+            Ask::Line { remember, .. } => {
+                let line = self.draft.take();
+                if remember && !line.trim().is_empty() && self.history.back() != Some(&line) {
+                    self.history.push_back(line.clone());
+                    self.history.drain(..self.history.len().saturating_sub(HISTORY_LINES));
+                }
+                line
+            }
+        }
+    }
+
+    /// The question is given up, and what was typed for it.
+    fn leave_question(&mut self) {
+        if self.question.is_some() {
+            self.finish();
+            self.question = None;
+        }
+        self.draft.take();
+    }
+
+    /// Goes through the history, `1` to older lines and `-1` to newer ones.
+    fn recall(&mut self, step: isize) {
+        let Some(Question { ask: Ask::Line { remember: true, .. }, recalled, .. }) = &mut self.question
+        else {
+            return;
+        };
+        let back = recalled.as_ref().map_or(0, |(back, _)| *back);
+        let wanted = back.saturating_add_signed(step).min(self.history.len());
+        if wanted == back {
+            return;
+        }
+        let (_, typed) = recalled.get_or_insert_with(|| (0, self.draft.text().to_owned()));
+        let line = match wanted {
+            0 => typed.clone(),
+            back => self.history[self.history.len() - back].clone(),
+        };
+        *recalled = (wanted > 0).then(|| (wanted, std::mem::take(typed)));
+        self.draft.set(&line);
+    }
+
+    /// Stops the program as Ctrl-Z does elsewhere; [`Terminal::more`] sees it go on.
+    fn suspend(&mut self) {
+        let end = if self.screen.is_drawn() { "\n" } else { "" };
+        self.modes.give_back(end);
+        // A system that does not let a program stop itself lets it go on.
+        let _ = kill_process(getpid(), Signal::TSTP);
+    }
+
+    fn draw(&mut self) {
+        if let Some(frame) = frame(self.question.as_ref(), &self.draft) {
+            let bytes = self.screen.draw(frame);
+            self.write(bytes);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(frame) = frame(self.question.as_ref(), &self.draft) {
+            let bytes = self.screen.finish(frame);
+            self.write(bytes);
+        }
+    }
+
+    /// Waits for a place in the queue of what is to be written.
+    async fn place(&self) {
+        if let Ok(permit) = self.queue.acquire().await {
+            permit.forget();
+        }
+    }
+
+    fn write_queued(&self, bytes: String) {
+        self.send(bytes, true);
+    }
+
+    fn write(&self, bytes: String) {
+        if !bytes.is_empty() {
+            self.send(bytes, false);
+        }
+    }
+
+    fn send(&self, bytes: String, queued: bool) {
+        self.modes.drawn.store(self.screen.is_drawn(), Ordering::Relaxed);
+        // The thread lives as long as this does.
+        let _ = self.out.send(Output::Bytes(bytes, queued));
+    }
+}
+
+/// The question as it is to be seen.
+fn frame<'a>(question: Option<&'a Question>, draft: &'a Draft) -> Option<Frame<'a>> {
+    question.map(|question| match &question.ask {
+        Ask::Line { prompt, .. } => Frame { prompt, text: draft.text(), cursor: draft.before_cursor().len() },
+        Ask::Secret { prompt } => Frame { prompt, text: "", cursor: 0 },
+    })
+}
+
+fn edit_secret(secret: &mut String, key: &Key) {
+    let mut insert = |text: &str| {
+        // It never grows, so that no copy of it is left behind in memory.
+        if secret.len() + text.len() <= SECRET_BYTES {
+            secret.push_str(text);
+        }
+    };
+    match key {
+        Key::Char(c) => insert(c.encode_utf8(&mut [0; 4])),
+        // What is copied often has a line break behind it, which is no part of a password.
+        Key::Paste(text) => insert(text.trim_end_matches('\n')),
+        Key::Backspace => drop(secret.pop()),
+        Key::KillToStart | Key::KillWordLeft => secret.clear(),
+        _ => {}
+    }
+}
+
+const BRACKETED_PASTE_ON: &str = "\x1b[?2004h";
+const BRACKETED_PASTE_OFF: &str = "\x1b[?2004l";
+
+/// Keys come one by one, none is echoed, and none is a signal.
+fn wanted(found: &Termios) -> Termios {
+    let mut wanted = found.clone();
+    wanted.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
+    wanted.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IXON;
+    wanted.special_codes[SpecialCodeIndex::VMIN] = 1;
+    wanted.special_codes[SpecialCodeIndex::VTIME] = 0;
+    wanted
+}
+
+/// How wide the terminal is, in cells.
+fn width_cells() -> usize {
+    let size = termios::tcgetwinsize(std::io::stdout()).ok();
+    let width = size.map(|size| usize::from(size.ws_col));
+    width.filter(|width| *width > 0).unwrap_or(DEFAULT_WIDTH_CELLS)
+}
+
+/// Whether this terminal is known to fold its rows anew when it becomes narrower. Most do; one that is not
+/// known may cut them off, and then what stands above would be rubbed out.
+fn reflows(kind: &str) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if set("TMUX") || kind.starts_with("tmux") {
+        return true;
+    }
+    !kind.starts_with("screen")
+        && (["alacritty", "foot", "xterm-kitty", "xterm-ghostty"].contains(&kind)
+            || ["VTE_VERSION", "KONSOLE_VERSION", "WT_SESSION", "TERM_PROGRAM", "KITTY_WINDOW_ID"]
+                .iter()
+                .any(|name| set(name)))
+}
+
+impl Modes {
+    fn take(&self) -> std::io::Result<()> {
+        Ok(termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.wanted)?)
+    }
+
+    fn give_back(&self, end: &str) {
+        let off = if self.moves { BRACKETED_PASTE_OFF } else { "" };
+        let _ = std::io::stdout().write_all(format!("{off}{end}").as_bytes());
+        let _ = std::io::stdout().flush();
+        let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.found);
     }
 }
 
 /// The terminal's state before the program began.
 pub struct Restorer {
-    before: Option<Termios>,
+    modes: Modes,
 }
 
 impl Restorer {
     /// Puts the terminal back as it was found, below the line that is being typed, if one is.
     pub fn restore(&self) {
-        let Some(before) = &self.before else { return };
-        let typing =
-            termios::tcgetattr(std::io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
-        if typing {
-            let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Drain, before);
-            // Bracketed paste off, and a new line below the one that was being typed.
-            let _ = std::io::stdout().write_all(b"\x1b[?2004l\n");
-            let _ = std::io::stdout().flush();
+        let drawn = self.modes.drawn.load(Ordering::Relaxed);
+        self.modes.give_back(if drawn { "\n" } else { "" });
+    }
+}
+
+/// Reads what is typed, until the terminal is gone.
+fn read(pieces: &mpsc::Sender<Vec<u8>>) {
+    let mut buffer = Zeroizing::new([0; READ_BYTES]);
+    loop {
+        match rustix::io::read(rustix::stdio::stdin(), &mut buffer[..]) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(_) => return,
+            Ok(count) => {
+                if pieces.blocking_send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
         }
     }
 }
 
-fn answer(editor: &mut Editor<(), DefaultHistory>, ask: Ask) -> Answer {
-    match ask {
-        Ask::Line { prompt, remember } => match editor.readline(&prompt) {
-            Ok(line) => {
-                if remember {
-                    // A history that does not take a line is no reason to lose it.
-                    let _ = editor.add_history_entry(line.as_str());
+/// Writes what is to be seen. A terminal that takes nothing any more ends the input too; that is where it is
+/// noticed.
+fn write(mut shown: mpsc::UnboundedReceiver<Output>, places: &Semaphore) {
+    while let Some(output) = shown.blocking_recv() {
+        match output {
+            Output::Bytes(bytes, queued) => {
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(bytes.as_bytes());
+                let _ = out.flush();
+                if queued {
+                    places.add_permits(1);
                 }
-                Answer::Line(line)
             }
-            Err(ReadlineError::Interrupted) => Answer::Interrupted,
-            Err(_) => Answer::End,
-        },
-        Ask::Secret { prompt } => match rpassword::prompt_password(prompt) {
-            Ok(secret) => Answer::Line(secret),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Answer::Interrupted,
-            Err(_) => Answer::End,
-        },
-    }
-}
-
-fn put(printer: Option<&mut impl ExternalPrinter>, text: String) {
-    // A terminal that takes nothing any more ends the input too; that is where it is noticed.
-    match printer {
-        Some(printer) => drop(printer.print(text)),
-        None => {
-            let mut out = std::io::stdout().lock();
-            let _ = out.write_all(text.as_bytes());
-            let _ = out.flush();
+            Output::Settled(reply) => drop(reply.send(())),
         }
     }
 }

@@ -50,6 +50,22 @@ impl Terminal {
         self.tmux(&["send-keys", "-l", text]);
     }
 
+    /// Pastes text, as a terminal does that marks what is pasted.
+    pub fn paste(&self, text: &str) {
+        self.tmux(&["set-buffer", "-b", "pasted", "--", text]);
+        self.tmux(&["paste-buffer", "-p", "-r", "-b", "pasted"]);
+    }
+
+    /// Makes the window this wide, in cells.
+    pub fn resize(&self, width_cells: u16) {
+        self.tmux(&["resize-window", "-x", &width_cells.to_string(), "-y", "30"]);
+    }
+
+    /// What is on the screen now.
+    pub fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"]).trim_end().to_owned()
+    }
+
     /// Types a line and Enter.
     pub fn enter(&self, line: &str) {
         if !line.is_empty() {
@@ -62,8 +78,8 @@ impl Terminal {
     pub fn shows(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut last = String::new();
         eventually(&format!("the screen shows {what}"), || {
-            last = self.tmux(&["capture-pane", "-p"]);
-            is_so(last.trim_end()).then(|| last.trim_end().to_owned())
+            last = self.screen();
+            is_so(&last).then(|| last.clone())
         })
     }
 

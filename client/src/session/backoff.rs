@@ -23,11 +23,6 @@ impl Backoff {
         Duration::from_millis(half_ms + random % half_ms)
     }
 
-    /// Attempts since the last success.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// The connection is good again.
     pub fn reset(&mut self) {
         self.attempts = 0;

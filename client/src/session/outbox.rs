@@ -33,12 +33,23 @@ pub struct Entry {
     pub target: Target,
     /// What it says.
     pub text: MessageText,
+    /// When it was typed.
+    typed_at: Duration,
     /// When it was sent first, if it may have been stored.
     maybe_stored_since: Option<Duration>,
     attempts: u32,
     in_flight: bool,
     /// Whether it was met in the history of the room, before its receipt came.
     met: bool,
+}
+
+/// Why the server does not take messages, as its latest answer has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// They come faster than its limit.
+    Rate,
+    /// It cannot store them.
+    Storage,
 }
 
 /// The messages without a receipt, oldest first.
@@ -49,11 +60,19 @@ pub struct Outbox {
     receipts: usize,
     limited: bool,
     held_until: Option<Duration>,
+    obstacle: Option<Obstacle>,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
-        Outbox { entries: VecDeque::new(), window: 1, receipts: 0, limited: false, held_until: None }
+        Outbox {
+            entries: VecDeque::new(),
+            window: 1,
+            receipts: 0,
+            limited: false,
+            held_until: None,
+            obstacle: None,
+        }
     }
 }
 
@@ -74,9 +93,17 @@ impl Outbox {
     }
 
     /// Puts a message at the end.
-    pub fn push(&mut self, key: MessageKey, target: Target, text: MessageText) {
-        let entry =
-            Entry { key, target, text, maybe_stored_since: None, attempts: 0, in_flight: false, met: false };
+    pub fn push(&mut self, now: Duration, key: MessageKey, target: Target, text: MessageText) {
+        let entry = Entry {
+            key,
+            target,
+            text,
+            typed_at: now,
+            maybe_stored_since: None,
+            attempts: 0,
+            in_flight: false,
+            met: false,
+        };
         self.entries.push_back(entry);
     }
 
@@ -89,10 +116,8 @@ impl Outbox {
         if self.entries.iter().filter(|entry| entry.in_flight).count() >= self.window {
             return None;
         }
-        let entry = self.entries.iter_mut().find(|entry| !entry.in_flight)?;
-        if !ready(&entry.target) {
-            return None;
-        }
+        // What waits for a room that is not entered yet holds up nothing that goes elsewhere.
+        let entry = self.entries.iter_mut().find(|entry| !entry.in_flight && ready(&entry.target))?;
         entry.in_flight = true;
         entry.attempts = entry.attempts.saturating_add(1);
         entry.maybe_stored_since.get_or_insert(now);
@@ -110,8 +135,19 @@ impl Outbox {
         waiting.filter_map(|entry| entry.maybe_stored_since).min().map(|since| since + KEY_LIFE)
     }
 
+    /// Since when the oldest waits for its receipt.
+    pub fn waiting_since(&self) -> Option<Duration> {
+        self.entries.iter().map(|entry| entry.typed_at).min()
+    }
+
+    /// Why they wait, where the server said so.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle
+    }
+
     /// The receipt came.
     pub fn receipted(&mut self, key: &MessageKey) -> Option<Entry> {
+        self.obstacle = None;
         self.receipts += 1;
         if self.receipts >= RECEIPTS_TO_GROW && !self.limited {
             (self.window, self.receipts) = ((self.window * 2).min(WINDOW), 0);
@@ -127,7 +163,7 @@ impl Outbox {
 
     /// The server refused it for now, without storing it: it is sent again after the pause.
     pub fn rate_limited(&mut self, key: &MessageKey, now: Duration, pause: Option<Duration>) {
-        self.limited = true;
+        (self.limited, self.obstacle) = (true, Some(Obstacle::Rate));
         self.again_after(key, now, pause);
         let refused = self.entries.iter_mut().find(|entry| &entry.key == key && entry.attempts == 1);
         if let Some(entry) = refused {
@@ -137,6 +173,7 @@ impl Outbox {
 
     /// The server does not know whether it was stored: it is sent again after a pause.
     pub fn unclear(&mut self, key: &MessageKey, now: Duration, pause: Option<Duration>) {
+        self.obstacle = Some(Obstacle::Storage);
         self.again_after(key, now, pause);
     }
 
@@ -152,6 +189,7 @@ impl Outbox {
     /// The connection is gone: whatever was on the way has to be sent again.
     pub fn disconnected(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.in_flight = false);
+        self.obstacle = None;
     }
 
     /// Takes out what was sent so long ago that its key is forgotten.
@@ -165,10 +203,15 @@ impl Outbox {
     }
 
     /// Takes out what was meant for this target.
-    pub fn drop_target(&mut self, target: &Target) -> usize {
-        let before = self.entries.len();
-        self.entries.retain(|entry| &entry.target != target);
-        before - self.entries.len()
+    pub fn drop_target(&mut self, target: &Target) -> Vec<Entry> {
+        let (dropped, kept) = self.entries.drain(..).partition(|entry| &entry.target == target);
+        self.entries = kept;
+        Vec::from(dropped)
+    }
+
+    /// Whether anything is meant for this target.
+    pub fn has_for(&self, target: &Target) -> bool {
+        self.entries.iter().any(|entry| &entry.target == target)
     }
 
     /// Whether a message to this target may be on the way.
@@ -205,7 +248,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for text in texts {
             let key = MessageKey::parse(text).expect("a key");
-            outbox.push(key, lobby(), MessageText::parse(text).expect("a text"));
+            outbox.push(NOW, key, lobby(), MessageText::parse(text).expect("a text"));
         }
         outbox
     }
@@ -226,7 +269,7 @@ mod tests {
         for round in 0..3_000 {
             while outbox.has_room() {
                 let name = format!("{round}-{}", outbox.len());
-                outbox.push(key(&name), lobby(), MessageText::parse(&name).expect("a text"));
+                outbox.push(NOW, key(&name), lobby(), MessageText::parse(&name).expect("a text"));
             }
             let now_sent = sent(&mut outbox, NOW);
             largest = largest.max(outbox.entries.iter().filter(|entry| entry.in_flight).count());

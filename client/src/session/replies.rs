@@ -12,6 +12,7 @@ use veche::protocol::{
 };
 
 use super::inbox::Reading;
+use super::places::PutOut;
 use super::room::Stage;
 use super::{Asked, HELD_EVENTS, JOIN_PAUSE, Phase, Session, Show};
 
@@ -33,6 +34,7 @@ struct Bare {
 impl Session {
     /// The server sent this payload.
     pub fn frame(&mut self, now: Duration, payload: Bytes) {
+        self.now = now;
         if matches!(self.phase, Phase::Ended | Phase::Waiting { .. } | Phase::Connecting) {
             return;
         }
@@ -41,7 +43,12 @@ impl Session {
             Ok(read) => read,
             Err(_) => match unknown(&payload) {
                 Some(answer) => answer,
-                None => return,
+                None => {
+                    if let Ok(event) = serde_json::from_slice::<PutOut>(&payload) {
+                        self.put_out(now, event);
+                    }
+                    return;
+                }
             },
         };
         match reference.and_then(|reference| self.answered(&reference)) {
@@ -49,12 +56,13 @@ impl Session {
             None => self.event(now, frame, payload),
         }
         self.go_on(now);
+        self.tell_who_waits(now);
     }
 
     /// The request that this `ref` belongs to. Replies come in order, so it is the first.
     fn answered(&mut self, reference: &str) -> Option<Asked> {
-        let position = self.asked.iter().position(|(asked, _)| asked == reference)?;
-        self.asked.drain(..=position).next_back().map(|(_, asked)| asked)
+        let position = self.asked.iter().position(|pending| pending.reference == reference)?;
+        self.asked.drain(..=position).next_back().map(|pending| pending.asked)
     }
 
     fn event(&mut self, now: Duration, frame: ServerFrame, payload: Bytes) {
@@ -102,7 +110,8 @@ impl Session {
         self.show(Show::Bye { payload });
         match reason {
             "exit" => self.end(self.leaving_since.is_some(), None),
-            "kicked" | "expired" | "resumed" | "banned" => self.end(false, Some(text)),
+            "kicked" => self.end(false, Some(kicked(&text))),
+            "expired" | "resumed" | "banned" => self.end(false, Some(text)),
             _ => {
                 let why = self.fault.take().unwrap_or_else(|| sentence_part(&text));
                 self.drop_connection(now, &why);
@@ -127,10 +136,7 @@ impl Session {
             (Asked::Fill(room, upto), ServerFrame::History { messages, more, .. }) => {
                 self.filled(&room, upto, messages, more);
             }
-            (Asked::Leave(room), _) => {
-                self.show(Show::Left { room: room.to_string() });
-                self.forget_room(&room);
-            }
+            (Asked::Leave(room), _) => self.left(&room),
             (Asked::Message(key, target), ServerFrame::Ok { receipt: Some(receipt) }) => {
                 self.outbox.receipted(&key);
                 self.receipt(&target, &receipt);
@@ -167,7 +173,7 @@ impl Session {
                 }
             }
             (Asked::Passwd(new), ServerFrame::Ok { .. }) => {
-                self.password = new;
+                (self.password, self.password_perhaps) = (new, None);
                 self.info("The password is changed; your other sessions have ended.".to_owned());
             }
             (Asked::Ping, ServerFrame::Pong) => {}
@@ -188,7 +194,9 @@ impl Session {
 
     fn refused(&mut self, now: Duration, asked: Asked, refused: Refused) {
         let Refused { code, text, retry_after } = refused;
-        let for_now = matches!(code, ErrorCode::RateLimited | ErrorCode::StorageUnavailable);
+        // A limit that does not say when to come back is none that waiting helps against.
+        let for_now = code == ErrorCode::StorageUnavailable
+            || (code == ErrorCode::RateLimited && retry_after.is_some());
         match asked {
             Asked::Message(key, _) if code == ErrorCode::RateLimited => {
                 self.outbox.rate_limited(&key, now, retry_after);
@@ -203,16 +211,25 @@ impl Session {
                 self.token_is_dead = true;
                 self.drop_connection(now, "the server does not know this session any more");
             }
+            Asked::Message(_, Target::Room(room)) if code == ErrorCode::NotInRoom => {
+                self.problem(format!("You are not in {room} any more; /join {room} enters it again."));
+                // With the rest that waits for this room, the message that was refused is given back.
+                self.forget_room(&room);
+            }
+            Asked::Leave(room) if code == ErrorCode::NotInRoom => self.left(&room),
+            Asked::Leave(room) => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    (room.stage, room.unwanted) = (Stage::In, false);
+                }
+                self.problem(format!("You are still in {room}: {text}"));
+            }
             Asked::Message(key, _) => {
-                self.something_was_lost = true;
+                self.gave_up();
                 let what = self.outbox.remove(&key).map(|entry| entry.text.as_str().to_owned());
                 self.problem(format!("Not sent: \u{201c}{}\u{201d}. {text}", what.unwrap_or_default()));
             }
             Asked::Join(room) if for_now => {
-                self.joins_held_until = Some(now + retry_after.unwrap_or(JOIN_PAUSE));
-                if let Some(room) = self.rooms.get_mut(&room) {
-                    room.stage = Stage::Wanted;
-                }
+                self.join_later(&room, retry_after.unwrap_or(JOIN_PAUSE), &text);
             }
             Asked::Join(room) => {
                 self.problem(format!("You cannot enter {room}: {text}"));
@@ -237,6 +254,10 @@ impl Session {
                 self.token_is_dead = true;
                 self.open();
             }
+            ErrorCode::WrongPassword if self.password_perhaps.is_some() => {
+                self.password = self.password_perhaps.take().unwrap_or_else(|| self.password.clone());
+                self.open();
+            }
             ErrorCode::WrongPassword | ErrorCode::Banned | ErrorCode::BadName => self.end(false, Some(text)),
             _ => {
                 self.retry_after = retry_after;
@@ -248,14 +269,13 @@ impl Session {
     fn joined(&mut self, name: RoomName, members: u64, messages: Vec<Message>, more: bool) {
         let Some(room) = self.rooms.get_mut(&name) else { return };
         let again = std::mem::replace(&mut room.known, true);
-        room.stage = Stage::Paging;
+        (room.stage, room.delayed) = (Stage::Paging, false);
         let anew = std::mem::take(&mut room.anew);
         messages.iter().for_each(|message| self.past.saw(message.id, message.at));
         if !again {
             let newest = messages.last().map_or(0, |message| message.id);
             room.timeline.begin(newest);
             self.begin_inbox(newest);
-            self.current = Some(name.clone());
         }
         self.show(Show::Joined { room: name.to_string(), members, again });
         if anew {
@@ -401,7 +421,7 @@ impl Session {
             return;
         }
         self.inbox.pass_over(newest);
-        if !self.asked.iter().any(|(_, asked)| matches!(asked, Asked::Inbox(_))) {
+        if !self.asked.iter().any(|pending| matches!(pending.asked, Asked::Inbox(_))) {
             self.read_inbox();
         }
     }
@@ -480,6 +500,19 @@ fn unknown(payload: &[u8]) -> Option<(ServerFrame, Option<String>)> {
         .text
         .unwrap_or_else(|| "The server answered something that this client does not know.".to_owned());
     Some((ServerFrame::Error { code: ErrorCode::Internal, text, retry_after_ms: None }, bare.reference))
+}
+
+/// Who did what and why, where a session was ended. A server says so in a sentence of its own, but for what the
+/// operator gave as the reason of a kick: that comes alone.
+fn kicked(text: &str) -> String {
+    const SENTENCES: [&str; 3] = ["The operator ", "The password ", "The account "];
+    if SENTENCES.iter().any(|beginning| text.starts_with(beginning)) {
+        text.to_owned()
+    } else if text.is_empty() || text == "This session was ended." {
+        "The operator ended this session (kick), without a reason.".to_owned()
+    } else {
+        format!("The operator ended this session (kick): {text}")
+    }
 }
 
 /// A sentence of the server's as a part of ours: without its full stop.

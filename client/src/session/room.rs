@@ -16,6 +16,8 @@ pub enum Stage {
     Paging,
     /// Joined, events are shown as they come.
     In,
+    /// `leave` is on its way.
+    Leaving,
 }
 
 /// A room that this session is in or wants to be in.
@@ -36,6 +38,10 @@ pub struct Room {
     pub overflowed: bool,
     /// A page that closes a gap is on its way.
     pub filling: bool,
+    /// The person wants to be out of it: it is left when what was said in it has its receipts.
+    pub unwanted: bool,
+    /// The person was told that it cannot be entered yet.
+    pub delayed: bool,
 }
 
 impl Room {
@@ -49,6 +55,8 @@ impl Room {
             held: VecDeque::new(),
             overflowed: false,
             filling: false,
+            unwanted: false,
+            delayed: false,
         }
     }
 

@@ -8,17 +8,17 @@ use super::*;
 pub(super) const AT: &str = "2026-11-21T18:05:21.311Z";
 
 /// A session with its clock, and what it did since it was looked at last.
-struct Bench {
-    session: Session,
+pub(super) struct Bench {
+    pub(super) session: Session,
     now: Duration,
-    sent: VecDeque<Value>,
+    pub(super) sent: VecDeque<Value>,
     shown: Vec<Show>,
     connects: usize,
-    end: Option<End>,
+    pub(super) end: Option<End>,
 }
 
 impl Bench {
-    fn new(shows_history: bool) -> Self {
+    pub(super) fn new(shows_history: bool) -> Self {
         let mut number = 0;
         let random = Box::new(move || {
             number += 1;
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// A session that is in the lobby and has seen the message 5.
-    fn in_lobby() -> Self {
+    pub(super) fn in_lobby() -> Self {
         let mut bench = Bench::new(true);
         bench.command(Command::Join(RoomName::lobby()));
         let join = bench.expect("join");
@@ -63,7 +63,7 @@ impl Bench {
         bench
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Send(payload) => self.sent.push_back(serde_json::from_slice(&payload).expect("JSON")),
@@ -75,43 +75,43 @@ impl Bench {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         self.session.command(self.now, command);
         self.drain();
     }
 
-    fn say(&mut self, text: &str) {
-        self.command(Command::Say(MessageText::parse(text).expect("a text")));
+    pub(super) fn say(&mut self, text: &str) {
+        self.command(Command::Say(RoomName::lobby(), MessageText::parse(text).expect("a text")));
     }
 
-    fn frame(&mut self, frame: Value) {
+    pub(super) fn frame(&mut self, frame: Value) {
         self.session.frame(self.now, Bytes::from(frame.to_string()));
         self.drain();
     }
 
-    fn reply(&mut self, request: &Value, mut frame: Value) {
+    pub(super) fn reply(&mut self, request: &Value, mut frame: Value) {
         frame["ref"] = request["ref"].clone();
         self.frame(frame);
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.session.tick(self.now);
         self.drain();
     }
 
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.session.lost(self.now, "cut");
         self.drain();
     }
 
     /// Lets the pause pass and the connection come about, up to the first request on it.
-    fn reconnect(&mut self) -> Value {
+    pub(super) fn reconnect(&mut self) -> Value {
         self.reconnect_in(json!("A"))
     }
 
     /// The same, in this term.
-    fn reconnect_in(&mut self, term: Value) -> Value {
+    pub(super) fn reconnect_in(&mut self, term: Value) -> Value {
         let connects = self.connects;
         self.pass(40);
         assert_eq!(self.connects, connects + 1);
@@ -121,14 +121,25 @@ impl Bench {
     }
 
     /// The next request, which has to be of this type.
-    fn expect(&mut self, kind: &str) -> Value {
+    pub(super) fn expect(&mut self, kind: &str) -> Value {
         let request = self.sent.pop_front().expect(kind);
         assert_eq!(request["type"], kind, "{request}");
         request
     }
 
+    /// The sentences that were told since the last look.
+    pub(super) fn told(&mut self) -> Vec<String> {
+        let shown = std::mem::take(&mut self.shown).into_iter();
+        shown
+            .filter_map(|show| match show {
+                Show::Info(sentence) | Show::Problem(sentence) => Some(sentence),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The texts that were shown since the last look.
-    fn texts(&mut self) -> Vec<String> {
+    pub(super) fn texts(&mut self) -> Vec<String> {
         let shown = std::mem::take(&mut self.shown).into_iter();
         shown
             .filter_map(|show| match show {
@@ -140,7 +151,7 @@ impl Bench {
     }
 }
 
-fn said(id: u64, prev: u64, text: &str) -> Value {
+pub(super) fn said(id: u64, prev: u64, text: &str) -> Value {
     json!({"id": id, "prev": prev, "at": AT, "room": "lobby", "from": "bob", "text": text})
 }
 
@@ -158,11 +169,11 @@ fn letters(messages: &[Value], more: bool) -> Value {
     json!({"type": "inbox", "messages": messages, "more": more})
 }
 
-fn receipt(id: u64, prev: u64) -> Value {
+pub(super) fn receipt(id: u64, prev: u64) -> Value {
     json!({"type": "ok", "id": id, "prev": prev, "at": AT})
 }
 
-fn session(token: &str) -> Value {
+pub(super) fn session(token: &str) -> Value {
     json!({"type": "session", "name": "ann", "token": token, "expires_in": 9, "new": false, "last_seen": null, "greeting": "hi"})
 }
 

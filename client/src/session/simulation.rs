@@ -148,7 +148,7 @@ impl World {
                 self.said += 1;
                 // The same few texts again and again, so that nothing can go by the text alone.
                 let text = MessageText::parse(&format!("a{}", self.said % 3)).expect("a text");
-                self.session.command(self.now, Command::Say(text));
+                self.session.command(self.now, Command::Say(RoomName::lobby(), text));
             }
             Step::AnnSays => {}
             Step::BobSays => self.store("bob", "room", "lobby", &format!("b{}", self.stored.len() % 3)),

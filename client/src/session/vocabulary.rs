@@ -25,20 +25,20 @@ pub struct Options {
 /// What a person wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Say something in the current room.
-    Say(MessageText),
+    /// Say something in a room.
+    Say(RoomName, MessageText),
     /// Say something to one account.
     Tell(UserName, MessageText),
-    /// Enter a room, or turn to one that this session is in.
+    /// Enter a room; nothing where this session is in it.
     Join(RoomName),
-    /// Leave a room, the current one if none is named.
-    Leave(Option<RoomName>),
+    /// Leave a room.
+    Leave(RoomName),
     /// Who is online, in a room or anywhere.
     Who(Option<RoomName>),
     /// Which rooms have someone in them.
     Rooms,
-    /// The newest messages of a room or with an account; of the current room if none is named.
-    History(Option<HistoryOf>, usize),
+    /// The newest messages of a room or with an account.
+    History(HistoryOf, usize),
     /// Change the password: the old one, the new one.
     Passwd(Password, Password),
     /// Nothing; it only wakes whoever waits.
@@ -92,6 +92,8 @@ pub enum Show {
     Rooms { rooms: Vec<RoomEntry>, more: bool },
     /// The answer to `/who`, page by page.
     Who { room: Option<String>, names: Vec<String>, more: bool },
+    /// The connection is gone, or (`again`) could not be had once more; the next attempt is after the pause.
+    Outage { why: String, pause: Duration, again: bool },
     /// A sentence about what the client does.
     Info(String),
     /// A sentence about what did not work.

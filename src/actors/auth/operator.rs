@@ -231,7 +231,8 @@ impl Handler<Kick> for AuthActor {
     fn handle(&mut self, message: Kick, _: &mut Self::Context) -> Self::Result {
         command(|reply| match self.find(&message.name) {
             Ok(account) => {
-                log::info!("the operator kicks {:?}", account.name);
+                let why = message.why.as_deref().unwrap_or("no reason given");
+                log::info!("the operator kicks {:?}: {why:?}", account.name);
                 let ended = self.sessions.end_account(account.row, None);
                 let bye = EndSession { reason: ByeReason::Kicked, text: message.why };
                 self.end_sessions(ended, &bye, move |_, count| send(reply, Ok(count)));

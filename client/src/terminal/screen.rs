@@ -1,0 +1,347 @@
+//! What stands at the bottom of the screen: a question with the line that is being typed, and above it,
+//! sometimes, a line that is rewritten. Everything else scrolls by above them.
+//!
+//! It gives the bytes to write and writes nothing itself. Rows are ended here and never by the terminal's own
+//! wrapping, one cell before its edge, so that the number of rows is known. What is rubbed out never reaches
+//! higher than it is sure to: a leftover of the question is a blemish, a message that is gone is a loss.
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+use crate::display::safe;
+
+/// What a row of a draft begins with behind a line break: the mark of everything that goes on.
+const GOES_ON: &str = "| ";
+/// The narrowest screen that rows are computed for, in cells.
+const NARROWEST_CELLS: usize = 8;
+
+/// A question with what is typed, as it is to be seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// What is asked.
+    pub prompt: &'a str,
+    /// What is typed, if it may be seen.
+    pub text: &'a str,
+    /// The bytes of it before the cursor.
+    pub cursor: usize,
+}
+
+/// The rows of a frame, and the cursor's place in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rows {
+    rows: Vec<Row>,
+    cursor_row: usize,
+    cursor_cells: usize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Row {
+    text: String,
+    cells: usize,
+}
+
+/// The bottom of the screen.
+#[derive(Debug)]
+pub struct Screen {
+    width_cells: usize,
+    /// Whether the terminal understands how to move the cursor.
+    moves: bool,
+    /// Whether the terminal folds its rows anew when it is made narrower.
+    reflows: bool,
+    drawn: Option<Rows>,
+    /// The rows above the question that the next such line may take the place of.
+    rewritable_rows: usize,
+}
+
+impl Screen {
+    /// An empty screen.
+    pub fn new(width_cells: usize, moves: bool, reflows: bool) -> Self {
+        Screen { width_cells, moves, reflows, drawn: None, rewritable_rows: 0 }
+    }
+
+    /// Whether a question stands there.
+    pub fn is_drawn(&self) -> bool {
+        self.drawn.is_some()
+    }
+
+    /// How wide it is, in cells.
+    pub fn width_cells(&self) -> usize {
+        self.width_cells
+    }
+
+    /// The terminal has this width now.
+    pub fn resize(&mut self, width_cells: usize, frame: Option<Frame<'_>>) -> String {
+        if width_cells == self.width_cells {
+            return String::new();
+        }
+        if self.reflows && width_cells < self.width_cells {
+            self.fold(width_cells);
+        }
+        // What stands above was folded too, or cut off.
+        self.rewritable_rows = 0;
+        let mut out = self.erase();
+        self.width_cells = width_cells;
+        frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
+        out
+    }
+
+    /// The rows as a narrower terminal has folded them: the cursor stands lower.
+    fn fold(&mut self, width_cells: usize) {
+        let Some(drawn) = &mut self.drawn else { return };
+        let width = width_cells.max(1);
+        let above = drawn.rows.iter().take(drawn.cursor_row);
+        let rows_above: usize = above.map(|row| row.cells.max(1).div_ceil(width)).sum();
+        drawn.cursor_row = rows_above + drawn.cursor_cells / width;
+    }
+
+    /// Rubs the question out; the cursor stands where it began.
+    fn erase(&mut self) -> String {
+        match self.drawn.take() {
+            None => String::new(),
+            Some(_) if !self.moves => "\r\n".to_owned(),
+            Some(rows) => format!("{}\r\x1b[J", up(rows.cursor_row)),
+        }
+    }
+
+    /// Draws the question as it is now, in the place of what it was.
+    pub fn draw(&mut self, frame: Frame<'_>) -> String {
+        let rows = self.rows(frame);
+        if let Some(suffix) = self.drawn.as_ref().and_then(|drawn| appended(drawn, &rows)) {
+            let out = suffix.to_owned();
+            self.drawn = Some(rows);
+            return out;
+        }
+        let mut out = self.erase();
+        for (position, row) in rows.rows.iter().enumerate() {
+            if position > 0 {
+                out.push_str("\r\n");
+            }
+            out.push_str(&row.text);
+        }
+        if self.moves {
+            out.push_str(&up(rows.rows.len() - 1 - rows.cursor_row));
+            out.push('\r');
+            if rows.cursor_cells > 0 {
+                out.push_str(&format!("\x1b[{}C", rows.cursor_cells));
+            }
+        }
+        self.drawn = Some(rows);
+        out
+    }
+
+    /// The question is answered: it stays as it is, and the cursor goes below it.
+    pub fn finish(&mut self, frame: Frame<'_>) -> String {
+        let mut out = self.draw(Frame { cursor: frame.text.len(), ..frame });
+        out.push_str("\r\n");
+        self.drawn = None;
+        self.rewritable_rows = 0;
+        out
+    }
+
+    /// Prints whole lines above the question.
+    pub fn print(&mut self, lines: &str, frame: Option<Frame<'_>>) -> String {
+        self.rewritable_rows = 0;
+        self.insert(lines, frame)
+    }
+
+    /// Prints lines above the question, in the place of the last ones that were printed so, if nothing came
+    /// between.
+    pub fn rewrite(&mut self, lines: &str, frame: Option<Frame<'_>>) -> String {
+        let mut out = self.erase();
+        if self.moves && self.rewritable_rows > 0 {
+            out.push_str(&format!("{}\r\x1b[J", up(self.rewritable_rows)));
+        }
+        out.push_str(&self.insert(lines, frame));
+        self.rewritable_rows = lines.lines().count();
+        out
+    }
+
+    fn insert(&mut self, lines: &str, frame: Option<Frame<'_>>) -> String {
+        let mut out = self.erase();
+        for line in lines.lines() {
+            out.push_str(line);
+            out.push_str("\r\n");
+        }
+        frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
+        out
+    }
+
+    /// Begins at the top of an empty screen.
+    pub fn clear(&mut self, frame: Option<Frame<'_>>) -> String {
+        let mut out = self.erase();
+        if self.moves {
+            out.push_str("\x1b[H\x1b[2J");
+        }
+        self.rewritable_rows = 0;
+        frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
+        out
+    }
+
+    /// Something else was on the screen meanwhile: whatever stood there is not touched any more.
+    pub fn begin_anew(&mut self, frame: Option<Frame<'_>>) -> String {
+        self.drawn = None;
+        self.rewritable_rows = 0;
+        frame.map(|frame| format!("\r\n{}", self.draw(frame))).unwrap_or_default()
+    }
+
+    fn rows(&self, frame: Frame<'_>) -> Rows {
+        let mut rows = Filling::new(self.width_cells.saturating_sub(1).max(NARROWEST_CELLS));
+        frame.prompt.graphemes(true).for_each(|piece| rows.push(piece));
+        let mut at = 0;
+        for piece in frame.text.graphemes(true) {
+            if at == frame.cursor {
+                rows.mark_cursor();
+            }
+            match piece {
+                "\n" | "\r\n" => rows.break_line(),
+                "\t" => rows.push(" "),
+                piece => rows.push(piece),
+            }
+            at += piece.len();
+        }
+        if at <= frame.cursor {
+            rows.mark_cursor();
+        }
+        rows.done
+    }
+}
+
+/// Rows while they are being filled.
+struct Filling {
+    width_cells: usize,
+    done: Rows,
+}
+
+impl Filling {
+    fn new(width_cells: usize) -> Self {
+        Filling { width_cells, done: Rows { rows: vec![Row::default()], ..Rows::default() } }
+    }
+
+    fn push(&mut self, piece: &str) {
+        let shown = safe(piece);
+        // What is escaped is longer than a cell or two, and may be parted.
+        let parts: Vec<&str> = if shown == piece { vec![piece] } else { shown.graphemes(true).collect() };
+        for part in parts {
+            let cells = part.width();
+            if self.last().cells + cells > self.width_cells {
+                self.done.rows.push(Row::default());
+            }
+            let row = self.last();
+            row.text.push_str(part);
+            row.cells += cells;
+        }
+    }
+
+    fn break_line(&mut self) {
+        self.done.rows.push(Row { text: GOES_ON.to_owned(), cells: GOES_ON.len() });
+    }
+
+    fn mark_cursor(&mut self) {
+        let cells = self.last().cells;
+        (self.done.cursor_row, self.done.cursor_cells) = (self.done.rows.len() - 1, cells);
+    }
+
+    fn last(&mut self) -> &mut Row {
+        if self.done.rows.is_empty() {
+            self.done.rows.push(Row::default());
+        }
+        let last = self.done.rows.len() - 1;
+        &mut self.done.rows[last]
+    }
+}
+
+/// What has to be written to get from one drawing to the next, where something was typed at the very end.
+fn appended<'a>(before: &Rows, after: &'a Rows) -> Option<&'a str> {
+    let at_end = |rows: &Rows| {
+        rows.cursor_row + 1 == rows.rows.len()
+            && rows.rows.last().is_some_and(|row| row.cells == rows.cursor_cells)
+    };
+    let (last_before, above_before) = before.rows.split_last()?;
+    let (last, above) = after.rows.split_last()?;
+    let grows = above == above_before && at_end(before) && at_end(after);
+    let suffix = last.text.strip_prefix(last_before.text.as_str()).filter(|_| grows)?;
+    // A mark joins the character before it: that is drawn anew.
+    (suffix.is_empty() || last.cells == last_before.cells + suffix.width()).then_some(suffix)
+}
+
+fn up(rows: usize) -> String {
+    if rows == 0 { String::new() } else { format!("\x1b[{rows}A") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame<'a>(prompt: &'a str, text: &'a str) -> Frame<'a> {
+        Frame { prompt, text, cursor: text.len() }
+    }
+
+    #[test]
+    fn what_is_typed_at_the_end_is_written_as_it_is() {
+        let mut screen = Screen::new(80, true, true);
+        assert_eq!(screen.draw(frame("lobby> ", "")), "lobby> \r\x1b[7C");
+        assert_eq!(screen.draw(frame("lobby> ", "h")), "h");
+        assert_eq!(screen.draw(frame("lobby> ", "hi")), "i");
+        assert_eq!(
+            screen.print("bob: x\n", Some(frame("lobby> ", "hi"))),
+            "\r\x1b[Jbob: x\r\nlobby> hi\r\x1b[9C"
+        );
+    }
+
+    #[test]
+    fn rows_end_before_the_edge_and_go_on_behind_a_mark() {
+        let screen = Screen::new(11, true, true);
+        let rows = screen.rows(frame("> ", "0123456789\nab"));
+        let texts: Vec<_> = rows.rows.iter().map(|row| row.text.as_str()).collect();
+        assert_eq!(texts, ["> 01234567", "89", "| ab"]);
+        assert_eq!((rows.cursor_row, rows.cursor_cells), (2, 4));
+        let rows = screen.rows(Frame { prompt: "> ", text: "1234567\u{5c71}x", cursor: 7 });
+        assert_eq!(rows.rows[0].text, "> 1234567", "a wide one does not fit any more");
+        assert_eq!((rows.cursor_row, rows.cursor_cells), (0, 9));
+        let rows = screen.rows(frame("> ", "a\u{1b}[2J"));
+        assert!(!rows.rows.iter().any(|row| row.text.contains('\u{1b}')));
+    }
+
+    // issue 7: "Resizing the window while a long draft stands eats a message"
+    #[test]
+    fn a_narrower_window_is_reckoned_with_only_where_it_folds() {
+        let long = "x".repeat(150);
+        for (reflows, rows_up) in [(true, 3), (false, 1)] {
+            let mut screen = Screen::new(80, true, reflows);
+            screen.draw(frame("lobby> ", &long));
+            // 79 and 78 cells: two rows each at 50, the cursor in the last of them.
+            let out = screen.resize(50, Some(frame("lobby> ", &long)));
+            assert!(out.starts_with(&format!("\x1b[{rows_up}A\r\x1b[J")), "{reflows}: {out:?}");
+            let out = screen.resize(110, Some(frame("lobby> ", &long)));
+            assert!(out.starts_with("\x1b[3A\r\x1b[J"), "four rows of 49 stay four: {out:?}");
+        }
+    }
+
+    // issue 7: "During a long outage the attempts are one line, rewritten"
+    #[test]
+    fn a_line_is_rewritten_until_something_else_comes() {
+        let mut screen = Screen::new(80, true, true);
+        screen.draw(frame("> ", "dra"));
+        let mut out = screen.rewrite("try 1\n", Some(frame("> ", "dra")));
+        assert_eq!(out, "\r\x1b[Jtry 1\r\n> dra\r\x1b[5C");
+        out = screen.rewrite("try 2\n", Some(frame("> ", "dra")));
+        assert_eq!(out, "\r\x1b[J\x1b[1A\r\x1b[Jtry 2\r\n> dra\r\x1b[5C");
+        screen.print("news\n", Some(frame("> ", "dra")));
+        out = screen.rewrite("try 3\n", Some(frame("> ", "dra")));
+        assert_eq!(out, "\r\x1b[Jtry 3\r\n> dra\r\x1b[5C");
+    }
+
+    #[test]
+    fn a_terminal_that_cannot_move_its_cursor_gets_no_sequences() {
+        let mut screen = Screen::new(80, false, false);
+        let mut out = screen.draw(frame("> ", "a"));
+        out += &screen.draw(frame("> ", "ab"));
+        out += &screen.print("news\n", Some(frame("> ", "ab")));
+        out += &screen.rewrite("try\n", Some(frame("> ", "ab")));
+        out += &screen.draw(frame("> ", "a"));
+        out += &screen.resize(40, Some(frame("> ", "a")));
+        out += &screen.finish(frame("> ", "a"));
+        assert!(!out.contains('\x1b'), "{out:?}");
+        assert!(out.starts_with("> ab\r\nnews\r\n> ab\r\ntry\r\n"), "{out:?}");
+    }
+}
