@@ -182,8 +182,12 @@ impl From<Options> for Overrides {
 /// How to end when there is nothing to do: after `--help` and `--version`, which are answered on standard
 /// output, and after wrong arguments, which are told on standard error.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Exit> {
-    let typed = Typed::try_parse_from(arguments).map_err(|error| {
-        let _ = error.print(); // a closed output is no reason to end differently
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let typed = Typed::try_parse_from(&arguments).map_err(|error| {
+        match unquoted(&error, &arguments) {
+            Some(sentence) => complain(&sentence),
+            None => drop(error.print()), // a closed output is no reason to end differently
+        }
         if error.use_stderr() { Exit::Usage } else { Exit::Success }
     })?;
     let task = match typed.command {
@@ -200,6 +204,30 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(TypedCommand::Account { command }) => Task::Account(command),
     };
     Ok(Invocation { overrides: typed.options.into(), task })
+}
+
+/// What to say instead of clap's own words about `veche account`, which repeat what was typed: behind a name or
+/// in its place that may be a password.
+fn unquoted(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    use clap::error::ErrorKind;
+    let about_accounts = arguments.iter().skip(1).any(|word| word == "account");
+    match error.kind() {
+        ErrorKind::ValueValidation if about_accounts => {
+            let why = std::error::Error::source(error)?;
+            Some(format!("this is no NAME: {why}"))
+        }
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand | ErrorKind::TooManyValues
+            if about_accounts =>
+        {
+            Some(
+                "this is more than `veche account` takes: add, passwd and remove a NAME, list nothing, import a \
+                 FILE; a password is never an argument, which other users can see, but asked for, or read from \
+                 standard input; `veche account --help` has examples"
+                    .into(),
+            )
+        }
+        _ => None,
+    }
 }
 
 /// Writes a text to standard output, which may be closed.

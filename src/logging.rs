@@ -11,6 +11,7 @@
 //! and goes through [`crate::printable::one_line`] as a whole, so that no input can forge a line or drive the
 //! terminal of whoever reads it.
 
+mod filter;
 pub mod writer;
 
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use std::path::Path;
 use env_logger::{Builder, Target};
 use log::{LevelFilter, Record};
 
+pub use filter::FilterError;
 pub use writer::{LogControl, LogError};
 
 use crate::names::Timestamp;
@@ -33,14 +35,15 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 /// A second call in one process opens another file, but the messages keep going to the first.
 ///
 /// # Errors
-/// [`LogError`] when the file cannot be opened.
+/// [`LogError`] when the file cannot be opened, or the variable says what cannot be understood.
 pub fn start(path: &Path) -> Result<LogControl, LogError> {
+    let filters = check_filters()?;
     let control = writer::open(path)?;
     let mut builder = Builder::new();
     builder.filter_level(LevelFilter::Info);
     // The line editor would tell every key that is typed.
     builder.filter_module("rustyline", LevelFilter::Off);
-    if let Some(filters) = filters() {
+    if let Some(filters) = filters {
         builder.parse_filters(&filters);
     }
     builder.format(|buffer, record| writeln!(buffer, "{}", line_of(Timestamp::now(), record)));
@@ -58,9 +61,12 @@ pub fn log_panics() {
     }));
 }
 
-fn filters() -> Option<String> {
-    let named = |name| std::env::var(name).ok().filter(|filters| !filters.trim().is_empty());
-    named("VECHE_LOG").or_else(|| named("RUST_LOG"))
+/// What the environment says about what is logged, if it can be understood.
+///
+/// # Errors
+/// [`FilterError`] when it cannot.
+pub fn check_filters() -> Result<Option<String>, FilterError> {
+    filter::from_environment()
 }
 
 fn line_of(at: Timestamp, record: &Record<'_>) -> String {

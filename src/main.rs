@@ -23,7 +23,11 @@ fn run(invocation: Invocation) -> Result<Exit, Box<dyn Error>> {
     let config = source.load()?;
     match invocation.task {
         Task::Serve => veche::server::run(config, source)?,
-        Task::PrintConfig => cli::print(&config.to_toml()?),
+        Task::PrintConfig => {
+            veche::logging::check_filters()?;
+            Overrides::strange_variables().iter().for_each(|strange| cli::complain(strange));
+            cli::print(&config.to_toml()?);
+        }
         Task::Ctl(asked) => return Ok(cli::ctl::run(&config.server.data_dir, &asked)?),
         Task::Account(command) => return cli::account::run(&config, command),
     }

@@ -36,7 +36,7 @@ use crate::actors::vital::VitalSigns;
 use crate::actors::{Fanouts, Wiring};
 use crate::chat::terms::Terms;
 use crate::config::Config;
-use crate::config::load::ConfigSource;
+use crate::config::load::{ConfigSource, Overrides};
 use crate::control::accounts::AccountLinks;
 use crate::control::server::{self as control, ControlServer, ControlSocket};
 use crate::disk::Folder;
@@ -113,6 +113,9 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file())?;
     logging::log_panics();
+    for strange in Overrides::strange_variables() {
+        tell(&strange);
+    }
     raise_open_files();
     let result = run_locked(config, lock.folder(), source, &log);
     if let Err(why) = &result {
@@ -199,6 +202,12 @@ pub async fn serve(
     }
     info!("stopped");
     died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
+}
+
+/// Tells the operator something that is no error, on standard error and in the log.
+fn tell(sentence: &str) {
+    warn!("{sentence}");
+    crate::cli::complain(&sentence);
 }
 
 /// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit

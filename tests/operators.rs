@@ -361,3 +361,123 @@ fn something_else_in_the_place_of_the_control_socket_is_told() {
         assert!(told.contains("control.sock") && told.contains("move it away"), "{what}: {told}");
     }
 }
+
+// ---------------------------------------------------------------- secrets in the wrong place
+
+// issue 7: a file whose columns are swapped or whose quote is open has its MD5 hashes printed in the error
+#[test]
+fn an_import_prints_nothing_of_any_cell() {
+    let server = Server::start();
+    let (hash, other) = ("5f4dcc3b5aa765d61d8327deb882cf99", "0123456789ABCDEF0123456789abcdef");
+    let file = server.dir.path().join("old.csv");
+    for (name, content) in [
+        ("swapped", format!("login,password_md5\n{hash},alice\n{other},bob\n")),
+        ("swapped header", format!("password_md5,login\nalice,{hash}\nbob,{other}\n")),
+        ("both hashes", format!("login,password_md5\n{hash},{other}\n")),
+        ("open quote", format!("login,password_md5\n\"alice,{hash}\nbob,{other}\n")),
+        ("open quote behind", format!("login,password_md5,ip\nalice,{hash},\"\nbob,{other},\n")),
+        ("open quote in the header", format!("login,\"password_md5\nalice,{hash}\nbob,{other}\n")),
+        ("no header", format!("alice,{hash}\nbob,{other}\n")),
+        ("wrong header", format!("{hash},login\nalice,{other}\n")),
+        ("semicolons", format!("login;password_md5\nalice;{hash}\n{other};bob\n")),
+        ("texts for hashes", format!("login,password_md5\nalice,{hash} \u{a0}\nbob,a{other}\n")),
+        ("not UTF-8 but close", format!("login,password_md5\n\u{fffd}{hash},{other}\n")),
+    ] {
+        for content in [content.clone(), content.replace('\n', "\r\n"), content.replace('\n', "\r")] {
+            fs::write(&file, content).unwrap();
+            let ended = server.veche(&["account", "import", file.to_str().unwrap()], "");
+            assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+            let told = format!("{}{}{}", ended.stdout, ended.stderr, server.log()).to_lowercase();
+            for secret in [hash, other] {
+                assert!(!told.contains(&secret.to_lowercase()), "{name}: {told}");
+            }
+        }
+    }
+}
+
+// issue 7: MD5 of the empty text is taken and logs in without a password; with CR line ends every bad row is "line 1"
+#[test]
+fn an_import_refuses_empty_passwords_tells_common_ones_and_counts_lines_however_they_end() {
+    let server = Server::start();
+    let file = server.dir.path().join("old.csv");
+    for (ends, names) in [("\n", ["a1", "b1"]), ("\r\n", ["a2", "b2"]), ("\r", ["a3", "b3"])] {
+        let (empty, common) = ("d41d8cd98f00b204e9800998ecf8427e", "e10adc3949ba59abbe56e057f20f883e");
+        let rows = format!("login,password_md5\n{},{empty}\n{},{common}\nc c,{common}\n", names[0], names[1]);
+        fs::write(&file, rows.replace('\n', ends)).unwrap();
+        let ended = server.veche(&["account", "import", file.to_str().unwrap()], "");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        for told in [
+            "line 2: the password is empty",
+            "line 3: this password is one of those",
+            "line 4: the login is no name",
+        ] {
+            assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+        }
+        assert!(ended.stdout.contains("Imported: 1"), "{ended:?}");
+        let login = |name: &str, password: &str| json!({"type": "login", "name": name, "password": password});
+        server.connect().expect_error("wrong_password", login(names[0], ""));
+        server.login_with(names[1], "123456");
+    }
+}
+
+// issue 7: messages that quote secrets by their position
+#[test]
+fn what_stands_where_it_should_not_is_not_repeated() {
+    let server = Server::start();
+    let key = "veche-key-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let key_file = format!("auth.key_file={key}");
+    for arguments in [
+        &["account", "add", "alice", "hunter2 secret"][..],
+        &["account", "passwd", "hunter2 secret"],
+        &["account", "hunter2 secret"],
+        &["account", "list", "hunter2 secret"],
+        &["--set", "hunter2 secret"],
+        &["--set", "server.motd=\"hunter2 secret"],
+        &["--set", &key_file],
+    ] {
+        let ended = server.veche(arguments, "");
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        let told = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(!told.contains("hunter2") && !told.contains(key), "{arguments:?}: {told}");
+    }
+    for line in ["passwd alice hunter2", "login alice hunter2", "clear file hunter2", "account add x hunter2"]
+    {
+        let told = server.veche(&["ctl", line], "").failure(1, &[]);
+        assert!(!told.contains("hunter2"), "{line}: {told}");
+    }
+    fs::write(server.dir.path().join("veche.toml"), format!("[auth]\nkey_file = \"{key}\"\n")).unwrap();
+    let told = server.veche(&["--print-config"], "").failure(1, &["auth.key_file", "name of a file"]);
+    assert!(!told.contains(key), "{told}");
+    assert!(!server.log().contains("hunter2"));
+}
+
+// ---------------------------------------------------------------- the environment
+
+// issue 7: `VECHE_LOG=wran` and bytes that are no UTF-8 (there and in `VECHE_PASSWORD`) are ignored in silence
+#[test]
+fn variables_that_say_nothing_are_told() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let with = |name: &str, value: &[u8]| {
+        let mut command = Command::new(VECHE);
+        command.current_dir(folder.path()).env(name, OsStr::from_bytes(value)).arg("--print-config");
+        end_of(command, "")
+    };
+    with("VECHE_LOG", b"wran").failure(1, &["VECHE_LOG", "wran", "warn"]);
+    with("RUST_LOG", b"info,veche::actor=debug").failure(1, &["RUST_LOG", "veche::actors"]);
+    for name in
+        ["VECHE_LOG", "VECHE_LISTEN", "VECHE_STRICT_PORT", "VECHE_SET", "VECHE_DATA_DIR", "VECHE_LOG_FILE"]
+    {
+        with(name, b"wa\xffrn").failure(1, &[name, "UTF-8"]);
+    }
+    let ended = with("VECHE_LISTNE", b"127.0.0.1:1");
+    assert!(ended.stderr.contains("VECHE_LISTNE") && ended.stderr.contains("VECHE_LISTEN"), "{ended:?}");
+    ended.success();
+    let refused =
+        Options::new().environment("VECHE_LOG", "verbose").try_start_in(&std::sync::Arc::new(folder));
+    let Err((status, told)) = refused else { panic!("it started") };
+    assert_eq!((status.code(), told.lines().count()), (Some(1), 1), "{told}");
+    let server = Options::new().environment("VECHE_ACCEPT_LOSS", "true").start();
+    server.log_line(&["WARN", "VECHE_ACCEPT_LOSS", "no effect"]);
+}

@@ -2,7 +2,9 @@
 //!
 //! The whole file is checked first, each row by itself; then the good rows are taken over one by one, each
 //! durable before the next. Accounts that are there already are skipped, so an import that was cut off goes
-//! on where it stopped. No hash of the file is ever written anywhere: the AuthActor hashes it again first.
+//! on where it stopped. No hash of the file is ever written anywhere: the AuthActor hashes it again first. Nor
+//! is anything of a row ever printed, not even what stands where a name should: in a file whose columns are
+//! swapped or whose quotes are open, any cell may be the secret. The line is enough to find it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,11 +21,17 @@ use crate::control::accounts::{AccountError, AccountRequest, outcome_of};
 use crate::names::UserName;
 use crate::printable::one_line;
 use crate::protocol::Password;
+use crate::secrets::common::CommonPasswords;
+use crate::secrets::password::Md5Hex;
 
 /// The largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// How often the progress is shown.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// How often it is told at last where it is no terminal.
+const QUIET_PROGRESS_EVERY: Duration = Duration::from_secs(60);
+/// What a line of progress covers, in columns.
+const WIDTH: usize = 60;
 
 /// Why nothing of the file can be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -36,15 +44,15 @@ pub enum ImportError {
         /// Why.
         problem: String,
     },
-    /// A column is missing.
-    #[error("{} has no column \"{missing}\": its first line has to be login,password_md5 or login,password_md5,ip, but is {found}", path.display())]
+    /// A column is missing. What the line holds instead is not repeated: it may be the first account.
+    #[error("{} has no column \"{missing}\"{hint}: its first line has to be login,password_md5 or login,password_md5,ip", path.display())]
     Header {
         /// The file.
         path: PathBuf,
         /// The column.
         missing: &'static str,
-        /// What there is.
-        found: String,
+        /// What is probably wrong, to go behind the name of the column.
+        hint: &'static str,
     },
 }
 
@@ -53,6 +61,8 @@ pub enum ImportError {
 pub struct ImportList {
     accounts: Vec<Account>,
     refused: Vec<Refused>,
+    /// Lines whose password anybody guesses first.
+    guessable: Vec<u64>,
 }
 
 /// A row that can be taken over.
@@ -93,24 +103,37 @@ fn parse(content: &[u8], path: &Path) -> Result<ImportList, ImportError> {
     let header = rows.headers().map_err(unreadable)?.clone();
     let columns = Columns::of(&header, path)?;
 
-    let mut list = ImportList { accounts: Vec::new(), refused: Vec::new() };
-    let mut names = HashMap::new();
+    let mut list = ImportList { accounts: Vec::new(), refused: Vec::new(), guessable: Vec::new() };
+    let (mut names, common) = (HashMap::new(), CommonPasswords::new());
     let mut lines = Lines::of(content);
     let mut row = ByteRecord::new();
     loop {
-        let begin = lines.line_of_row_at(offset(rows.position()));
+        let start = offset(rows.position());
+        let begin = lines.line_of_row_at(start);
         if !rows.read_byte_record(&mut row).map_err(unreadable)? {
             return Ok(list);
         }
+        let bytes = content.get(start..offset(rows.position())).unwrap_or_default();
+        // Whatever column it is in, it has swallowed the rows behind it.
+        let open_quote = bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
         let account = StringRecord::from_byte_record(row.clone())
             .map_err(|_| "this is not UTF-8".to_owned())
-            .and_then(|row| {
-                let end = lines.line_at(offset(rows.position()).saturating_sub(1));
-                columns.account(&row, begin, end, &mut names)
-            });
+            .and_then(|row| columns.account(&row, begin, &mut names))
+            .and_then(|account| if open_quote { Err("a quote is not closed".into()) } else { Ok(account) });
         match account {
-            Ok(account) => list.accounts.push(account),
-            Err(why) => list.refused.push(Refused { line: begin, why }),
+            Ok((account, md5)) => {
+                if common.have(&md5) || md5.expose() == Md5Hex::of_text(&account.login).expose() {
+                    list.guessable.push(begin);
+                }
+                list.accounts.push(account);
+            }
+            Err(mut why) => {
+                let end = lines.line_at(offset(rows.position()).saturating_sub(1));
+                if end > begin {
+                    why += &format!("; this row reaches to line {end}, is a quote missing?");
+                }
+                list.refused.push(Refused { line: begin, why });
+            }
         }
     }
 }
@@ -119,7 +142,8 @@ fn offset(position: &csv::Position) -> usize {
     usize::try_from(position.byte()).unwrap_or(usize::MAX)
 }
 
-/// Offsets → line numbers, counted from 1. The `csv` crate's own count is behind where lines end with CRLF.
+/// Offsets → line numbers, counted from 1, as an editor counts them: a line ends with LF, CRLF or CR. The `csv`
+/// crate's own count is behind where lines end with CRLF, and knows no CR.
 struct Lines<'a> {
     content: &'a [u8],
     offset: usize,
@@ -134,7 +158,12 @@ impl<'a> Lines<'a> {
     /// The line in which the byte at this offset stands. Offsets only grow.
     fn line_at(&mut self, offset: usize) -> u64 {
         let end = offset.clamp(self.offset, self.content.len());
-        self.line += self.content[self.offset..end].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let ends_line = |at: &usize| match self.content.get(*at) {
+            Some(b'\n') => true,
+            Some(b'\r') => self.content.get(at + 1) != Some(&b'\n'),
+            _ => false,
+        };
+        self.line += (self.offset..end).filter(ends_line).count() as u64;
         self.offset = end;
         self.line
     }
@@ -161,8 +190,8 @@ impl Columns {
             header.iter().position(same)
         };
         let needed = |missing| {
-            let found = one_line(&header.iter().collect::<Vec<_>>().join(",")).chars().take(200).collect();
-            place(missing).ok_or_else(|| ImportError::Header { path: path.to_owned(), missing, found })
+            let path = path.to_owned();
+            place(missing).ok_or(ImportError::Header { path, missing, hint: hint_at(header) })
         };
         Ok(Columns { login: needed("login")?, password_md5: needed("password_md5")?, ip: place("ip") })
     }
@@ -172,30 +201,43 @@ impl Columns {
         &self,
         row: &StringRecord,
         line: u64,
-        last_line: u64,
         lines: &mut HashMap<UserName, u64>,
-    ) -> Result<Account, String> {
+    ) -> Result<(Account, Md5Hex), String> {
         let cell = |column: usize| row.get(column).unwrap_or_default().trim();
         let login = cell(self.login);
-        let name = UserName::parse(login).map_err(|error| {
-            let quote = if last_line > line {
-                format!("; this row reaches to line {last_line}, is a quote missing?")
-            } else {
-                String::new()
-            };
-            format!("\"{}\" is no name: {error}{quote}", one_line(login).chars().take(80).collect::<String>())
-        })?;
-        let hash = cell(self.password_md5);
-        if hash.len() != 32 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(format!("the password_md5 of {name} is not 32 hexadecimal digits"));
+        if Md5Hex::parse(login).is_some() {
+            return Err("the login is 32 hexadecimal digits; are the columns swapped?".into());
+        }
+        let name = UserName::parse(login).map_err(|error| format!("the login is no name: {error}"))?;
+        let md5 =
+            Md5Hex::parse(cell(self.password_md5)).ok_or("the password_md5 is not 32 hexadecimal digits")?;
+        if md5.is_of_nothing() {
+            let why = "the password is empty, so that anybody would get in; make the account with `veche account add`";
+            return Err(why.into());
         }
         if let Some(first) = lines.insert(name.clone(), line) {
-            lines.insert(name.clone(), first);
-            return Err(format!("{name} is in line {first} already"));
+            lines.insert(name, first);
+            return Err(format!("this name is in line {first} already"));
         }
         let ip = self.ip.map(cell).filter(|ip| !ip.is_empty()).map(str::to_owned);
-        let password_md5 = Password::given(hash.to_ascii_lowercase());
-        Ok(Account { line, login: login.to_owned(), password_md5, ip })
+        let password_md5 = Password::given(md5.expose());
+        Ok((Account { line, login: login.to_owned(), password_md5, ip }, md5))
+    }
+}
+
+/// What is probably wrong with a first line that lacks a column.
+fn hint_at(header: &StringRecord) -> &'static str {
+    let has = |wanted: fn(char) -> bool| header.iter().any(|cell| cell.contains(wanted));
+    if has(|c| c == '\n' || c == '\r') {
+        " (a quote in its first line is not closed)"
+    } else if header.iter().any(|cell| Md5Hex::parse(cell.trim()).is_some()) {
+        " (its first line is an account already)"
+    } else if has(|c| c == ';') {
+        " (it has semicolons between its cells, where commas should be)"
+    } else if has(|c| c == '\t') {
+        " (it has tabs between its cells, where commas should be)"
+    } else {
+        ""
     }
 }
 
@@ -205,9 +247,14 @@ pub fn run(list: ImportList, mut ask: impl FnMut(AccountRequest) -> Result<Strin
     for Refused { line, why } in &list.refused {
         tell(&format!("line {line}: {why}"));
     }
-    let rows = list.accounts.len() + list.refused.len();
+    for line in &list.guessable {
+        tell(&format!(
+            "line {line}: this password is one of those that anybody guesses first; it is taken over, set another \
+             one with `veche account passwd NAME`"
+        ));
+    }
     let mut tally = Tally { refused: list.refused.len(), ..Tally::default() };
-    let mut progress = Progress::begin(rows);
+    let mut progress = Progress::begin(list.accounts.len());
     for Account { line, login, password_md5, ip } in list.accounts {
         match ask(AccountRequest::Import { login, password_md5, ip }) {
             Ok(word) => tally.count(outcome_of(&word)),
@@ -224,7 +271,7 @@ pub fn run(list: ImportList, mut ask: impl FnMut(AccountRequest) -> Result<Strin
                 return Exit::Failure;
             }
         }
-        progress.show(tally.rows());
+        progress.one_more();
     }
     progress.clear();
     print(&format!("{}\n", tally.summary()));
@@ -251,10 +298,6 @@ impl Tally {
         }
     }
 
-    fn rows(&self) -> usize {
-        self.imported + self.already_there + self.refused
-    }
-
     fn summary(&self) -> String {
         format!(
             "Imported: {} (without an address that was none: {}). There already: {}. Refused: {}.",
@@ -263,35 +306,55 @@ impl Tally {
     }
 }
 
-/// How far it is, on standard error: one line that changes at a terminal, else a line now and then.
+/// How far it is and how long it will take, on standard error: one line that changes at a terminal, else a line
+/// now and then.
 struct Progress {
-    rows: usize,
+    accounts: usize,
+    done: usize,
+    begun: Instant,
     shown_at: Instant,
+    every: Duration,
     at_terminal: bool,
 }
 
 impl Progress {
-    fn begin(rows: usize) -> Self {
-        Progress { rows, shown_at: Instant::now(), at_terminal: io::stderr().is_terminal() }
+    fn begin(accounts: usize) -> Self {
+        let (begun, at_terminal) = (Instant::now(), io::stderr().is_terminal());
+        Progress { accounts, done: 0, begun, shown_at: begun, every: PROGRESS_EVERY, at_terminal }
     }
 
-    fn show(&mut self, done: usize) {
-        if self.shown_at.elapsed() < PROGRESS_EVERY {
+    fn one_more(&mut self) {
+        self.done += 1;
+        if self.shown_at.elapsed() < self.every {
             return;
         }
         self.shown_at = Instant::now();
-        let text = format!("{done} of {} rows", self.rows);
+        let left = time_left(self.done, self.accounts, self.begun.elapsed());
+        let text = format!("{} of {} accounts, {left}", self.done, self.accounts);
         if self.at_terminal {
-            let _ = write!(io::stderr(), "\r{text} "); // nobody to show it to is no fault
+            let _ = write!(io::stderr(), "\r{text:WIDTH$}"); // nobody to show it to is no fault
         } else {
+            // In a file of an import that takes the night, every second would be too much.
+            self.every = (self.every * 2).min(QUIET_PROGRESS_EVERY);
             tell(&text);
         }
     }
 
     fn clear(&self) {
         if self.at_terminal {
-            let _ = write!(io::stderr(), "\r{:40}\r", ""); // as above
+            let _ = write!(io::stderr(), "\r{:WIDTH$}\r", ""); // as above
         }
+    }
+}
+
+/// How long the rest takes at the pace so far.
+fn time_left(done: usize, of: usize, took: Duration) -> String {
+    let left = of.saturating_sub(done);
+    let seconds = took.as_secs_f64() * left as f64 / done.max(1) as f64;
+    match seconds as u64 {
+        0..60 => "less than a minute left".into(),
+        seconds @ 60..7_200 => format!("about {} min left", seconds.div_ceil(60)),
+        seconds => format!("about {} h left", seconds.div_ceil(3_600)),
     }
 }
 
@@ -352,8 +415,83 @@ mod tests {
         assert_eq!(refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4, 5, 6, 8]);
         let spread = parsed(&text.replace('\n', "\r\n\r\n"));
         assert_eq!(spread.refused.iter().map(|row| row.line).collect::<Vec<_>>(), [5, 7, 9, 11, 15]);
-        assert_eq!(refused[2].1, "alice is in line 2 already");
+        // issue 7: with CR line ends every bad row is "line 1"
+        let old_mac = parsed(&text.replace('\n', "\r"));
+        assert_eq!(old_mac.refused.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 4, 5, 6, 8]);
+        assert_eq!(refused[2].1, "this name is in line 2 already");
         assert!(refused.iter().all(|(_, why)| !why.contains(HASH)), "{refused:?}");
+    }
+
+    /// Everything that is told about a file.
+    fn told(text: &str) -> String {
+        match parse(text.as_bytes(), Path::new("old.csv")) {
+            Ok(list) => list.refused.iter().map(|row| format!("line {}: {}\n", row.line, row.why)).collect(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    // issue 7: a file whose columns are swapped or whose quote is open has its MD5 hashes printed in the error
+    #[test]
+    fn nothing_of_a_row_is_repeated_wherever_it_stands() {
+        let other = "0123456789abcdef0123456789ABCDEF";
+        for (text, wanted) in [
+            (format!("login,password_md5\n{HASH},alice\n{other},bob\n"), "line 3: the login is 32 hex"),
+            (format!("login,password_md5\n{HASH},{other}\n"), "are the columns swapped?"),
+            (
+                format!("login,password_md5\n\"alice,{HASH}\nbob,{other}\n"),
+                "reaches to line 3, is a quote missing?",
+            ),
+            (
+                format!("login,password_md5\nalice,\"{HASH}\nbob,{other}\n"),
+                "reaches to line 3, is a quote missing?",
+            ),
+            (
+                format!("login,password_md5,ip\nalice,{HASH},\"192.0.2.7\nbob,{other},\n"),
+                "line 2: a quote is not closed; this row reaches to line 3",
+            ),
+            (format!("login,password_md5\nhunter2 and more,{HASH}\n"), "line 2: the login is no name"),
+            ("login,password_md5\nalice,hunter2 and more\n".into(), "line 2: the password_md5 is not"),
+            (
+                format!("login,password_md5\nhunter2,{HASH}\nhunter2,{other}\n"),
+                "line 3: this name is in line 2",
+            ),
+            (format!("alice,{HASH}\nbob,{other}\n"), "(its first line is an account already)"),
+            (format!("\"login,password_md5\nalice,{HASH}\n"), "a quote in its first line is not closed"),
+            (format!("login;password_md5\nalice;{HASH}\n"), "semicolons between its cells"),
+            (format!("login\tpassword_md5\nalice\t{HASH}\n"), "tabs between its cells"),
+            (format!("login,hunter2\nalice,{HASH}\n"), "no column \"password_md5\""),
+        ] {
+            let told = told(&text);
+            assert!(told.contains(wanted), "{text}: {told}");
+            for secret in [HASH, other, "hunter2", "alice", "bob"] {
+                assert!(!told.contains(secret), "{text}: {told}");
+            }
+        }
+    }
+
+    // issue 7: MD5 of the empty text is taken and logs in without a password; hashes that anybody knows
+    #[test]
+    fn an_empty_password_is_refused_and_common_ones_are_told() {
+        let empty = "D41D8CD98F00B204E9800998ECF8427E";
+        let own_name = Md5Hex::of_text("carol");
+        let rare = Md5Hex::of_text("a rare password");
+        let list = parsed(&format!(
+            "login,password_md5\nalice,{empty}\nbob,{HASH}\ncarol,{}\ndave,{}\n",
+            own_name.expose(),
+            rare.expose()
+        ));
+        assert_eq!(names(&list), ["bob", "carol", "dave"]);
+        assert_eq!(list.guessable, [3, 4]);
+        assert!(list.refused[0].line == 2 && list.refused[0].why.contains("the password is empty"));
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_told_at_the_pace_so_far() {
+        let left = |done, of, seconds| time_left(done, of, Duration::from_secs(seconds));
+        assert_eq!(left(10, 20, 10), "less than a minute left");
+        assert_eq!(left(100, 1_000, 10), "about 2 min left");
+        assert_eq!(left(100, 1_000_000, 4), "about 12 h left");
+        assert_eq!(left(0, 1_000, 5), "about 84 min left");
     }
 
     #[test]

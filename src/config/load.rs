@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::settings::{self, Kind};
+use crate::nearest::nearest;
 use crate::printable::one_line;
 
 /// The configuration file that is read when none is named and there is one.
@@ -189,6 +190,11 @@ const ENVIRONMENT_NAMES: Names = Names {
 };
 
 impl Overrides {
+    /// Variables of the environment that look as if they were meant for veche, and are not: a sentence for each.
+    pub fn strange_variables() -> Vec<String> {
+        strange_among(std::env::vars_os().map(|(name, _)| name))
+    }
+
     /// What the process's environment says: `VECHE_CONFIG`, `VECHE_DATA_DIR`, `VECHE_LISTEN`,
     /// `VECHE_STRICT_PORT`, `VECHE_LOG_FILE` and `VECHE_SET`. A variable that is empty counts as not set.
     ///
@@ -237,6 +243,35 @@ impl Overrides {
     }
 }
 
+/// Every variable that veche, or its client, reads.
+const VARIABLES: [&str; 8] = [
+    "VECHE_CONFIG",
+    ENVIRONMENT_NAMES.data_dir,
+    ENVIRONMENT_NAMES.listen,
+    ENVIRONMENT_NAMES.strict_port,
+    ENVIRONMENT_NAMES.log_file,
+    ENVIRONMENT_NAMES.set,
+    "VECHE_LOG",
+    "VECHE_PASSWORD",
+];
+
+fn strange_among(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let mut strange: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.to_ascii_uppercase().starts_with("VECHE_") && !VARIABLES.contains(&name.as_str()))
+        .map(|name| {
+            let meant = nearest(&name, VARIABLES).map(|near| format!("; did you mean {near}?"));
+            let name = one_line(&name);
+            format!(
+                "the environment variable {name} is none of veche's and has no effect{}",
+                meant.unwrap_or_default()
+            )
+        })
+        .collect();
+    strange.sort();
+    strange
+}
+
 fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
     let mut effective = Table::new();
     let mut places = BTreeMap::new();
@@ -250,7 +285,7 @@ fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
             _ => value,
         };
         if let Err(wanted) = settings::check(&key, &kind, &value) {
-            let value = one_line(&value.to_string()).into_owned();
+            let value = shown(&key, &value);
             return Err(ConfigError::Value { place, key, value, wanted });
         }
         insert(&mut effective, &key, value);
@@ -265,6 +300,11 @@ fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
         return Err(ConfigError::Value { place, key: key.into(), value: value_of(&config, key), wanted });
     }
     Ok(config)
+}
+
+/// A value as an error repeats it; not where somebody may have put the key itself in the place of its file.
+fn shown(key: &str, value: &Value) -> String {
+    if key == "auth.key_file" { "…".into() } else { one_line(&value.to_string()).into_owned() }
 }
 
 fn insert(table: &mut Table, key: &str, value: Value) {
@@ -340,14 +380,16 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// `KEY=VALUE`, the value in TOML; what is no TOML is a text, so that a bare word needs no quotes.
 fn parse_pair(pair: &str, place: Place) -> Result<Given, ConfigError> {
     let Some((key, typed)) = pair.split_once('=') else {
-        let problem = format!("\"{}\" is no KEY=VALUE, such as limits.messages_per_second=0", one_line(pair));
+        // It is not repeated: nobody knows what it was meant to be.
+        let problem = "there is something that is no KEY=VALUE, such as limits.messages_per_second=0".into();
         return Err(ConfigError::Syntax { place, problem });
     };
     let typed = typed.trim();
     let value = match typed.parse::<Value>() {
         Ok(value) => value,
         Err(error) if typed.starts_with(['"', '\'']) => {
-            let problem = format!("{} has no proper quotes: {}", one_line(pair), one_line(error.message()));
+            let (key, why) = (one_line(key.trim()), one_line(error.message()).into_owned());
+            let problem = format!("the value of {key} has no proper quotes: {why}");
             return Err(ConfigError::Syntax { place, problem });
         }
         Err(_) => Value::String(typed.to_owned()),
@@ -390,10 +432,9 @@ fn parse_switch(word: &str, name: &'static str) -> Result<bool, ConfigError> {
 }
 
 fn utf8(text: &Path, place: Place) -> Result<String, ConfigError> {
-    text.to_str().map(str::to_owned).ok_or_else(|| {
-        let problem = format!("{} is not written in UTF-8", one_line(&text.to_string_lossy()));
-        ConfigError::Syntax { place, problem }
-    })
+    text.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| ConfigError::Syntax { place, problem: "this is not written in UTF-8".into() })
 }
 
 fn hint(nearest: Option<&str>) -> String {

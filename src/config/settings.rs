@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::{Config, parse_listen};
 use crate::nearest::nearest;
+use crate::secrets::keys::MARK as KEY_MARK;
 
 /// The longest `server.motd`, in bytes.
 const MAX_MOTD_BYTES: usize = 1_024;
@@ -127,6 +128,9 @@ fn check_text(key: &str, text: &str) -> Result<(), String> {
         "server.motd" => Ok(()),
         "server.data_dir" | "server.log_file" | "auth.key_file" if text.is_empty() || text.contains('\0') => {
             Err("the name of a file or folder".into())
+        }
+        "auth.key_file" if text.contains(KEY_MARK) => {
+            Err("the name of a file, not the key that is in it".into())
         }
         "server.data_dir" | "server.log_file" | "auth.key_file" => Ok(()),
         _ => check_word(key, text),

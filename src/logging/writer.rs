@@ -25,14 +25,23 @@ const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes that are written at once.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
-/// The log file cannot be opened.
+/// The log cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the log file {} ({error}); make its folder, or choose another file with --log-file", path.display())]
-pub struct LogError {
+pub enum LogError {
     /// The file.
-    pub path: PathBuf,
-    /// What the system said.
-    pub error: io::Error,
+    #[error("cannot open the log file {} ({error}); make its folder, or choose another file with --log-file", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Its thread.
+    #[error("the system refuses a thread for the log ({0}); look for its limit on processes (ulimit -u)")]
+    Thread(#[source] io::Error),
+    /// What is to be logged.
+    #[error(transparent)]
+    Filter(#[from] super::FilterError),
 }
 
 /// The handle on the log: cheap to clone, and nothing about it waits for the disk but [`LogControl::flush`].
@@ -64,7 +73,6 @@ enum Order {
 
 /// Opens the log file and starts its thread, which ends when the last handle is gone.
 pub(super) fn open(path: &Path) -> Result<LogControl, LogError> {
-    let failed = |error| LogError { path: path.to_owned(), error };
     let (queue, orders) = mpsc::channel();
     let shared = Arc::new(Shared {
         path: path.to_owned(),
@@ -72,7 +80,7 @@ pub(super) fn open(path: &Path) -> Result<LogControl, LogError> {
         dropped_lines: AtomicU64::new(0),
         on_console: AtomicBool::new(false),
     });
-    let file = open_file(path).map_err(failed)?;
+    let file = open_file(path).map_err(|error| LogError::Open { path: path.to_owned(), error })?;
     let writer = Writer {
         shared: shared.clone(),
         file: Some(file),
@@ -80,7 +88,10 @@ pub(super) fn open(path: &Path) -> Result<LogControl, LogError> {
         lost: Lost::default(),
         console: None,
     };
-    std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&orders)).map_err(failed)?;
+    std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || writer.run(&orders))
+        .map_err(LogError::Thread)?;
     Ok(LogControl { queue, shared })
 }
 

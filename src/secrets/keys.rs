@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::store::append::write_atomically;
 
 /// What the one line of the file begins with.
-const MARK: &str = "veche-key-1:";
+pub const MARK: &str = "veche-key-1:";
 /// Random bytes in a key.
 const KEY_BYTES: usize = 32;
 /// More than a key file ever has, in bytes: a larger file is none.

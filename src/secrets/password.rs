@@ -110,8 +110,9 @@ impl Md5Hex {
         hex.then(|| Md5Hex(Zeroizing::new(text.to_ascii_lowercase())))
     }
 
-    fn of(password: &Password) -> Self {
-        let digest = Md5::digest(password.expose().as_bytes());
+    /// The MD5 of a text.
+    pub fn of_text(text: &str) -> Self {
+        let digest = Md5::digest(text.as_bytes());
         let mut hex = Zeroizing::new(String::with_capacity(32));
         for byte in digest {
             for digit in [byte >> 4, byte & 15] {
@@ -119,6 +120,20 @@ impl Md5Hex {
             }
         }
         Md5Hex(hex)
+    }
+
+    fn of(password: &Password) -> Self {
+        Md5Hex::of_text(password.expose())
+    }
+
+    /// Whether it is that of the empty text, with which one would log in without a password.
+    pub fn is_of_nothing(&self) -> bool {
+        self.expose() == Md5Hex::of_text("").expose()
+    }
+
+    /// The hex digits.
+    pub fn expose(&self) -> &str {
+        &self.0
     }
 }
 
@@ -213,8 +228,8 @@ impl PasswordHashing {
         let version = version.map_err(|error| PasswordError::Failed(error.into()))?;
         let params = Params::try_from(&hash).map_err(PasswordError::Failed)?;
         let output = self.derive(&Argon2::new(algorithm, version, params), input, salt, expected.len())?;
-        // `Output` compares in constant time.
-        let right = output == *expected;
+        // `Output` compares in constant time. No password at all is none, whatever an older server allowed.
+        let right = output == *expected && !password.expose().is_empty();
         if !right {
             self.make_up_for(&hash)?;
         }
@@ -358,6 +373,15 @@ mod tests {
         for bad in ["", "d41d8cd98f00b204e9800998ecf8427", "d41d8cd98f00b204e9800998ecf8427ez", "é"] {
             assert!(Md5Hex::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    // issue 7: MD5 of the empty text is taken and logs in without a password
+    #[test]
+    fn nobody_gets_in_without_a_password() {
+        let (hashing, nothing) = (cheap(), Md5Hex::of_text(""));
+        assert!(nothing.is_of_nothing() && !Md5Hex::of_text(" ").is_of_nothing());
+        let stored = hashing.hash_md5(&nothing).expect("a hash");
+        assert!(!hashing.verify(&Password::given(""), &stored).expect("compared"));
     }
 
     #[test]

@@ -336,14 +336,18 @@ struct Imported {
 
 impl Imported {
     fn read(row: &ImportAccount) -> Result<Self, OperatorError> {
-        let login = row.login.trim();
-        let name = UserName::parse(login)
-            .map_err(|error| OperatorError::BadImport(format!("{login:?} is no account name: {error}")))?;
-        let md5 = Md5Hex::parse(row.password_md5.expose().trim()).ok_or_else(|| {
-            OperatorError::BadImport(format!(
-                "the password_md5 of {login:?} is not 32 hex digits; it has to be the MD5 of the password"
-            ))
-        })?;
+        // Nothing of a row is repeated: in a file whose columns are swapped, any cell may be the secret.
+        let bad = |why: String| OperatorError::BadImport(why);
+        let name = UserName::parse(row.login.trim())
+            .map_err(|error| bad(format!("the login is no name: {error}")))?;
+        let md5 = Md5Hex::parse(row.password_md5.expose().trim())
+            .ok_or_else(|| bad("the password_md5 is not 32 hex digits, the MD5 of a password".into()))?;
+        if md5.is_of_nothing() {
+            return Err(bad(
+                "the password is empty, so that anybody would get in; set one with `veche account add`"
+                    .into(),
+            ));
+        }
         let text = row.ip.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let address = text.and_then(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical());
         let left_out = text.is_some() && address.is_none();

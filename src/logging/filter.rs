@@ -1,0 +1,157 @@
+//! What is logged: `VECHE_LOG`, else `RUST_LOG`, checked before the log is opened.
+//!
+//! env_logger takes any word for the name of some part, so `wran` would silently mean "all of the part wran"
+//! and nothing of the others. Here a word is a level, and a part stands before an `=`.
+
+use std::ffi::OsString;
+
+use crate::nearest::nearest;
+use crate::printable::one_line;
+
+/// The levels, least first.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Other crates that log.
+const OTHER_CRATES: [&str; 5] = ["actix", "actix_rt", "mio", "tokio", "rustyline"];
+/// Where the parts of this crate, and those of its larger ones, are named.
+const OUTLINES: [(&str, &str); 5] = [
+    ("", include_str!("../lib.rs")),
+    ("actors", include_str!("../actors/mod.rs")),
+    ("chat", include_str!("../chat.rs")),
+    ("protocol", include_str!("../protocol.rs")),
+    ("store", include_str!("../store.rs")),
+];
+
+/// A variable that says what is logged, and cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{variable}: {problem}; say a level (error, warn, info, debug, trace), or levels by part, such as warn,veche::actors::auth=debug"
+)]
+pub struct FilterError {
+    /// The variable.
+    pub variable: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What `VECHE_LOG` says, else `RUST_LOG`; `None` when neither does. One that is empty says nothing.
+///
+/// # Errors
+/// [`FilterError`].
+pub fn from_environment() -> Result<Option<String>, FilterError> {
+    from_variables(|name| std::env::var_os(name))
+}
+
+fn from_variables(value: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, FilterError> {
+    for variable in ["VECHE_LOG", "RUST_LOG"] {
+        let Some(bytes) = value(variable).filter(|value| !value.is_empty()) else { continue };
+        let wrong = |problem| FilterError { variable, problem };
+        let text = bytes.into_string().map_err(|_| wrong("this is not written in UTF-8".to_owned()))?;
+        let filters = text.trim();
+        if !filters.is_empty() {
+            filters.split(',').try_for_each(|filter| check(filter.trim())).map_err(wrong)?;
+            return Ok(Some(filters.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Why one filter of the list is none.
+fn check(filter: &str) -> Result<(), String> {
+    let (part, level) = match filter.split_once('=') {
+        Some((part, level)) => (Some(part.trim()), level.trim()),
+        None if filter.is_empty() => return Ok(()),
+        None => (None, filter),
+    };
+    if let Some(part) = part {
+        check_part(part)?;
+    }
+    if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+        return Ok(());
+    }
+    let meant = nearest(level, LEVELS).map_or_else(String::new, |near| format!(", did you mean \"{near}\"?"));
+    Err(format!("\"{}\" is no level{meant}", one_line(level)))
+}
+
+fn check_part(part: &str) -> Result<(), String> {
+    let mut names = part.split("::");
+    let (first, second, third) = (names.next().unwrap_or_default(), names.next(), names.next());
+    if OTHER_CRATES.contains(&first) {
+        return Ok(());
+    }
+    let unknown = |at: &str, name: &str, known: &[&str]| {
+        let meant = nearest(name, known.iter().copied());
+        let meant = meant.map_or_else(String::new, |near| format!(", did you mean \"{at}{near}\"?"));
+        Err(format!("there is no part \"{}\"{meant}", one_line(part)))
+    };
+    if first != "veche" {
+        return unknown("", first, &["veche"]);
+    }
+    let Some(second) = second else { return Ok(()) };
+    let tops = modules_of("").unwrap_or_default();
+    if !tops.contains(&second) {
+        return unknown("veche::", second, &tops);
+    }
+    match (third, modules_of(second)) {
+        (Some(third), Some(inner)) if !inner.contains(&third) => {
+            unknown(&format!("veche::{second}::"), third, &inner)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The modules of this one, where its file is among the outlines.
+fn modules_of(module: &str) -> Option<Vec<&'static str>> {
+    let (_, source) = OUTLINES.iter().find(|(name, _)| *name == module)?;
+    let name_in = |line: &'static str| {
+        let declared = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        declared.strip_prefix("mod ")?.strip_suffix(';')
+    };
+    Some(source.lines().filter_map(name_in).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<String>, FilterError> {
+        from_variables(|name| (name == "VECHE_LOG").then(|| OsString::from(text)))
+    }
+
+    // issue 7: `VECHE_LOG=wran` and bytes that are no UTF-8 are ignored in silence
+    #[test]
+    fn what_is_no_filter_is_told_with_what_was_meant() {
+        for (text, told) in [
+            ("wran", "\"wran\" is no level, did you mean \"warn\"?"),
+            ("veche", "\"veche\" is no level"),
+            ("info,veche::actors=", "\"\" is no level"),
+            ("warn,veche::actors::atuh=debug", "did you mean \"veche::actors::auth\"?"),
+            ("veche::actor=debug", "did you mean \"veche::actors\"?"),
+            ("vech=debug", "did you mean \"veche\"?"),
+            ("info/regex", "is no level"),
+            ("a=b=c", "there is no part"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with("VECHE_LOG: ") && error.contains(told), "{text}: {error}");
+        }
+        let bytes = |name: &str| (name == "RUST_LOG").then(|| OsString::from_vec(b"wa\xffrn".to_vec()));
+        assert_eq!(from_variables(bytes).unwrap_err().variable, "RUST_LOG");
+    }
+
+    #[test]
+    fn filters_are_taken_as_the_manual_has_them() {
+        for text in [
+            "warn",
+            "TRACE",
+            " info , ",
+            "warn,veche::actors::auth=debug",
+            "veche=trace,actix_rt=off",
+            "veche::store::history::writer=debug",
+        ] {
+            assert_eq!(read(text), Ok(Some(text.trim().to_owned())), "{text}");
+        }
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(" "), Ok(None));
+    }
+}
