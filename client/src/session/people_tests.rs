@@ -84,6 +84,14 @@ fn a_room_that_cannot_be_entered_yet_is_told_once() {
         assert_eq!(bench.told().len(), usize::from(round == 0));
         bench.pass(3);
     }
+    // A minute is no wait for a room that one has never been in.
+    let join = bench.expect("join");
+    let error =
+        json!({"type": "error", "code": "rate_limited", "text": "At most 1 room.", "retry_after_ms": 60_000});
+    bench.reply(&join, error);
+    assert!(bench.told().iter().any(|told| told.contains("You cannot enter tea: At most 1 room.")));
+    bench.pass(60);
+    assert!(!bench.sent.iter().any(|request| request["type"] == "join"), "{:?}", bench.sent);
 }
 
 // issue 7: "The prompt names one room and the line goes to another"

@@ -13,6 +13,9 @@ use veche::protocol::{MessageText, Request, Target};
 use super::room::{Room, Stage};
 use super::{Asked, Session};
 
+/// How long a person stands before a room that cannot be entered yet.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// An event that tells that someone was put out of a room, as a server with moderators sends it.
 #[derive(Debug, Deserialize)]
 pub(super) struct PutOut {
@@ -114,6 +117,13 @@ impl Session {
     fn give_back(&mut self, room: &RoomName, text: &MessageText) {
         self.gave_up();
         self.problem(format!("Not said in {room}: \u{201c}{}\u{201d}.", text.as_str()));
+    }
+
+    /// Whether a room that cannot be entered now is worth the wait: one that this session was in always is, and
+    /// a script has nothing else to do; a person who turns to a new one would stand before a closed door.
+    pub(super) fn waits_to_enter(&self, name: &RoomName, pause: Option<Duration>) -> bool {
+        let was_in = self.rooms.get(name).is_some_and(|room| room.known);
+        was_in || !self.options.shows_history || pause.is_none_or(|pause| pause <= LONGEST_PAUSE)
     }
 
     /// The server has no time for a `join` just now; the person is told once.

@@ -228,7 +228,7 @@ impl Session {
                 let what = self.outbox.remove(&key).map(|entry| entry.text.as_str().to_owned());
                 self.problem(format!("Not sent: \u{201c}{}\u{201d}. {text}", what.unwrap_or_default()));
             }
-            Asked::Join(room) if for_now => {
+            Asked::Join(room) if for_now && self.waits_to_enter(&room, retry_after) => {
                 self.join_later(&room, retry_after.unwrap_or(JOIN_PAUSE), &text);
             }
             Asked::Join(room) => {
