@@ -13,6 +13,7 @@
 //! - [`openings`]: how fast an account opens sessions, and how many are on their way;
 //! - [`people`]: which accounts there are, and which names are free;
 //! - [`login`]: who may try a password, and what a person is told;
+//! - [`devices`]: on which devices an account was opened before;
 //! - [`tokens`]: which sessions there are, whose token is good, and until when;
 //! - [`terms`]: whether an id that a client remembers is of this history;
 //! - [`roster`]: who is in a room; [`window`]: its newest messages, and the page that someone who joins gets;
@@ -20,6 +21,7 @@
 
 pub mod budget;
 pub mod deadlines;
+pub mod devices;
 pub mod fair;
 pub mod gate;
 pub mod gathering;

@@ -170,6 +170,11 @@ pub struct Limits {
     pub auth_queue_writes: usize,
     /// Sessions of one account. 0: none.
     pub sessions_per_account: usize,
+    /// Tokens of one account that are remembered after they have died, so that its devices are known. 0: not
+    /// any.
+    pub devices_per_account: usize,
+    /// How long they are remembered, in days.
+    pub device_days: u32,
     /// Messages in one write of the journal.
     pub journal_batch_messages: usize,
     /// Messages that may wait for the journal; more are refused with `rate_limited`.
@@ -283,6 +288,8 @@ impl Default for Limits {
             hash_wait_ms: 4_500,
             auth_queue_writes: 16_384,
             sessions_per_account: 100,
+            devices_per_account: 32,
+            device_days: 90,
             journal_batch_messages: 1_024,
             journal_queue_messages: 65_536,
             keys_per_account: 1_000,

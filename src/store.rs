@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod append;
 pub mod cells;
+pub mod devices;
 pub mod format;
 pub mod history;
 pub mod lock;

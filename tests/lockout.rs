@@ -101,3 +101,104 @@ fn a_neighbour_keeps_nobody_from_a_new_password() {
         json!({"type": "passwd", "old": "battery staple", "new": PASSWORD}),
     );
 }
+
+fn with_device(name: &str, password: &str, device: &str) -> Value {
+    json!({"type": "login", "name": name, "password": password, "device": device})
+}
+
+/// Opens a session and ends it in this way; the token that it had.
+fn been_in(server: &Server, name: &str, end: impl FnOnce(&mut Client)) -> String {
+    let mut client = server.login(name);
+    let token = client.token.clone();
+    end(&mut client);
+    token
+}
+
+// issue 7, "Locked out by a neighbour"
+#[test]
+fn a_device_that_was_in_before_gets_in_past_a_neighbour() {
+    let mut server = Server::start();
+    drop(server.register("alice"));
+    drop(server.register("bob"));
+    let exits = |client: &mut Client| {
+        client.send(json!({"type": "exit"}));
+        client.expect_bye("exit");
+    };
+    // A token that lives, one that was ended, one that was followed by another, and one that a change ended.
+    let living = server.login("alice");
+    let ended = been_in(&server, "alice", exits);
+    let mut again = server.login("alice");
+    let followed = again.token.clone();
+    let mut resumed = server.connect();
+    resumed.resume(&followed);
+    resumed.expect("rooms", json!({"type": "rooms"}));
+    again.expect_bye("resumed");
+    let of_bob = been_in(&server, "bob", exits);
+    let tokens = [living.token.clone(), ended, followed, resumed.token.clone()];
+    for round in ["running", "restarted", "crashed"] {
+        match round {
+            "restarted" => server.restart(),
+            "crashed" => server.crash_and_restart(),
+            _ => {}
+        }
+        assert_eq!(lock(&server, 1, "alice"), GUESSES, "{round}");
+        for device in &tokens {
+            let reply = server.connect().request(with_device("alice", PASSWORD, device));
+            assert_eq!(reply["type"], "session", "{round}: {reply}");
+        }
+        for device in [of_bob.as_str(), "", "nonsense", &tokens[0][1..]] {
+            server.connect().expect_error("too_many_attempts", with_device("alice", PASSWORD, device));
+        }
+        // Its budget is its own, and bounded; a token that followed it brings no other.
+        if round == "crashed" {
+            for count in 0..=GUESSES {
+                let code = if count < GUESSES { "wrong_password" } else { "too_many_attempts" };
+                server.connect().expect_error(code, with_device("alice", "a wrong guess", &tokens[2]));
+            }
+            server.connect().expect_error("too_many_attempts", with_device("alice", PASSWORD, &tokens[3]));
+            let row = server.console("status");
+            assert!(row.contains("alice for a device that it was opened on before"), "{row}");
+            assert_eq!(
+                server.connect().request(with_device("alice", PASSWORD, &tokens[1]))["type"],
+                "session"
+            );
+        }
+        server.console("unlock alice");
+    }
+    // A device opens nothing by itself.
+    server.connect().expect_error("wrong_password", with_device("alice", "", &tokens[0]));
+    server.connect().expect_error("wrong_password", with_device("nobody", PASSWORD, &tokens[0]));
+    server
+        .connect()
+        .expect_error("bad_request", json!({"type": "login", "name": "alice", "password": "x", "device": 7}));
+    assert_eq!(server.connect().request(with_device("alice", PASSWORD, ""))["type"], "session");
+    // Nothing in the file is a token, or can be used as one.
+    let text = std::fs::read_to_string(server.data_dir().join("devices.csv")).expect("it is there");
+    assert!(text.lines().count() > 2 && tokens.iter().all(|token| !text.contains(token.as_str())), "{text}");
+}
+
+/// What a removed account had is nobody's, and damage costs a device and no start.
+#[test]
+fn devices_go_with_their_account_and_damage_is_told() {
+    let mut server = Server::start();
+    drop(server.register("alice"));
+    let token = been_in(&server, "alice", |client| {
+        client.send(json!({"type": "exit"}));
+        client.expect_bye("exit");
+    });
+    server.stop();
+    let path = server.data_dir().join("devices.csv");
+    let whole = std::fs::read(&path).expect("it is there");
+    crate::support::files::edit_line(&path, 1, |line| line.replace("had", "hat"));
+    server = server.start_again();
+    server.log_line(&["WARN", "devices.csv: 1 lines were damaged"]);
+    assert_eq!(lock(&server, 1, "alice"), GUESSES);
+    server.connect().expect_error("too_many_attempts", with_device("alice", PASSWORD, &token));
+    server.stop();
+    std::fs::write(&path, whole).expect("space");
+    server = server.start_again();
+    server.veche(&["account", "remove", "alice"], "").success();
+    drop(server.register("alice"));
+    assert_eq!(lock(&server, 1, "alice"), GUESSES);
+    server.connect().expect_error("too_many_attempts", with_device("alice", PASSWORD, &token));
+}

@@ -94,8 +94,11 @@ pub async fn open(
     register: bool,
 ) -> Result<SessionOpened, LoginError> {
     let (name, password) = (name.clone(), password.clone());
-    let request =
-        if register { Request::Register { name, password } } else { Request::Login { name, password } };
+    let request = if register {
+        Request::Register { name, password }
+    } else {
+        Request::Login { name, password, device: None }
+    };
     match ask(link, &request).await? {
         ServerFrame::Session(opened) => Ok(opened),
         _ => Err(LoginError::Foreign),

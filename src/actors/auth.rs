@@ -33,6 +33,7 @@ use super::messages::auth::{
     LockedAccount, LookUp, MOST_LOCKS, Shutdown, TokenUsed,
 };
 use super::vital::Vital;
+use crate::chat::devices::Devices;
 use crate::chat::login::{Gate, Lock};
 use crate::chat::openings::Openings;
 use crate::chat::people::People;
@@ -45,6 +46,7 @@ use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHasher;
 use crate::store::accounts::{AccountChange, AccountFile, AccountsError, RejectedRow, StoreError, open_keys};
 use crate::store::append::create_private_dir;
+use crate::store::devices::{DeviceFile, DeviceLimits};
 use crate::store::sessions::{SessionEvent, SessionFile, SessionId};
 
 /// How often it looks whose time is over.
@@ -76,6 +78,11 @@ pub enum AuthStartError {
         "the session file could not be opened: {0}; see to free space and the file's owner, then start again"
     )]
     Sessions(#[source] StoreError),
+    /// The device file could not be opened.
+    #[error(
+        "the device file could not be opened: {0}; see to free space and the file's owner, or move the file away: then no device is known until it logs in again"
+    )]
+    Devices(#[source] StoreError),
     /// The settings for Argon2 are out of bounds.
     #[error(transparent)]
     Settings(#[from] PasswordError),
@@ -105,6 +112,8 @@ pub struct OpenedAuth {
     pub rejected_count: usize,
     /// Places of the session file that were damaged.
     pub damaged_sessions: usize,
+    /// Lines of the device file that were damaged.
+    pub damaged_devices: usize,
     /// How many sessions have ended because such a place may have been the end of any of them.
     pub ended_unnamed: usize,
 }
@@ -123,6 +132,8 @@ pub struct AuthActor {
     people: People,
     sessions: SessionTable<Recipient<EndSession>>,
     gate: Gate,
+    /// Tokens that have died.
+    devices: Devices,
     openings: Openings,
     tokens: TokenHasher,
     /// What is compared with when there is no account.
@@ -162,9 +173,20 @@ impl AuthActor {
         let over: Vec<SessionEvent> = files
             .sessions
             .iter()
-            .filter(|stored| !sessions.restore(stored, Timestamp::now(), Instant::now()))
-            .map(|stored| SessionEvent::End { number: stored.number })
+            .filter_map(|stored| {
+                let number = stored.number;
+                let lives = sessions.restore(stored, Timestamp::now(), Instant::now());
+                let lost_one = stored.previous.is_some_and(|token| sessions.holder_of(&token).is_none());
+                let event = if lives { SessionEvent::Used { number } } else { SessionEvent::End { number } };
+                (!lives || lost_one).then_some(event)
+            })
             .collect();
+        let limits =
+            DeviceLimits { per_account: config.limits.devices_per_account, days: config.limits.device_days };
+        let remembered = DeviceFile::open(dir, Arc::clone(&sealer), limits, Timestamp::now(), |row| {
+            accounts.accounts.contains_key(&row)
+        })
+        .map_err(AuthStartError::Devices)?;
 
         let home = Home::default();
         let (to_hash, to_disk) = (Arc::clone(&home), Arc::clone(&home));
@@ -176,7 +198,8 @@ impl AuthActor {
             move |step, hashed| send_home(&to_hash, HashDone { step, hashed }),
         )
         .map_err(AuthStartError::Thread)?;
-        let disk = Disk::start(accounts.file, files.file, move |done| send_home(&to_disk, DiskDone(done)))
+        let to_home = move |done| send_home(&to_disk, DiskDone(done));
+        let disk = Disk::start(accounts.file, files.file, remembered.file, to_home)
             .map_err(AuthStartError::Thread)?;
         if !over.is_empty() {
             disk.note(Order { sessions: over, ..Order::default() });
@@ -192,6 +215,7 @@ impl AuthActor {
             rejected: accounts.rejected,
             rejected_count: accounts.rejected_count,
             damaged_sessions: files.damaged,
+            damaged_devices: remembered.damaged,
             ended_unnamed: files.ended_unnamed,
             actor: AuthActor {
                 _vital: None,
@@ -201,6 +225,7 @@ impl AuthActor {
                 people,
                 sessions,
                 gate: Gate::new(&config.limits),
+                devices: remembered.devices,
                 openings: Openings::new(&config.limits),
                 tokens: sealer.tokens().clone(),
                 dummy: hashing.dummy()?,
@@ -300,8 +325,10 @@ impl AuthActor {
 
     fn expire(&mut self) {
         let bye = EndSession { reason: ByeReason::Expired, text: None };
-        let ended = self.sessions.expire(Instant::now());
-        self.note(tell_ended(ended, &bye), Vec::new());
+        let expired = self.sessions.expire(Instant::now());
+        let died = expired.lost_previous.into_iter().map(|number| SessionEvent::Used { number });
+        let events = tell_ended(expired.ended, &bye).into_iter().chain(died).collect();
+        self.note(events, Vec::new());
     }
 
     fn sweep(&mut self) {
@@ -331,6 +358,12 @@ impl OpenedAuth {
             log::warn!(
                 "sessions.csv: {} places were damaged; the sessions that they name have ended",
                 self.damaged_sessions
+            );
+        }
+        if self.damaged_devices > 0 {
+            log::warn!(
+                "devices.csv: {} lines were damaged; those devices are unknown until they log in again",
+                self.damaged_devices
             );
         }
         if self.ended_unnamed > 0 {
@@ -425,6 +458,10 @@ impl Handler<DiskDone> for AuthActor {
     type Result = ();
 
     fn handle(&mut self, done: DiskDone, _: &mut Self::Context) {
+        // Before the steps, which let the living ones go.
+        for device in done.0.devices {
+            self.devices.add(device);
+        }
         for (step, written) in done.0.errands {
             step(self, written);
         }

@@ -136,6 +136,11 @@ impl Gate {
     ) -> Result<Attempt, Denied> {
         let address = AddressKey::of(from);
         let too_many = |wait| Denied::new(ErrorCode::TooManyAttempts, wait);
+        if account.is_some_and(|account| account.device.is_some()) {
+            // Its own budget bounds it, and no neighbour uses that up.
+            let guessed = self.guess(address, account, name, now).map_err(too_many)?;
+            return Ok(Attempt { address: None, guessed });
+        }
         self.logins.take(address, now).map_err(too_many)?;
         match self.guess(address, account, name, now) {
             Ok(guessed) => Ok(Attempt { address: Some(address), guessed }),
@@ -379,6 +384,18 @@ mod tests {
         let other = Account { device: Some(42), ..device };
         assert!(gate.change(ip(7), other, &alice(), now).is_ok(), "each device has its own");
         assert_eq!(gate.locks(now).count(), 2);
+    }
+
+    #[test]
+    fn a_device_needs_nothing_of_what_its_address_has_used_up() {
+        let mut gate = gate(20, 3);
+        let now = Instant::now();
+        for _ in 0..3 {
+            gate.wrong_token(ip(7), now).expect("within the budget");
+        }
+        assert!(gate.login(ip(7), Some(at(1, &[])), &alice(), now).is_err());
+        let device = Account { device: Some(41), ..at(1, &[]) };
+        assert_eq!(guess_on(&mut gate, ip(7), device, now).0, 20);
     }
 
     // issue 7, "Locked out by a neighbour"

@@ -25,6 +25,15 @@ pub struct Lives {
     pub max: Duration,
 }
 
+/// What is over by its time.
+#[derive(Debug)]
+pub struct Expired<S> {
+    /// Sessions that have ended.
+    pub ended: Vec<Ended<S>>,
+    /// Sessions whose token before the last has died.
+    pub lost_previous: Vec<u64>,
+}
+
 /// A session that is not any more, and the seat of the connection that held it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended<S> {
@@ -92,6 +101,12 @@ impl<S> SessionTable<S> {
     /// How many of them have a connection.
     pub fn attached(&self) -> usize {
         self.attached
+    }
+
+    /// The account (its row) and the session (its number) that have a token which lives.
+    pub fn holder_of(&self, token: &TokenHash) -> Option<(u64, u64)> {
+        let number = *self.tokens.get(token)?;
+        Some((self.sessions.get(&number)?.account, number))
     }
 
     /// How many sessions an account has.
@@ -291,8 +306,8 @@ impl<S> SessionTable<S> {
     }
 
     /// Ends what is over by its time, and lets tokens die by theirs.
-    pub fn expire(&mut self, now: Instant) -> Vec<Ended<S>> {
-        let mut ended = Vec::new();
+    pub fn expire(&mut self, now: Instant) -> Expired<S> {
+        let mut expired = Expired { ended: Vec::new(), lost_previous: Vec::new() };
         while let Some((at, number)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             let Some(session) = self.sessions.get_mut(&number) else {
                 self.timers.remove(&(at, number));
@@ -300,15 +315,16 @@ impl<S> SessionTable<S> {
             };
             let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
             if is_over(session.ends_at) || is_over(session.idle_ends_at) {
-                ended.extend(self.remove(number));
+                expired.ended.extend(self.remove(number));
                 continue;
             }
             if let Some((token, _)) = session.previous.take_if(|(_, dies_at)| *dies_at <= now) {
                 self.tokens.remove(&token);
+                expired.lost_previous.push(number);
             }
             self.set_timer(number);
         }
-        ended
+        expired
     }
 
     fn numbers_of(&self, account: u64) -> impl Iterator<Item = u64> {

@@ -92,7 +92,7 @@ fn an_old_token_still_resumes_when_the_fresh_one_was_never_used() {
     assert!(stage.resume(2, 4, "thief", 31).is_none(), "what nobody got is dead");
     stage.resume(3, 4, "fourth", 32).expect("the fresh one");
     assert!(stage.resume(1, 5, "thief", 33).is_none(), "only the one before is kept");
-    assert!(stage.table.expire(stage.at(92)).is_empty());
+    assert!(stage.table.expire(stage.at(92)).ended.is_empty());
     assert!(stage.resume(3, 5, "late", 92).is_none(), "after a minute it is dead");
     stage.is_consistent();
 }
@@ -125,14 +125,14 @@ fn sessions_end_by_their_time() {
     assert_eq!(stage.table.expires_in_seconds(attached, stage.start), 100);
     assert_eq!(stage.table.expires_in_seconds(attached, stage.at(950)), 50);
     assert_eq!(stage.table.detach(lost, stage.at(10)), Some(7));
-    assert!(stage.table.expire(stage.at(109)).is_empty());
+    assert!(stage.table.expire(stage.at(109)).ended.is_empty());
     assert_eq!(
-        stage.table.expire(stage.at(110)),
+        stage.table.expire(stage.at(110)).ended,
         [Ended { id: SessionId::new(2, 0), account: 7, seat: None }]
     );
-    assert!(stage.table.expire(stage.at(999)).is_empty());
+    assert!(stage.table.expire(stage.at(999)).ended.is_empty());
     assert_eq!(
-        stage.table.expire(stage.at(1_000)),
+        stage.table.expire(stage.at(1_000)).ended,
         [Ended { id: SessionId::new(1, 0), account: 7, seat: Some("attached") }]
     );
     stage.is_consistent();
@@ -177,7 +177,7 @@ fn the_wall_clock_ages_sessions_over_a_restart_alone() {
     assert!(stage.table.restore(&session, wall(50), stage.start));
     assert!(stage.table.resumption(&token(9), token(2), wall(50), stage.at(19)).is_some());
     assert!(stage.table.resumption(&token(9), token(2), wall(50), stage.at(20)).is_none());
-    assert!(stage.table.expire(stage.at(69)).is_empty());
-    assert_eq!(stage.table.expire(stage.at(70)).len(), 1);
+    assert!(stage.table.expire(stage.at(69)).ended.is_empty());
+    assert_eq!(stage.table.expire(stage.at(70)).ended.len(), 1);
     stage.is_consistent();
 }

@@ -43,6 +43,7 @@ members! {
     Type => "type", Ref => "ref", Token => "token", Name => "name", Password => "password", Room => "room",
     History => "history", After => "after", Before => "before", Limit => "limit", Text => "text",
     Key => "key", To => "to", With => "with", Old => "old", New => "new", Term => "term",
+    Device => "device",
 }
 
 /// The value of one known member, as far as any request can use it.

@@ -42,6 +42,8 @@ struct Outgoing<'a> {
     new: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     term: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
 }
 
 /// `after` is an id for messages and a name for lists of names.
@@ -63,8 +65,12 @@ impl Request {
         };
         match self {
             Request::Identify { name } => out.name = Some(name.as_str()),
-            Request::Register { name, password } | Request::Login { name, password } => {
+            Request::Register { name, password } => {
                 (out.name, out.password) = (Some(name.as_str()), Some(password.expose()));
+            }
+            Request::Login { name, password, device } => {
+                (out.name, out.password) = (Some(name.as_str()), Some(password.expose()));
+                out.device = device.as_ref().map(TokenText::expose);
             }
             Request::Resume { token } => out.token = Some(token.expose()),
             Request::Join { room, page, limit, term } => {

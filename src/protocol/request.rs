@@ -243,7 +243,7 @@ pub enum Request {
     /// Makes an account and opens a session.
     Register { name: UserName, password: Password },
     /// Opens a session.
-    Login { name: UserName, password: Password },
+    Login { name: UserName, password: Password, device: Option<TokenText> },
     /// Takes a session over.
     Resume { token: TokenText },
     /// Enters a room. `page` is `Newest` or `After`; `limit` is 0 to 500.
@@ -312,7 +312,9 @@ impl<'a> RawRequest<'a> {
             }
             RequestKind::Login => {
                 let (name, password) = (self.user(Member::Name, names)?, self.string(Member::Password)?);
-                Request::Login { name, password: Password::given(password) }
+                let device =
+                    self.optional(Member::Device, |raw, member| raw.string(member).map(TokenText::new))?;
+                Request::Login { name, password: Password::given(password), device }
             }
             RequestKind::Resume => Request::Resume { token: TokenText::new(self.string(Member::Token)?) },
             RequestKind::Join => Request::Join {

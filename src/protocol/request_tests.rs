@@ -106,6 +106,7 @@ fn members_out_of_range_are_bad_requests() {
         r#"{"type":"say","room":"lobby"}"#,
         r#"{"type":"resume"}"#,
         r#"{"type":"inbox","after":1,"term":7}"#,
+        r#"{"type":"login","name":"bob","password":"x","device":7}"#,
     ];
     for payload in bad {
         assert_eq!(code(payload), ErrorCode::BadRequest, "{payload}");
@@ -152,7 +153,7 @@ fn every_request_comes_back_from_its_own_bytes() {
     let requests = [
         Request::Identify { name: user() },
         Request::Register { name: user(), password: chosen("longenough") },
-        Request::Login { name: user(), password: Password::given("x") },
+        Request::Login { name: user(), password: Password::given("x"), device: Some(TokenText::new("t")) },
         Request::Resume { token: TokenText::new("abc") },
         Request::Join { room: room(), page: Page::After(None), limit: 0, term: Some(TermName::new("t1")) },
         Request::Leave { room: room() },

@@ -247,6 +247,44 @@ impl SessionFile {
         result
     }
 
+    /// The tokens that die by these events, as far as the sessions are known here: each with its session and
+    /// the row of its account.
+    pub fn tokens_that_die<'e>(
+        &self,
+        events: impl IntoIterator<Item = &'e SessionEvent>,
+    ) -> Vec<(u64, u64, TokenHash)> {
+        let mut dead = Vec::new();
+        // Sessions as they are after the events before.
+        let mut after: BTreeMap<u64, Option<StoredSession>> = BTreeMap::new();
+        for event in events {
+            let Some(number) = event.number() else { continue };
+            let before = match after.remove(&number) {
+                Some(session) => session,
+                None => self.sessions.get(&number).map(|session| (**session).clone()),
+            };
+            let next = match (event, &before) {
+                (SessionEvent::Open(session), _) | (SessionEvent::Resume(session), Some(_)) => {
+                    Some((**session).clone())
+                }
+                (SessionEvent::Used { .. }, Some(session)) => {
+                    Some(StoredSession { previous: None, ..session.clone() })
+                }
+                (SessionEvent::End { .. }, _) => None,
+                _ => before.clone(),
+            };
+            let lives = |token: &TokenHash| {
+                next.as_ref().is_some_and(|next| next.token == *token || next.previous == Some(*token))
+            };
+            if let Some(session) = before {
+                let had = std::iter::once(session.token).chain(session.previous);
+                let died = had.filter(|token| !lives(token));
+                dead.extend(died.map(|token| (session.account, number, token)));
+            }
+            after.insert(number, next);
+        }
+        dead
+    }
+
     /// Whether the file may hold what was refused, or lacks what has happened.
     pub fn is_owed(&self) -> bool {
         self.distrusted

@@ -99,7 +99,7 @@ impl Session {
             return;
         }
         let request = if self.token_is_dead {
-            Request::Login { name: self.name.clone(), password: self.password.clone() }
+            Request::Login { name: self.name.clone(), password: self.password.clone(), device: None }
         } else {
             Request::Resume { token: self.token.clone() }
         };

@@ -11,8 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::chat::devices::Device;
 use crate::names::Timestamp;
 use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
+use crate::store::devices::{DeviceEvent, DeviceFile};
 use crate::store::sessions::{Events, SessionEvent, SessionFile};
 
 /// How long what can wait does wait.
@@ -77,6 +79,8 @@ pub struct Batch<E> {
     pub errands: Vec<(E, Written)>,
     /// The accounts that it changed, as this thread has them: to share them in memory.
     pub accounts: Vec<Arc<Account>>,
+    /// The tokens that died by it.
+    pub devices: Vec<Device>,
 }
 
 /// The thread and its queue.
@@ -94,11 +98,13 @@ impl<E: Send + 'static> Disk<E> {
     pub fn start(
         accounts: AccountFile,
         sessions: SessionFile,
+        devices: DeviceFile,
         deliver: impl Fn(Batch<E>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, tasks) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { accounts, sessions, waiting: Arc::clone(&waiting), deliver, flush_at: None };
+        let writer =
+            Writer { accounts, sessions, devices, waiting: Arc::clone(&waiting), deliver, flush_at: None };
         let thread = thread::Builder::new().name("auth-disk".into()).spawn(move || writer.run(&tasks))?;
         Ok(Disk { tasks: Some(sender), waiting, thread: Some(thread) })
     }
@@ -163,6 +169,7 @@ impl<E> Drop for Disk<E> {
 struct Writer<D> {
     accounts: AccountFile,
     sessions: SessionFile,
+    devices: DeviceFile,
     waiting: Arc<AtomicUsize>,
     deliver: D,
     /// When what could wait is to be written.
@@ -243,6 +250,7 @@ impl<D> Writer<D> {
             .filter(|(order, _)| !order.sessions.is_empty() && (accounts.is_ok() || !order.needs_accounts()))
             .map(|(order, errand)| Events { events: &order.sessions, owed: errand.is_none() })
             .collect();
+        let devices = self.remember(&changes, &events, durable);
         let sessions = told(self.sessions.commit(&events, durable && !events.is_empty()));
         self.plan_flush();
         let answers = orders.into_iter().filter_map(|(order, errand)| {
@@ -255,21 +263,46 @@ impl<D> Writer<D> {
         let errands: Vec<_> = answers.collect();
         let accounts: Vec<_> =
             changes.iter().filter_map(|change| self.accounts.account(change.row()).cloned()).collect();
-        if !errands.is_empty() || !accounts.is_empty() {
-            (self.deliver)(Batch { errands, accounts });
+        if !errands.is_empty() || !accounts.is_empty() || !devices.is_empty() {
+            (self.deliver)(Batch { errands, accounts, devices });
         }
+    }
+
+    /// Remembers the tokens that die by these events, before they do: a device that shows one is known. That
+    /// this may fail keeps nobody from leaving.
+    fn remember(&mut self, changes: &[AccountChange], events: &[Events<'_>], durable: bool) -> Vec<Device> {
+        let at = Timestamp::now();
+        let dead = self.sessions.tokens_that_die(events.iter().flat_map(|events| events.events));
+        let devices: Vec<Device> = dead
+            .into_iter()
+            .map(|(account, session, token)| Device { account, session, token, at })
+            .collect();
+        let gone = changes.iter().filter_map(|change| match change {
+            AccountChange::Remove { row } => Some(DeviceEvent::Gone(*row)),
+            _ => None,
+        });
+        let noted: Vec<_> = devices.iter().copied().map(DeviceEvent::Had).chain(gone).collect();
+        if let Err(error) = self.devices.commit(&noted, durable) {
+            log::error!("devices that were in before could not be remembered: {error}");
+        }
+        devices
     }
 
     fn answer<E>(&self, errands: Vec<(E, Written)>)
     where
         D: Fn(Batch<E>),
     {
-        (self.deliver)(Batch { errands, accounts: Vec::new() });
+        (self.deliver)(Batch { errands, accounts: Vec::new(), devices: Vec::new() });
     }
 
     fn clear(&mut self) -> Written {
         match self.accounts.clear(Timestamp::now()) {
-            Ok((accounts, copy)) => Ok(Done::Cleared { accounts, copy }),
+            Ok((accounts, copy)) => {
+                if let Err(error) = self.devices.clear() {
+                    log::error!("devices that were in before could not be forgotten: {error}");
+                }
+                Ok(Done::Cleared { accounts, copy })
+            }
             Err(error) => {
                 log::error!("the account file could not be cleared: {error}");
                 Err(WriteFault { sentence: error.to_string(), accounts_stored: false })

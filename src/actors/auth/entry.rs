@@ -98,7 +98,9 @@ impl Handler<OpenSession> for AuthActor {
             Err(refusal) => opening.refuse(refusal),
             Ok(()) => match message.how {
                 HowToOpen::Register { name, password } => self.register(name, password, opening),
-                HowToOpen::Login { name, password } => self.login(name, password, opening),
+                HowToOpen::Login { name, password, device } => {
+                    self.login(name, password, device.as_ref(), opening);
+                }
                 HowToOpen::Resume { token } => self.resume(&token, opening),
             },
         }
@@ -174,9 +176,9 @@ impl AuthActor {
 
 // login
 impl AuthActor {
-    fn login(&mut self, name: UserName, password: Password, opening: Opening) {
+    fn login(&mut self, name: UserName, password: Password, device: Option<&TokenText>, opening: Opening) {
         let account = self.people.named(&name).cloned();
-        let known = account.as_deref().map(|account| seen_by_gate(account, None));
+        let known = account.as_deref().map(|account| seen_by_gate(account, self.device(account.row, device)));
         let attempt = match self.gate.login(opening.from, known, &name, Instant::now()) {
             Ok(attempt) => attempt,
             Err(denied) => return opening.refuse(denied),
@@ -216,6 +218,15 @@ impl AuthActor {
                 (other, _) => opening.refuse(not_hashed(&other)),
             }
         });
+    }
+
+    /// The session by which a device that shows a token was in before, when it is one that the account had.
+    fn device(&self, row: u64, shown: Option<&TokenText>) -> Option<u64> {
+        let token = self.tokens.hash(shown?);
+        match self.sessions.holder_of(&token) {
+            Some((account, session)) => (account == row).then_some(session),
+            None => self.devices.find(row, &token, Timestamp::now()),
+        }
     }
 
     fn settle(&mut self, attempt: Attempt, hashed: &Hashed) {

@@ -98,6 +98,9 @@ impl AuthActor {
             if !matches!(change, AccountChange::Banned { .. }) {
                 actor.gate.forgive(row);
             }
+            if let AccountChange::Remove { row } = change {
+                actor.devices.forget(row);
+            }
             let ended = actor.sessions.end_account(row, None);
             actor.end_sessions(ended, &bye, move |_, count| send(reply, Ok(count)));
         });
@@ -285,6 +288,7 @@ impl AuthActor {
     fn forget_all(&mut self, accounts: usize, copy: std::path::PathBuf, reply: Reply<ClearedAccounts>) {
         log::warn!("the operator cleared the account file; {} holds what was in it", copy.display());
         self.people.clear();
+        self.devices.clear();
         let ended = self.sessions.end_all();
         let bye = kicked("The operator has removed all accounts.");
         self.end_sessions(ended, &bye, move |_, sessions| {

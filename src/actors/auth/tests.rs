@@ -140,7 +140,7 @@ fn register(text: &str, password: &str) -> HowToOpen {
 }
 
 fn login(text: &str, password: &str) -> HowToOpen {
-    HowToOpen::Login { name: name(text), password: Password::given(password) }
+    HowToOpen::Login { name: name(text), password: Password::given(password), device: None }
 }
 
 fn resume(token: &TokenText) -> HowToOpen {

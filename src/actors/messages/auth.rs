@@ -56,6 +56,8 @@ pub enum HowToOpen {
         name: UserName,
         /// What the client takes for its password.
         password: Password,
+        /// A token that the account had on this device, as the client says.
+        device: Option<TokenText>,
     },
     /// A token.
     Resume {

@@ -132,8 +132,8 @@ impl SessionActor {
             Request::Register { name, password } => {
                 self.open(HowToOpen::Register { name, password }, ticket, reference, ctx);
             }
-            Request::Login { name, password } => {
-                self.open(HowToOpen::Login { name, password }, ticket, reference, ctx);
+            Request::Login { name, password, device } => {
+                self.open(HowToOpen::Login { name, password, device }, ticket, reference, ctx);
             }
             Request::Resume { token } => self.open(HowToOpen::Resume { token }, ticket, reference, ctx),
             Request::Join { room, page, limit, term } => {

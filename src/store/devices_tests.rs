@@ -1,0 +1,97 @@
+//! What the device file remembers, through starts, damage and growth.
+
+use super::*;
+use crate::secrets::keys::Keys;
+
+const LIMITS: DeviceLimits = DeviceLimits { per_account: 4, days: 90 };
+
+fn sealer() -> Arc<Sealer> {
+    Arc::new(Sealer::new(&Keys::derive(&[1; 32])))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_795_284_321_311)
+}
+
+fn device(account: u64, token: u8) -> Device {
+    Device { account, session: u64::from(token), token: TokenHash::from_bytes([token; 16]), at: now() }
+}
+
+fn open(dir: &Path) -> OpenedDevices {
+    DeviceFile::open(dir, sealer(), LIMITS, now(), |account| account < 100).expect("a sound folder")
+}
+
+fn knows(opened: &OpenedDevices, account: u64, token: u8) -> bool {
+    opened.devices.find(account, &TokenHash::from_bytes([token; 16]), now()).is_some()
+}
+
+#[test]
+fn what_was_written_is_known_to_the_next_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut opened = open(dir.path());
+    let had = |account, token| DeviceEvent::Had(device(account, token));
+    opened.file.commit(&[had(1, 1), had(2, 2), had(100, 3)], true).expect("space");
+    opened.file.commit(&[had(3, 4), DeviceEvent::Gone(2)], false).expect("space");
+    drop(opened);
+    for _ in 0..2 {
+        let opened = open(dir.path());
+        assert!(knows(&opened, 1, 1) && knows(&opened, 3, 4));
+        assert!(!knows(&opened, 2, 2), "that account is gone");
+        assert!(!knows(&opened, 100, 3), "nobody knows that account");
+        assert!(!knows(&opened, 3, 1), "another account's");
+        assert_eq!(opened.damaged, 0);
+    }
+    let mut opened = open(dir.path());
+    opened.file.clear().expect("space");
+    assert!(open(dir.path()).devices.is_empty());
+    let text = std::fs::read_to_string(dir.path().join(FILE_NAME)).expect("it is there");
+    assert_eq!(text, HEADER);
+}
+
+#[test]
+fn a_changed_byte_makes_no_other_device() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut opened = open(dir.path());
+    opened
+        .file
+        .commit(&[DeviceEvent::Had(device(1, 1)), DeviceEvent::Had(device(1, 2))], true)
+        .expect("space");
+    let path = dir.path().join(FILE_NAME);
+    let text = std::fs::read(&path).expect("it is there");
+    for at in HEADER.len()..text.len() {
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        std::fs::write(&path, &changed).expect("space");
+        let opened = open(dir.path());
+        assert!(opened.devices.iter().all(|it| *it == device(1, 1) || *it == device(1, 2)), "byte {at}");
+        assert!(opened.devices.len() < 2, "byte {at}");
+        assert_eq!(open(dir.path()).damaged, 0, "it was written anew");
+    }
+    // A crash tore the last line.
+    std::fs::write(&path, &text[..text.len() - 3]).expect("space");
+    let mut opened = open(dir.path());
+    assert_eq!((opened.devices.len(), opened.damaged), (1, 0));
+    opened.file.commit(&[DeviceEvent::Had(device(1, 3))], true).expect("space");
+    assert_eq!(open(dir.path()).devices.len(), 2);
+}
+
+#[test]
+fn a_file_that_has_grown_or_was_lost_is_written_anew() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut opened = open(dir.path());
+    let path = dir.path().join(FILE_NAME);
+    for round in 0..20_u64 {
+        let events: Vec<_> = (0..2_000_u64)
+            .map(|number| {
+                DeviceEvent::Had(Device { session: round * 2_000 + number, ..device(1, number as u8) })
+            })
+            .collect();
+        opened.file.commit(&events, false).expect("space");
+    }
+    let len = std::fs::metadata(&path).expect("it is there").len();
+    assert!(len < 2 * COMPACT_ABOVE_BYTES, "{len}");
+    assert_eq!(open(dir.path()).devices.len(), 4);
+    std::fs::remove_file(&path).expect("it is there");
+    opened.file.commit(&[DeviceEvent::Had(device(1, 9))], true).expect("space");
+    assert!(knows(&open(dir.path()), 1, 9));
+}
