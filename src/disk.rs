@@ -10,6 +10,8 @@
 //! - [`append`]: files that only grow and files that are replaced whole, with their promises, over either.
 
 pub mod append;
+#[cfg(test)]
+pub mod lives;
 pub mod real;
 #[cfg(test)]
 pub mod simulated;

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use super::{Access, File, Folder, Kind, Stat, not_a_regular_file};
 
 /// The sizes in bytes in which content gets to the disk; one of them for each power cut.
-const SECTOR_BYTES: [usize; 3] = [16, 512, 4_096];
+const SECTOR_BYTES: [usize; 2] = [512, 4_096];
 /// The number of the outermost folder.
 const ROOT: u64 = 0;
 
@@ -130,35 +130,41 @@ impl Content {
         }
     }
 
-    /// Loses what was to be forced, but for some of it.
-    fn fail_to_force(&mut self, random: &mut Random) {
-        for change in std::mem::take(&mut self.unforced) {
-            if random.below(2) == 0 {
-                change.apply(&mut self.durable);
-            }
+    /// Loses what was to be forced, but for some of it: of each sector, the disk has an older state or a newer.
+    fn force_some(&mut self, sector_bytes: usize, random: &mut Random) {
+        let mut changes = std::mem::take(&mut self.unforced);
+        // A new length gives the file other places on the disk: without it, nothing that came after it is there.
+        let lengths = changes.iter().enumerate().filter(|(_, c)| matches!(c, ContentChange::Length(_)));
+        let lengths: Vec<usize> = lengths.map(|(at, _)| at).collect();
+        if let Some(first_lost) = lengths.get(random.below(lengths.len() + 1)) {
+            changes.truncate(*first_lost);
         }
-    }
-
-    fn cut_power(&mut self, sector: usize, random: &mut Random) {
         // All, nothing, or each sector by itself.
-        let all_or_nothing = [Some(true), Some(false), None, None][random.below(4)];
-        for change in std::mem::take(&mut self.unforced) {
-            let ContentChange::Bytes { offset, bytes } = &change else {
-                if all_or_nothing.unwrap_or_else(|| random.below(2) == 0) {
-                    change.apply(&mut self.durable);
-                }
+        let everywhere = [Some(changes.len()), Some(0), None, None][random.below(4)];
+        let mut kept = BTreeMap::new();
+        for (number, change) in changes.iter().enumerate() {
+            let ContentChange::Bytes { offset, bytes } = change else {
+                change.apply(&mut self.durable);
                 continue;
             };
             let (mut at, end) = (*offset, offset + bytes.len());
             while at < end {
-                let next = ((at / sector + 1) * sector).min(end);
-                if all_or_nothing.unwrap_or_else(|| random.below(2) == 0) {
+                let sector = at / sector_bytes;
+                let next = ((sector + 1) * sector_bytes).min(end);
+                let kept = kept
+                    .entry(sector)
+                    .or_insert_with(|| everywhere.unwrap_or_else(|| random.below(changes.len() + 1)));
+                if number < *kept {
                     let part = bytes[at - offset..next - offset].to_vec();
                     ContentChange::Bytes { offset: at, bytes: part }.apply(&mut self.durable);
                 }
                 at = next;
             }
         }
+    }
+
+    fn cut_power(&mut self, sector_bytes: usize, random: &mut Random) {
+        self.force_some(sector_bytes, random);
         self.cached.clone_from(&self.durable);
     }
 }
@@ -501,11 +507,11 @@ impl File for SimulatedFile {
         let mut state = self.disk.state();
         let dead = state.dead;
         if let Err(error) = state.change_whole() {
-            // One that fails forgets what it should have forced; one that is not made any more does not.
-            if !dead && !state.dead {
+            // One that fails forgets what it should have forced; one that was not made, or was interrupted, does not.
+            if !dead && !state.dead && error.kind() != io::ErrorKind::Interrupted {
                 let State { things, random, .. } = &mut *state;
                 if let Some(Thing::File(content)) = things.get_mut(&self.thing) {
-                    content.fail_to_force(random);
+                    content.force_some(SECTOR_BYTES[0], random);
                 }
             }
             return Err(error);

@@ -133,6 +133,9 @@ impl fmt::Display for Month {
 }
 
 #[cfg(test)]
+#[path = "history/lives_tests.rs"]
+mod lives_tests;
+#[cfg(test)]
 #[path = "history/page_tests.rs"]
 mod page_tests;
 #[cfg(test)]

@@ -52,7 +52,7 @@ struct Current {
     month: Month,
     file: AppendFile,
     segment: Arc<Segment>,
-    /// Whether something was appended since the last fsync.
+    /// Whether it was changed since the last fsync.
     unsynced: bool,
     /// Whether it was found out of its place, and that was told.
     lost: bool,
@@ -106,7 +106,8 @@ impl HistoryWriter {
             return Err(CommitError::Refused(io::ErrorKind::NotFound.into()));
         };
         let appended = current.file.append(&bytes);
-        current.unsynced |= appended.is_ok();
+        // Also when it was taken back: that is to be on the disk before another file is begun.
+        current.unsynced = true;
         let segment = Arc::clone(&current.segment);
         let start = appended.map_err(|error| self.fail(error))?;
         if durability == Durability::Fsync {
