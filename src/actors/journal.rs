@@ -31,9 +31,11 @@ use super::vital::Vital;
 use crate::chat::gathering::Gathering;
 use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
 use crate::config::{Config, Durability};
-use crate::names::{MessageId, Timestamp, UserName};
+use crate::disk::Folder;
+use crate::disk::append::MAX_UNSYNCED_BYTES;
+use crate::names::{MAX_MESSAGE_ID, MessageId, Timestamp, UserName};
 use crate::protocol::{ErrorCode, Target};
-use crate::store::history::{CommitError, HistoryIndex, List, Opened, Position, Row};
+use crate::store::history::{CommitError, HistoryIndex, List, Opened, Position, Row, require_in_place};
 use writer::{Committed, Writer};
 
 /// Ids that are passed over at a start without fsync: a crash of the machine may have taken messages back
@@ -44,6 +46,11 @@ const RETRY_STORAGE_MS: u64 = 1_000;
 /// When to try again after the queue was full.
 const RETRY_QUEUE_MS: u64 = 250;
 
+/// Rows that are read at once, at least, in the place of damaged ones.
+const MIN_ROWS_READ_ON: usize = 64;
+/// What a message takes in the file at most: each byte of its text fourfold, and this for the rest.
+const ROW_BYTES_BESIDE_TEXT: usize = 1_024;
+
 /// Someone who waits for a message to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Waiting {
@@ -53,8 +60,10 @@ struct Waiting {
 
 /// The one who orders and stores.
 pub struct JournalActor {
-    _vital: Vital,
+    vital: Vital,
     config: Arc<Config>,
+    /// The data directory.
+    data: Arc<dyn Folder>,
     index: HistoryIndex,
     /// There from the moment that the actor runs.
     writer: Option<Writer>,
@@ -103,7 +112,8 @@ impl JournalActor {
             Durability::Os => Duration::ZERO,
         };
         JournalActor {
-            _vital: vital,
+            vital,
+            data: Arc::clone(opened.writer.data()),
             index: opened.index,
             writer: None,
             opened_writer: Some(opened.writer),
@@ -135,6 +145,11 @@ impl JournalActor {
         let waiting = Waiting { route: append.route, author: append.author };
         if self.closed {
             return self.tell(waiting, Verdict::Refused(ErrorCode::ShuttingDown.into()));
+        }
+        // Those that wait get an id each.
+        if self.next_id + self.queue.len() as u64 > MAX_MESSAGE_ID {
+            error!("all ids up to {MAX_MESSAGE_ID} are used; nothing more can be stored");
+            return self.tell(waiting, Verdict::Refused(NO_ID_LEFT));
         }
         if self.queue.len() >= self.config.limits.journal_queue_messages {
             return self.tell(waiting, refused_for(ErrorCode::RateLimited, RETRY_QUEUE_MS));
@@ -191,17 +206,26 @@ impl JournalActor {
         if self.queue.is_empty() && self.drained.is_empty() { Next::WhenWoken } else { Next::AfterOthers }
     }
 
+    /// How many of those that wait go into one batch: as many as may be on the way to the disk at once.
+    fn batch_len(&self) -> usize {
+        let most = self.config.limits.journal_batch_messages.max(1);
+        let mut bytes = 0;
+        let fit = self.queue.iter().take(most).take_while(|append| {
+            bytes += append.text.as_str().len() * 4 + ROW_BYTES_BESIDE_TEXT;
+            bytes <= MAX_UNSYNCED_BYTES
+        });
+        fit.count().max(1)
+    }
+
     /// Gives the messages that wait their ids and their places, as many as go into one batch.
     fn next_batch(&mut self) -> Vec<Row> {
-        let count = self.queue.len().min(self.config.limits.journal_batch_messages.max(1));
+        let count = self.batch_len();
         let at = Timestamp::now();
         self.newest_in_batch.clear();
         let mut rows = Vec::with_capacity(count);
         for append in self.queue.drain(..count) {
-            let Some(id) = MessageId::new(self.next_id) else {
-                error!("all ids up to 2^53 - 1 are used; nothing more can be stored");
-                continue;
-            };
+            // Who would get none was refused at the door.
+            let Some(id) = MessageId::new(self.next_id) else { continue };
             self.next_id += 1;
             let list = list_of(&append.target, &append.from);
             let before = self.newest_in_batch.get(&list).copied();
@@ -309,6 +333,13 @@ impl Batch {
     }
 }
 
+/// What is said when ids have run out, which takes 28 500 years at ten thousand messages a second.
+const NO_ID_LEFT: Refused = Refused {
+    code: ErrorCode::StorageUnavailable,
+    text: "This server has used all its message ids; nothing more can be stored.",
+    retry_after_ms: None,
+};
+
 fn refused_for(code: ErrorCode, retry_after_ms: u64) -> Verdict {
     Verdict::Refused(Refused { retry_after_ms: Some(retry_after_ms), ..code.into() })
 }
@@ -327,7 +358,7 @@ impl Actor for JournalActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         if let Some(history) = self.opened_writer.take() {
             let durability = self.config.journal.durability;
-            match Writer::start(history, durability, ctx.address().recipient()) {
+            match Writer::start(history, durability, ctx.address().recipient(), self.vital.clone()) {
                 Ok(writer) => self.writer = Some(writer),
                 Err(why) => {
                     error!("the writer thread could not be started: {why}");
@@ -412,25 +443,33 @@ impl Handler<ReadPage> for JournalActor {
     type Result = ResponseFuture<Result<PageOfMessages, ErrorCode>>;
 
     /// Plans the page now, so that it stands in order with what is stored, and reads it off the thread.
-    fn handle(&mut self, read: ReadPage, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, read: ReadPage, ctx: &mut Context<Self>) -> Self::Result {
         let newest = self.index.newest(&read.list).filter(|newest| Some(*newest) > read.newer_than);
         let plan = self.index.plan(&read.list, read.page, read.newer_than, read.limit, read.up_to);
-        let permits = Arc::clone(&self.page_reads);
+        let (permits, journal) = (Arc::clone(&self.page_reads), ctx.address());
         Box::pin(async move {
-            let _permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
-            let read = tokio::task::spawn_blocking(move || {
+            let permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
+            let reading = tokio::task::spawn_blocking(move || {
                 let page = plan.read()?;
-                let messages = page.rows.iter().map(Row::encoded).collect();
-                Ok((PageOfMessages { messages, more: page.more, newest }, page.damage))
+                let messages: Vec<_> = page.rows.iter().map(Row::encoded).collect();
+                Ok((PageOfMessages { messages, more: page.more, newest }, page.damage, page.go_on))
             });
             let result: Result<_, crate::store::history::HistoryError> =
-                read.await.map_err(|_| ErrorCode::Internal)?;
-            let (page, damage) = result.map_err(|why| {
+                reading.await.map_err(|_| ErrorCode::Internal)?;
+            drop(permit);
+            let (mut page, damage, go_on) = result.map_err(|why| {
                 error!("a page could not be read: {why}");
                 ErrorCode::StorageUnavailable
             })?;
             for damage in damage {
                 warn!("{damage}");
+            }
+            if let Some(go_on) = go_on {
+                let missing = read.limit.saturating_sub(page.messages.len());
+                // Where much is damaged, not row by row.
+                let limit = missing.max(MIN_ROWS_READ_ON);
+                let beyond = journal.send(ReadPage { page: go_on, limit, ..read }).await;
+                page.add(beyond.map_err(|_| ErrorCode::ShuttingDown)??, go_on, missing);
             }
             Ok(page)
         })
@@ -445,7 +484,10 @@ impl Handler<AskJournal> for JournalActor {
             messages: self.index.rows(),
             newest_id: self.newest_id.load(Ordering::Relaxed),
             waiting: self.queue.len() + self.batch.len(),
-            fault: self.fault.clone(),
+            fault: self.fault.clone().or_else(|| {
+                // Also when nobody has said anything since.
+                require_in_place(&*self.data).err().map(|why| why.to_string())
+            }),
         })
     }
 }

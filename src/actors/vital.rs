@@ -16,7 +16,7 @@ pub struct VitalSigns {
 }
 
 impl VitalSigns {
-    /// The signs, and the end at which the server listens. At most one word for each actor comes through.
+    /// The signs, and the end at which the server listens. A word for each of them that dies comes through.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
         let (died, hears) = mpsc::unbounded_channel();
         (VitalSigns { died }, hears)
@@ -28,8 +28,8 @@ impl VitalSigns {
     }
 }
 
-/// Kept by an actor that the server cannot do without.
-#[derive(Debug)]
+/// Kept by an actor that the server cannot do without, and by each of its threads.
+#[derive(Debug, Clone)]
 pub struct Vital {
     actor: &'static str,
     signs: VitalSigns,

@@ -28,7 +28,7 @@ pub use index::{HistoryIndex, List};
 pub use page::{PagePlan, PageRows};
 pub use row::{Row, RowFault};
 pub use segment::{Damage, DamageList, Place, Position};
-pub use writer::{CommitError, HistoryWriter};
+pub use writer::{CommitError, HistoryWriter, require_in_place};
 
 use crate::disk::Folder;
 use crate::names::{MessageId, Timestamp};
@@ -66,7 +66,11 @@ pub struct Opened {
 
 /// Why the history cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} {}: {source}", path.display())]
+#[error(
+    "cannot {doing} {}: {source}; the history has to belong to the user that runs veche, on a disk that is sound \
+     and has space",
+    path.display()
+)]
 pub struct HistoryError {
     doing: &'static str,
     path: PathBuf,
@@ -101,7 +105,7 @@ pub fn open(data: &Arc<dyn Folder>, options: HistoryOptions) -> Result<Opened, H
     for month in &months {
         scan.read(&*folder, *month)?;
     }
-    Ok(scan.finish(writer))
+    scan.finish(writer)
 }
 
 /// A calendar month in UTC: one file of the history.

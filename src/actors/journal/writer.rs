@@ -12,6 +12,7 @@ use actix::{Message, Recipient};
 use log::error;
 use tokio::sync::oneshot;
 
+use crate::actors::vital::Vital;
 use crate::config::Durability;
 use crate::store::history::{CommitError, HistoryWriter, Position, Row};
 
@@ -53,12 +54,15 @@ impl Writer {
         history: HistoryWriter,
         durability: Durability,
         journal: Recipient<Committed>,
+        vital: Vital,
     ) -> io::Result<Self> {
         if durability == Durability::Os {
             return Ok(Writer::OnTheSpot(Box::new(history)));
         }
         let (jobs, todo) = mpsc::channel();
         thread::Builder::new().name("journal".into()).spawn(move || {
+            // A batch that a panic swallows would be waited for for ever.
+            let _vital = vital;
             let mut history = history;
             for job in todo {
                 match job {

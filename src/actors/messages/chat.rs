@@ -286,7 +286,7 @@ impl From<ErrorCode> for Refused {
 }
 
 /// ChatRoomActor or SessionActor → JournalActor: a page of the past.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<PageOfMessages, ErrorCode>")]
 pub struct ReadPage {
     /// Whose past.
@@ -310,6 +310,22 @@ pub struct PageOfMessages {
     pub more: bool,
     /// The newest message of the list when the page was planned.
     pub newest: Option<MessageId>,
+}
+
+impl PageOfMessages {
+    /// Adds the first `missing` messages of the page that lies beyond this one.
+    pub fn add(&mut self, mut beyond: PageOfMessages, direction: Page, missing: usize) {
+        let too_many = beyond.messages.len().saturating_sub(missing);
+        self.more = beyond.more || too_many > 0;
+        if matches!(direction, Page::After(_)) {
+            beyond.messages.truncate(missing);
+            self.messages.append(&mut beyond.messages);
+        } else {
+            beyond.messages.drain(..too_many);
+            beyond.messages.append(&mut self.messages);
+            self.messages = beyond.messages;
+        }
+    }
 }
 
 // ---------------------------------------------------------------- anyone → fan-out

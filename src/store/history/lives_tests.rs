@@ -223,7 +223,7 @@ fn what_a_life_acknowledged_or_found_outlives_every_later_one() {
     let mut tried = Tried::default();
     for seed in 0.. {
         try_all(seed, &mut tried);
-        if tried.points > 10_000 {
+        if tried.points > 4_000 {
             break;
         }
     }

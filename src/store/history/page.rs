@@ -10,6 +10,8 @@ use super::HistoryError;
 use super::postings::{Chunk, Posting, Window};
 use super::row::{Line, LineReader, Names, Row, RowFault};
 use super::segment::{Damage, Place, Segment};
+use crate::names::MessageId;
+use crate::protocol::Page;
 
 /// Where the rows of a page lie. It holds no lock and can be read on any thread, at any later time.
 #[derive(Debug)]
@@ -27,38 +29,38 @@ pub struct PagePlan {
 pub struct PageRows {
     /// The rows, oldest first.
     pub rows: Vec<Row>,
-    /// Whether others lie beyond the page: behind it with `after`, before it else. A page that has no row
-    /// left, because all are damaged, has none beyond it either: the reader would have no id to go on from.
+    /// Whether others lie beyond the page: behind it with `after`, before it else.
     pub more: bool,
-    /// What could not be read, and is not in `rows`.
+    /// What is damaged for good, and not in `rows`.
     pub damage: Vec<Damage>,
+    /// Where to go on for as many rows as are missing from a full page because of that damage.
+    pub go_on: Option<Page>,
 }
 
 impl PagePlan {
     /// Reads the rows, and checks each of them again. This blocks on the disk.
     ///
     /// # Errors
-    /// [`HistoryError`] when the disk gives errors and not one row can be read; one bad row is only reported.
+    /// [`HistoryError`] when the disk gives an error: what could not be read now may be sound, and a page
+    /// without it would say that it is not there. A row that can be read and is damaged is left out and told.
     pub fn read(self) -> Result<PageRows, HistoryError> {
-        let (postings, beyond) = self.postings();
-        let mut page = PageRows::default();
+        let (postings, more) = self.postings();
+        let mut page = PageRows { more, ..PageRows::default() };
         let mut reader = RowReader::new();
-        let mut unreadable = None;
         for (segment, posting) in &postings {
             match reader.read(segment, *posting) {
                 Ok(row) => page.rows.push(row),
-                Err(why) => {
-                    if let RowFault::Unreadable(errno) = why {
-                        unreadable = Some((segment, errno));
-                    }
-                    page.damage.push(segment.damage(Place::Byte(posting.offset), why));
+                Err(RowFault::Unreadable(errno)) => {
+                    return Err(HistoryError::io("read", PathBuf::from(segment.name()), errno.into()));
                 }
+                Err(why) => page.damage.push(segment.damage(Place::Byte(posting.offset), why)),
             }
         }
-        if let (Some((segment, errno)), true) = (unreadable, page.rows.is_empty()) {
-            return Err(HistoryError::io("read", PathBuf::from(segment.name()), errno.into()));
+        if more && !page.damage.is_empty() {
+            let edge = if self.oldest_first { postings.last() } else { postings.first() };
+            let id = edge.and_then(|(_, posting)| MessageId::new(posting.id));
+            page.go_on = Some(if self.oldest_first { Page::After(id) } else { Page::Before(id) });
         }
-        page.more = beyond && (!page.rows.is_empty() || postings.is_empty());
         Ok(page)
     }
 

@@ -145,16 +145,20 @@ impl Scan {
     }
 
     /// Puts together what was read.
-    pub(super) fn finish(mut self, writer: HistoryWriter) -> Opened {
+    pub(super) fn finish(mut self, writer: HistoryWriter) -> Result<Opened, HistoryError> {
         let mut recent_keyed = Vec::new();
         let mut reader = RowReader::new();
         for (segment, posting) in self.recent.into_sorted() {
             match reader.read(&segment, posting) {
                 Ok(row) => recent_keyed.push(row),
+                Err(RowFault::Unreadable(errno)) => {
+                    let path = writer.folder().path().join(segment.name());
+                    return Err(HistoryError::io("read", path, errno.into()));
+                }
                 Err(why) => self.damage.push(segment.damage(Place::Byte(posting.offset), why)),
             }
         }
-        Opened { index: self.index, writer, last_id: self.ids.last(), recent_keyed, damage: self.damage }
+        Ok(Opened { index: self.index, writer, last_id: self.ids.last(), recent_keyed, damage: self.damage })
     }
 }
 

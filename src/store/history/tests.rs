@@ -215,6 +215,7 @@ fn damage_that_comes_while_running_is_reported_and_skipped() {
     fs::write(&path, "").expect("emptied");
     let page = lobby_page(&history);
     assert_eq!((page.rows.len(), page.damage.len(), page.more), (0, 3, false));
+    assert_eq!(page.go_on, None, "nothing lies beyond");
 }
 
 #[test]

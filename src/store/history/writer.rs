@@ -71,6 +71,11 @@ impl HistoryWriter {
         Ok(HistoryWriter { data, folder, current: None, poisoned: None, notices: Vec::new() })
     }
 
+    /// The data directory.
+    pub fn data(&self) -> &Arc<dyn Folder> {
+        &self.data
+    }
+
     /// The folder of the history.
     pub fn folder(&self) -> &Arc<dyn Folder> {
         &self.folder
@@ -225,8 +230,11 @@ fn open_folder(data: &dyn Folder) -> io::Result<Arc<dyn Folder>> {
     Ok(folder)
 }
 
-/// Refuses to write into a data directory that whoever looks for it does not find.
-fn require_in_place(data: &dyn Folder) -> io::Result<()> {
+/// Refuses to work on a data directory that whoever looks for it does not find.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn require_in_place(data: &dyn Folder) -> io::Result<()> {
     if data.in_place()? {
         return Ok(());
     }
