@@ -337,6 +337,15 @@ fn the_attempts_of_a_long_outage_are_one_line_rewritten() {
     let screen = terminal.screen();
     assert!(screen.contains("refused the connection"), "{screen}");
     assert!(screen.ends_with("lobby> half a li"), "{screen}");
+    // Also when something is said meanwhile.
+    terminal.enter("ne");
+    terminal.has("no receipt yet: there is no connection");
+    seen.borrow_mut().clear();
+    terminal.shows("two more attempts", |screen| {
+        assert!(screen.matches("The connection is lost").count() <= 1, "{screen}");
+        seen.borrow_mut().extend(seconds(screen));
+        seen.borrow().len() >= 2
+    });
 }
 
 // issue 7: "Resizing the window while a long draft stands eats a message"

@@ -257,11 +257,15 @@ impl Chat {
                     room.map_or_else(|| "* Online: ".to_owned(), |room| format!("* In {}: ", safe(&room)));
                 paragraph(&head, &format!("{}{}", names.join(", "), more(others)), width)
             }
-            Show::Outage { why, pause, .. } => paragraph("* ", &outage(&why, pause), width),
+            Show::Outage { why, pause, .. } => format!("* {}", safe(&outage(&why, pause))),
+            Show::Connected => format!("* {CONNECTED}"),
             Show::Info(sentence) | Show::Problem(sentence) => paragraph("* ", &sentence, width),
         })
     }
 }
+
+/// What is told of a connection that is there again.
+pub const CONNECTED: &str = "Connected again.";
 
 /// What is told of a connection that is away, or could not be had again.
 pub fn outage(why: &str, pause: Duration) -> String {
@@ -284,13 +288,14 @@ impl Front for Chat {
     }
 
     async fn show(&mut self, show: Show) -> std::io::Result<()> {
-        let rewrites = matches!(show, Show::Outage { .. });
-        if let Some(lines) = self.lines(show) {
-            if rewrites {
-                self.terminal.rewrite(lines).await;
-            } else {
-                self.terminal.print(lines).await;
-            }
+        let is_status = matches!(show, Show::Outage { .. });
+        if matches!(show, Show::Connected) {
+            self.terminal.settle_status().await;
+        }
+        match self.lines(show) {
+            Some(sentence) if is_status => self.terminal.set_status(sentence).await,
+            Some(lines) => self.terminal.print(lines).await,
+            None => {}
         }
         Ok(())
     }

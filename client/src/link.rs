@@ -82,14 +82,10 @@ fn unresolved(error: &Error) -> String {
 fn unconnected(host: &str, port: u16, error: &Error) -> String {
     let place = format!("{host} port {port}");
     match error.kind() {
-        ErrorKind::ConnectionRefused => format!(
-            "{place} refused the connection; no server listens there (is it running, and is that its port?)"
-        ),
-        ErrorKind::TimedOut => {
-            format!("{place} does not answer; is it the right host, and does a firewall let you through?")
-        }
+        ErrorKind::ConnectionRefused => format!("{place} refused the connection; no server listens there"),
+        ErrorKind::TimedOut => format!("{place} does not answer"),
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            format!("there is no way to {place} from here; is this machine on the network?")
+            format!("there is no way to {place} from here")
         }
         ErrorKind::PermissionDenied => format!("this system does not let programs connect to {place}"),
         _ => format!("there is no way to {place} ({})", words(error)),
@@ -109,6 +105,21 @@ fn failed(error: &CodecError) -> String {
             _ => format!("the connection failed ({})", words(error)),
         },
         error => error.to_string(),
+    }
+}
+
+impl LinkError {
+    /// What to look at when there never was a connection: a part of a sentence, or nothing.
+    pub fn advice(&self) -> &'static str {
+        let LinkError::Connect { error, .. } = self else { return "" };
+        match error.kind() {
+            ErrorKind::ConnectionRefused => " (is it running, and is that its port?)",
+            ErrorKind::TimedOut => " (is that the host, and does a firewall let you through?)",
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                " (is this machine on the network?)"
+            }
+            _ => "",
+        }
     }
 }
 

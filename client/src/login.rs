@@ -19,7 +19,7 @@ const PATIENCE: u32 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// The connection.
-    #[error("There is no connection: {0}.")]
+    #[error("There is no connection: {link}{advice}.", link = .0, advice = .0.advice())]
     Link(#[from] LinkError),
     /// The server refused.
     #[error("{text}")]

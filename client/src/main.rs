@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::dialogue::{DEFAULT_HOST, DEFAULT_PORT, GaveUp, Given, LoggedIn};
 use crate::exit_status::ExitStatus;
 use crate::link::{Address, Link};
+use crate::login::LoginError;
 use crate::pipe::{Pipe, tell};
 use crate::session::{Command, End, Options, Session};
 use crate::terminal::Terminal;
@@ -129,7 +130,7 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
     let address = Address { host, port: port.unwrap_or(DEFAULT_PORT) };
     let mut link = match Link::connect(&address).await {
         Ok(link) => link,
-        Err(error) => return fail(&format!("There is no connection: {error}.")),
+        Err(error) => return fail(&LoginError::from(error).to_string()),
     };
     let opened = match login::open_unattended(&mut link, &name, &password, arguments.register).await {
         Ok(opened) => opened,

@@ -24,7 +24,7 @@ use veche::protocol::reply::PresenceStatus;
 use veche::protocol::request::MAX_TEXT_BYTES;
 use veche::protocol::{Message, MessageText, ServerFrame};
 
-use crate::chat::outage;
+use crate::chat::{CONNECTED, outage};
 use crate::display::{json_line, one_line, safe};
 use crate::driver::Front;
 use crate::session::{Command, Session, Show};
@@ -132,6 +132,10 @@ impl Front for Pipe {
                     tell(&mut std::io::stderr(), &outage(&why, pause));
                 }
                 self.outage = Some(why);
+                Ok(())
+            }
+            Show::Connected => {
+                tell(&mut std::io::stderr(), CONNECTED);
                 Ok(())
             }
             Show::Info(sentence) | Show::Problem(sentence) => {

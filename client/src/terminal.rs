@@ -242,14 +242,25 @@ impl Terminal {
         self.print_now(&text).await;
     }
 
-    /// Prints a text in the place of the last one that was printed so, if it was the last.
-    pub async fn rewrite(&mut self, text: String) {
+    /// Tells how things are now, in one sentence that is safe, right above the question and in the place of
+    /// what was told so before. Where nothing is asked it is printed.
+    pub async fn set_status(&mut self, sentence: String) {
         if self.held.is_some() {
-            // It is about a moment, and that is over when the question is.
+            // It is about a moment, and that is over when the questions are.
             return;
         }
+        if self.question.is_none() {
+            return self.print_now(&sentence).await;
+        }
         self.place().await;
-        let bytes = self.screen.rewrite(&text, frame(self.question.as_ref(), &self.draft));
+        let bytes = self.screen.set_status(sentence, frame(self.question.as_ref(), &self.draft));
+        self.write_queued(bytes);
+    }
+
+    /// Things are not so any more: what was told of them last becomes a line like any other.
+    pub async fn settle_status(&mut self) {
+        self.place().await;
+        let bytes = self.screen.settle_status(frame(self.question.as_ref(), &self.draft));
         self.write_queued(bytes);
     }
 
@@ -287,6 +298,7 @@ impl Terminal {
     /// moment where the terminal takes nothing.
     pub async fn close(&mut self) {
         self.leave_question();
+        self.settle_status().await;
         self.release().await;
         self.flush().await;
     }
@@ -409,7 +421,7 @@ impl Terminal {
     /// Stops the program as Ctrl-Z does elsewhere; [`Terminal::more`] sees it go on.
     fn suspend(&mut self) {
         let end = if self.screen.is_drawn() { "\n" } else { "" };
-        self.modes.give_back(end);
+        self.modes.give_back(end, OptionalActions::Now);
         // A system that does not let a program stop itself lets it go on.
         let _ = kill_process(getpid(), Signal::TSTP);
     }
@@ -516,11 +528,11 @@ impl Modes {
         Ok(termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.wanted)?)
     }
 
-    fn give_back(&self, end: &str) {
+    fn give_back(&self, end: &str, when: OptionalActions) {
         let off = if self.moves { BRACKETED_PASTE_OFF } else { "" };
         let _ = std::io::stdout().write_all(format!("{off}{end}").as_bytes());
         let _ = std::io::stdout().flush();
-        let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.found);
+        let _ = termios::tcsetattr(std::io::stdin(), when, &self.found);
     }
 }
 
@@ -533,7 +545,8 @@ impl Restorer {
     /// Puts the terminal back as it was found, below the line that is being typed, if one is.
     pub fn restore(&self) {
         let drawn = self.modes.drawn.load(Ordering::Relaxed);
-        self.modes.give_back(if drawn { "\n" } else { "" });
+        // What is typed for a question of ours, a password perhaps, is no command for the shell.
+        self.modes.give_back(if drawn { "\n" } else { "" }, OptionalActions::Flush);
     }
 }
 

@@ -43,10 +43,18 @@ fn what_the_client_does_about_it_is_told_for_each_cause() {
     }
     let told = bench.told();
     assert!(told.len() == 1 && told[0].contains("cannot store"), "{told:?}");
+    bench.sent.clear();
     bench.lose();
     bench.pass(0);
     let told = bench.told();
     assert!(told.len() == 1 && told[0].contains("there is no connection"), "{told:?}");
+    // A new connection is given its own two seconds.
+    let resume = bench.reconnect();
+    bench.reply(&resume, session("T2"));
+    bench.pass(1);
+    assert!(bench.told().is_empty());
+    bench.pass(1);
+    assert!(bench.told().iter().any(|told| told.contains("does not answer")));
 }
 
 // issue 7: "Nobody is told"

@@ -187,7 +187,7 @@ impl Session {
         self.token = TokenText::new(opened.token.clone());
         self.token_is_dead = false;
         self.phase = Phase::Open { since: now };
-        self.info("Connected again.".to_owned());
+        self.show(Show::Connected);
         self.lost_since = None;
         self.check_or_go_back();
     }

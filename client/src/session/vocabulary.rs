@@ -94,6 +94,8 @@ pub enum Show {
     Who { room: Option<String>, names: Vec<String>, more: bool },
     /// The connection is gone, or (`again`) could not be had once more; the next attempt is after the pause.
     Outage { why: String, pause: Duration, again: bool },
+    /// The connection is there again.
+    Connected,
     /// A sentence about what the client does.
     Info(String),
     /// A sentence about what did not work.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::outbox::Obstacle;
-use super::{Asked, Session};
+use super::{Asked, Phase, Session};
 
 /// How long everything may take before a person is told.
 const TELL_AFTER: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ impl Session {
     /// When there will be something to tell, if nothing happens until then.
     pub(super) fn notice_deadline(&self) -> Option<Duration> {
         let since = self.waits_since()?;
+        // A new connection is given its own time.
+        let since = if let Phase::Open { since: open } = self.phase { since.max(open) } else { since };
         (!self.waiting.told.contains(&self.cause())).then_some(since + TELL_AFTER)
     }
 

@@ -1,5 +1,5 @@
 //! What stands at the bottom of the screen: a question with the line that is being typed, and above it,
-//! sometimes, a line that is rewritten. Everything else scrolls by above them.
+//! sometimes, a line that tells how things are now. Everything else scrolls by above them.
 //!
 //! It gives the bytes to write and writes nothing itself. Rows are ended here and never by the terminal's own
 //! wrapping, one cell before its edge, so that the number of rows is known. What is rubbed out never reaches
@@ -12,6 +12,8 @@ use crate::display::safe;
 
 /// What a row of a draft begins with behind a line break: the mark of everything that goes on.
 const GOES_ON: &str = "| ";
+/// What the further rows of a line begin with that tells how things are.
+const STATUS_GOES_ON: &str = "  | ";
 /// The narrowest screen that rows are computed for, in cells.
 const NARROWEST_CELLS: usize = 8;
 
@@ -49,14 +51,14 @@ pub struct Screen {
     /// Whether the terminal folds its rows anew when it is made narrower.
     reflows: bool,
     drawn: Option<Rows>,
-    /// The rows above the question that the next such line may take the place of.
-    rewritable_rows: usize,
+    /// How things are, told above the question for as long as they are so.
+    status: Option<String>,
 }
 
 impl Screen {
     /// An empty screen.
     pub fn new(width_cells: usize, moves: bool, reflows: bool) -> Self {
-        Screen { width_cells, moves, reflows, drawn: None, rewritable_rows: 0 }
+        Screen { width_cells, moves, reflows, drawn: None, status: None }
     }
 
     /// Whether a question stands there.
@@ -77,8 +79,6 @@ impl Screen {
         if self.reflows && width_cells < self.width_cells {
             self.fold(width_cells);
         }
-        // What stands above was folded too, or cut off.
-        self.rewritable_rows = 0;
         let mut out = self.erase();
         self.width_cells = width_cells;
         frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
@@ -129,34 +129,49 @@ impl Screen {
         out
     }
 
-    /// The question is answered: it stays as it is, and the cursor goes below it.
+    /// The question is answered: it stays as it is, among what scrolls by.
     pub fn finish(&mut self, frame: Frame<'_>) -> String {
-        let mut out = self.draw(Frame { cursor: frame.text.len(), ..frame });
+        let at_end = Frame { cursor: frame.text.len(), ..frame };
+        let mut out = String::new();
+        if self.status.is_some() || self.drawn.is_none() {
+            // What stands above it is to stand below it: both are drawn anew.
+            out.push_str(&self.erase());
+            let status = self.status.take();
+            out.push_str(&self.draw(at_end));
+            self.status = status;
+        } else {
+            out.push_str(&self.draw(at_end));
+        }
         out.push_str("\r\n");
         self.drawn = None;
-        self.rewritable_rows = 0;
+        out
+    }
+
+    /// From now on this is told above the question, in the place of what was.
+    pub fn set_status(&mut self, status: String, frame: Option<Frame<'_>>) -> String {
+        let mut out = self.erase();
+        self.status = Some(status);
+        frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
+        out
+    }
+
+    /// Things are not so any more: what was told of them last scrolls by.
+    pub fn settle_status(&mut self, frame: Option<Frame<'_>>) -> String {
+        let mut out = self.erase();
+        if let Some(status) = self.status.take() {
+            let mut rows = Filling::new(self.usable_cells(), STATUS_GOES_ON);
+            rows.push_words(&status);
+            for row in rows.done.rows {
+                out.push_str(&row.text);
+                out.push_str("\r\n");
+            }
+        }
+        frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
         out
     }
 
     /// Prints whole lines above the question.
     pub fn print(&mut self, lines: &str, frame: Option<Frame<'_>>) -> String {
-        self.rewritable_rows = 0;
-        self.insert(lines, frame)
-    }
-
-    /// Prints lines above the question, in the place of the last ones that were printed so, if nothing came
-    /// between.
-    pub fn rewrite(&mut self, lines: &str, frame: Option<Frame<'_>>) -> String {
-        let mut out = self.erase();
-        if self.moves && self.rewritable_rows > 0 {
-            out.push_str(&format!("{}\r\x1b[J", up(self.rewritable_rows)));
-        }
-        out.push_str(&self.insert(lines, frame));
-        self.rewritable_rows = lines.lines().count();
-        out
-    }
-
-    fn insert(&mut self, lines: &str, frame: Option<Frame<'_>>) -> String {
         let mut out = self.erase();
         for line in lines.lines() {
             out.push_str(line);
@@ -172,7 +187,6 @@ impl Screen {
         if self.moves {
             out.push_str("\x1b[H\x1b[2J");
         }
-        self.rewritable_rows = 0;
         frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
         out
     }
@@ -180,12 +194,20 @@ impl Screen {
     /// Something else was on the screen meanwhile: whatever stood there is not touched any more.
     pub fn begin_anew(&mut self, frame: Option<Frame<'_>>) -> String {
         self.drawn = None;
-        self.rewritable_rows = 0;
         frame.map(|frame| format!("\r\n{}", self.draw(frame))).unwrap_or_default()
     }
 
+    fn usable_cells(&self) -> usize {
+        self.width_cells.saturating_sub(1).max(NARROWEST_CELLS)
+    }
+
     fn rows(&self, frame: Frame<'_>) -> Rows {
-        let mut rows = Filling::new(self.width_cells.saturating_sub(1).max(NARROWEST_CELLS));
+        let mut rows = Filling::new(self.usable_cells(), STATUS_GOES_ON);
+        if let Some(status) = &self.status {
+            rows.push_words(status);
+            rows.done.rows.push(Row::default());
+        }
+        rows.goes_on = "";
         frame.prompt.graphemes(true).for_each(|piece| rows.push(piece));
         let mut at = 0;
         for piece in frame.text.graphemes(true) {
@@ -193,7 +215,7 @@ impl Screen {
                 rows.mark_cursor();
             }
             match piece {
-                "\n" | "\r\n" => rows.break_line(),
+                "\n" | "\r\n" => rows.break_line(GOES_ON),
                 "\t" => rows.push(" "),
                 piece => rows.push(piece),
             }
@@ -209,12 +231,14 @@ impl Screen {
 /// Rows while they are being filled.
 struct Filling {
     width_cells: usize,
+    /// What a row begins with that goes on with the one before.
+    goes_on: &'static str,
     done: Rows,
 }
 
 impl Filling {
-    fn new(width_cells: usize) -> Self {
-        Filling { width_cells, done: Rows { rows: vec![Row::default()], ..Rows::default() } }
+    fn new(width_cells: usize, goes_on: &'static str) -> Self {
+        Filling { width_cells, goes_on, done: Rows { rows: vec![Row::default()], ..Rows::default() } }
     }
 
     fn push(&mut self, piece: &str) {
@@ -224,7 +248,7 @@ impl Filling {
         for part in parts {
             let cells = part.width();
             if self.last().cells + cells > self.width_cells {
-                self.done.rows.push(Row::default());
+                self.break_line(self.goes_on);
             }
             let row = self.last();
             row.text.push_str(part);
@@ -232,8 +256,20 @@ impl Filling {
         }
     }
 
-    fn break_line(&mut self) {
-        self.done.rows.push(Row { text: GOES_ON.to_owned(), cells: GOES_ON.len() });
+    /// Words go whole to the next row, where they fit there.
+    fn push_words(&mut self, text: &str) {
+        for word in text.split_inclusive(' ') {
+            let cells = word.trim_end().width();
+            let fits_below = self.goes_on.len() + cells <= self.width_cells;
+            if self.last().cells + cells > self.width_cells && fits_below {
+                self.break_line(self.goes_on);
+            }
+            word.graphemes(true).for_each(|piece| self.push(piece));
+        }
+    }
+
+    fn break_line(&mut self, mark: &str) {
+        self.done.rows.push(Row { text: mark.to_owned(), cells: mark.len() });
     }
 
     fn mark_cursor(&mut self) {
@@ -319,16 +355,22 @@ mod tests {
 
     // issue 7: "During a long outage the attempts are one line, rewritten"
     #[test]
-    fn a_line_is_rewritten_until_something_else_comes() {
-        let mut screen = Screen::new(80, true, true);
+    fn how_things_are_is_told_once_right_above_the_question() {
+        let mut screen = Screen::new(20, true, true);
         screen.draw(frame("> ", "dra"));
-        let mut out = screen.rewrite("try 1\n", Some(frame("> ", "dra")));
-        assert_eq!(out, "\r\x1b[Jtry 1\r\n> dra\r\x1b[5C");
-        out = screen.rewrite("try 2\n", Some(frame("> ", "dra")));
-        assert_eq!(out, "\r\x1b[J\x1b[1A\r\x1b[Jtry 2\r\n> dra\r\x1b[5C");
-        screen.print("news\n", Some(frame("> ", "dra")));
-        out = screen.rewrite("try 3\n", Some(frame("> ", "dra")));
-        assert_eq!(out, "\r\x1b[Jtry 3\r\n> dra\r\x1b[5C");
+        let mut out = screen.set_status("* try 1".to_owned(), Some(frame("> ", "dra")));
+        assert_eq!(out, "\r\x1b[J* try 1\r\n> dra\r\x1b[5C");
+        out = screen.set_status("* try 2 of a hundred".to_owned(), Some(frame("> ", "dra")));
+        assert_eq!(out, "\x1b[1A\r\x1b[J* try 2 of a \r\n  | hundred\r\n> dra\r\x1b[5C");
+        out = screen.print("news\n", Some(frame("> ", "dra")));
+        assert_eq!(out, "\x1b[2A\r\x1b[Jnews\r\n* try 2 of a \r\n  | hundred\r\n> dra\r\x1b[5C");
+        out = screen.finish(frame("> ", "dra"));
+        assert_eq!(out, "\x1b[2A\r\x1b[J> dra\r\x1b[5C\r\n");
+        out = screen.draw(frame("> ", ""));
+        assert_eq!(out, "* try 2 of a \r\n  | hundred\r\n> \r\x1b[2C");
+        out = screen.settle_status(Some(frame("> ", "")));
+        assert_eq!(out, "\x1b[2A\r\x1b[J* try 2 of a \r\n  | hundred\r\n> \r\x1b[2C");
+        assert_eq!(screen.draw(frame("> ", "x")), "x");
     }
 
     #[test]
@@ -337,7 +379,7 @@ mod tests {
         let mut out = screen.draw(frame("> ", "a"));
         out += &screen.draw(frame("> ", "ab"));
         out += &screen.print("news\n", Some(frame("> ", "ab")));
-        out += &screen.rewrite("try\n", Some(frame("> ", "ab")));
+        out += &screen.set_status("try".to_owned(), Some(frame("> ", "ab")));
         out += &screen.draw(frame("> ", "a"));
         out += &screen.resize(40, Some(frame("> ", "a")));
         out += &screen.finish(frame("> ", "a"));
