@@ -154,6 +154,11 @@ struct Options {
     #[arg(long, global = true)]
     strict_port: bool,
 
+    /// Start although accounts cannot be read, this once: rows that cannot be are set aside in clients.rejected,
+    /// and their names stay taken
+    #[arg(long, global = true)]
+    accept_loss: bool,
+
     /// The log file [env: VECHE_LOG_FILE] [default: DATA_DIR/veche.log]
     #[arg(long, value_name = "FILE", global = true)]
     log_file: Option<PathBuf>,
@@ -170,6 +175,7 @@ impl From<Options> for Overrides {
             data_dir: options.data_dir,
             listen: options.listen,
             strict_port: options.strict_port.then_some(true),
+            accept_loss: options.accept_loss,
             log_file: options.log_file,
             set: options.set,
         }
@@ -270,6 +276,7 @@ mod tests {
         .overrides;
         assert_eq!(overrides.listen.as_deref(), Some("[::1]:0"));
         assert_eq!(overrides.strict_port, Some(true));
+        assert!(!overrides.accept_loss && parsed("veche --accept-loss").unwrap().overrides.accept_loss);
         assert_eq!(overrides.set, ["a.b=1", "c.d=x=y"]);
         assert_eq!(parsed("veche --print-config").unwrap().task, Task::PrintConfig);
     }

@@ -44,6 +44,10 @@ pub struct ServerConfig {
     pub motd: String,
     /// Threads that hold the sockets; 0 takes one for every two cores.
     pub io_threads: usize,
+    /// Whether to start although accounts cannot be read. Neither a setting of the file nor of the
+    /// environment, but an option, for this once.
+    #[serde(skip)]
+    pub accept_loss: bool,
 }
 
 /// How messages are stored.
@@ -238,6 +242,7 @@ impl Default for ServerConfig {
             log_file: None,
             motd: "Welcome to the veche.".into(),
             io_threads: 0,
+            accept_loss: false,
         }
     }
 }

@@ -70,9 +70,9 @@ fn build(dir: &TempDir) -> House {
     config.auth.argon2_memory_kib = 64;
     let config = Arc::new(config);
     let newest_id = Arc::new(AtomicU64::new(0));
-    let history =
-        open_history(&config, &crate::disk::real::open_folder(dir.path()).unwrap(), &newest_id).unwrap();
-    let auth = AuthActor::open(&config, Arc::clone(&newest_id)).unwrap();
+    let data = crate::disk::real::open_folder(dir.path()).unwrap();
+    let history = open_history(&config, &data, &newest_id).unwrap();
+    let auth = AuthActor::open(&config, &data, Arc::clone(&newest_id)).unwrap();
     let terms = begin_term(&history, &newest_id).unwrap();
     let past = Past { terms, newest_id: Arc::clone(&newest_id), spellings: Arc::default() };
     let (vital, _deaths) = VitalSigns::new();

@@ -372,3 +372,123 @@ fn the_memory_of_one_hash_serves_the_next() {
     let grown = resident_kib() - before;
     assert!(grown < 3 * one_hash_kib, "12 hashes, one after another, took {grown} KiB");
 }
+
+/// The server must not start, and say these words in one sentence; nothing of its account file may change.
+fn refuses_to_start(server: &Server, words: &[&str]) {
+    let before = fs::read(clients_csv(server)).ok();
+    let refused = Options::new().try_start_in(&server.dir);
+    let (status, stderr) = refused.err().expect("it does not start");
+    assert_eq!((status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word:?} is not in {stderr}");
+    }
+    assert_eq!(fs::read(clients_csv(server)).ok(), before);
+}
+
+fn start_accepting_loss(server: &Server) -> Server {
+    Options::new().argument("--accept-loss").start_in(std::sync::Arc::clone(&server.dir))
+}
+
+// issue 7: `clients.csv` of 0 bytes, or missing
+#[test]
+fn accounts_that_are_gone_stop_the_start_unless_the_loss_is_accepted_this_once() {
+    let mut server = Server::start();
+    drop(server.register("alice"));
+    server.stop();
+    for empty in [true, false] {
+        if empty {
+            fs::write(clients_csv(&server), "").unwrap();
+        } else {
+            fs::remove_file(clients_csv(&server)).unwrap();
+        }
+        refuses_to_start(&server, &["clients.csv", "sessions.csv", "--accept-loss"]);
+        server.veche(&["account", "list"], "").failure(1, &["--accept-loss"]);
+        server.veche(&["account", "add", "alice"], "some secret\n").failure(1, &["--accept-loss"]);
+        let refused = Options::new().environment("VECHE_ACCEPT_LOSS", "true").try_start_in(&server.dir);
+        assert!(refused.is_err(), "no environment variable");
+        let refused = Options::new().set("server.accept_loss=true").try_start_in(&server.dir);
+        assert!(refused.is_err(), "no setting");
+        let mut started = start_accepting_loss(&server);
+        started.connect().expect_error("wrong_password", login("alice", PASSWORD));
+        started.stop();
+        // Its header is sound now.
+        server.start_again().stop();
+    }
+}
+
+// issue 7: every row is refused, and what a spreadsheet did is called what it is
+#[test]
+fn a_file_in_which_every_row_is_refused_stops_the_start_and_its_names_stay_taken() {
+    let mut server = Server::start();
+    for name in ["alice", "bob"] {
+        drop(server.register(name));
+    }
+    server.stop();
+    let sound = fs::read_to_string(clients_csv(&server)).unwrap();
+    fs::write(clients_csv(&server), sound.replace(',', ";")).unwrap();
+    refuses_to_start(&server, &["2 of 2 rows", "semicolons", "--accept-loss"]);
+    fs::write(clients_csv(&server), sound.replace("T", " ").replace("Z,", ",")).unwrap();
+    refuses_to_start(&server, &["2 of 2 rows", "spreadsheets", "--accept-loss"]);
+    let mut started = start_accepting_loss(&server);
+    let register = |name: &str| json!({"type": "register", "name": name, "password": PASSWORD});
+    for restart in [false, true] {
+        if restart {
+            started.stop();
+            started = server.start_again();
+        }
+        for name in ["alice", "bob"] {
+            started.connect().expect_error("name_taken", register(name));
+        }
+    }
+    started.veche(&["account", "add", "alice"], "some secret\n").success();
+    started.login_with("alice", "some secret");
+    started.stop();
+    fs::remove_file(server.data_dir().join("clients.rejected")).unwrap();
+    server.start_again().register("bob");
+}
+
+// issue 7: the recipe of docs/operating.md for a lost key
+#[test]
+fn the_recipe_for_a_lost_key_works() {
+    let mut server = Server::start();
+    let mut alice = server.member("alice", "lobby");
+    alice.say("lobby", "it stays");
+    server.console("clear file");
+    drop(server.register("bob"));
+    server.stop();
+    fs::remove_file(server.data_dir().join("key")).unwrap();
+    refuses_to_start(&server, &["key", "missing"]);
+    let lost = server.dir.path().join("lost");
+    fs::create_dir(&lost).unwrap();
+    for entry in fs::read_dir(server.data_dir()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("clients") || name == "sessions.csv" || name == "devices.csv" {
+            fs::rename(entry.path(), lost.join(name)).unwrap();
+        }
+    }
+    let started = start_accepting_loss(&server);
+    let mut alice = started.register("alice");
+    assert_eq!(alice.whole_history("lobby").len(), 1);
+}
+
+// issue 7: one user's `passwd` loop rewrites the whole account file each time
+#[test]
+fn a_password_change_is_one_row_more() {
+    let mut server = Server::start();
+    let mut alice = server.register("alice");
+    drop((server.register("bob"), server.register("carol")));
+    let before = fs::read(clients_csv(&server)).unwrap();
+    alice.expect("ok", json!({"type": "passwd", "old": PASSWORD, "new": "a new horse"}));
+    let after = fs::read(clients_csv(&server)).unwrap();
+    assert_eq!(after.strip_prefix(&before[..]).map(|rest| rest.split(|b| *b == b'\n').count()), Some(2));
+    // The row before, copied behind it, does not bring the old password back.
+    server.crash();
+    let copied = lines(&clients_csv(&server))[1].clone() + "\n";
+    let mut bytes = fs::read(clients_csv(&server)).unwrap();
+    bytes.extend(copied.as_bytes());
+    fs::write(clients_csv(&server), bytes).unwrap();
+    server = server.start_again();
+    server.log_line(&["WARN", "clients.csv", "a newer row of the same account"]);
+    server.connect().expect_error("wrong_password", login("alice", PASSWORD));
+    server.login_with("alice", "a new horse");
+}

@@ -124,9 +124,11 @@ fn accounts_and_rooms_from_before_the_rules_are_reached_by_their_spelling() {
 /// Adds accounts that the rules of today would not make, with the password of all.
 fn store_accounts(server: &Server, names: &[&str]) {
     let dir = server.data_dir();
-    let key = dir.join("key");
-    let sealer = Arc::new(Sealer::new(&open_keys(&dir, &key).expect("the server's key")));
-    let mut opened = AccountFile::open(&dir, sealer, &key).expect("the server's accounts");
+    let folder = veche::disk::real::open_folder(&dir).expect("the data directory");
+    let keys = open_keys(&*folder, &*folder, "key").expect("the server's key");
+    let sealer = Arc::new(Sealer::new(&keys));
+    let opened = AccountFile::open(folder, sealer, dir.join("key"), false);
+    let mut opened = opened.expect("the server's accounts");
     let hashing = PasswordHashing::new(64, 1).expect("small parameters");
     for (row, name) in (1_000..).zip(names) {
         let account = Account {
@@ -137,6 +139,7 @@ fn store_accounts(server: &Server, names: &[&str]) {
             created_at: Timestamp::now(),
             first_id: None,
             last_seen_at: None,
+            sessions: Default::default(),
             banned: false,
         };
         opened.file.commit(&[AccountChange::Add(Arc::new(account))]).expect("room on the disk");

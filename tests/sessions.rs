@@ -372,6 +372,25 @@ fn an_exit_that_cannot_be_stored_is_refused_and_session_and_connection_stay() {
     back.expect_bye("exit");
 }
 
+// issue 7: ended tokens live on, after a password change too
+#[test]
+fn a_password_change_and_a_kick_hold_when_the_session_file_takes_nothing() {
+    let (mut server, mut clients) = with_a_full_session_file();
+    let mut here = clients.remove(0);
+    let bob = clients.remove(0);
+    here.expect("ok", json!({"type": "passwd", "old": PASSWORD, "new": "a new horse"}));
+    let kicked = server.console("kick bob");
+    assert!(kicked.contains("Kicked bob: 1 session"), "{kicked}");
+    server.crash();
+    let server = Options::new().start_in(std::sync::Arc::clone(&server.dir));
+    for other in clients.iter().chain([&bob]) {
+        is_dead(&server, &other.token);
+    }
+    let mut back = server.connect();
+    back.resume(&here.token);
+    server.connect().open("login", "alice", "a new horse");
+}
+
 // issue 7: a damaged line fails open
 #[test]
 fn a_damaged_end_ends_its_session_and_no_other() {

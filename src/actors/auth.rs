@@ -14,8 +14,9 @@ mod entry;
 pub mod hashing;
 mod operator;
 
+use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -39,13 +40,15 @@ use crate::chat::openings::Openings;
 use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
 use crate::config::{Config, Registration};
-use crate::names::{FormerSpellings, MessageId, Timestamp};
+use crate::disk::{self as folders, Folder};
+use crate::names::{FormerSpellings, MessageId, Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode};
 use crate::secrets::password::{PasswordError, PasswordHashing, StoredPassword};
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHasher;
-use crate::store::accounts::{AccountChange, AccountFile, AccountsError, RejectedRow, StoreError, open_keys};
-use crate::store::append::create_private_dir;
+use crate::store::accounts::{
+    AccountChange, AccountFile, Accounts, AccountsError, RejectedRow, StoreError, open_keys,
+};
 use crate::store::devices::{DeviceFile, DeviceLimits};
 use crate::store::sessions::{SessionEvent, SessionFile, SessionId};
 
@@ -61,9 +64,9 @@ const DISK_BUSY_RETRY_MS: u64 = 1_000;
 /// Why accounts could not be opened, in sentences that say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthStartError {
-    /// The data directory could not be made.
-    #[error("the data directory {} could not be made: {source}", path.display())]
-    DataDir {
+    /// The folder of the key could not be opened.
+    #[error("the folder {} of the key file could not be opened ({source}); make it, or name another place with auth.key_file", path.display())]
+    KeyFolder {
         /// The folder.
         path: PathBuf,
         /// What the system said.
@@ -136,6 +139,9 @@ pub struct AuthActor {
     devices: Devices,
     openings: Openings,
     tokens: TokenHasher,
+    sealer: Arc<Sealer>,
+    /// The indexes of names that nobody may take: see `is_kept`.
+    kept_names: HashSet<String>,
     /// What is compared with when there is no account.
     dummy: StoredPassword,
     pool: HashPool<Step<Hashed>>,
@@ -154,20 +160,25 @@ impl AuthActor {
     ///
     /// # Errors
     /// [`AuthStartError`].
-    pub fn open(config: &Config, newest_id: Arc<AtomicU64>) -> Result<OpenedAuth, AuthStartError> {
-        let dir = &config.server.data_dir;
-        create_private_dir(dir).map_err(|source| AuthStartError::DataDir { path: dir.clone(), source })?;
+    pub fn open(
+        config: &Config,
+        data: &Arc<dyn Folder>,
+        newest_id: Arc<AtomicU64>,
+    ) -> Result<OpenedAuth, AuthStartError> {
         let hashing = PasswordHashing::new(config.auth.argon2_memory_kib, config.auth.argon2_passes)?;
-        let key_file = config.auth.key_file.clone().unwrap_or_else(|| dir.join("key"));
-        let sealer = Arc::new(Sealer::new(&open_keys(dir, &key_file)?));
-        let accounts = AccountFile::open(dir, Arc::clone(&sealer), &key_file)?;
+        let (key_folder, key_name) = place_of_key(config, data)?;
+        let sealer = Arc::new(Sealer::new(&open_keys(&**data, &*key_folder, &key_name)?));
+        let key_path = key_folder.path().join(&key_name);
+        let accounts =
+            AccountFile::open(Arc::clone(data), Arc::clone(&sealer), key_path, config.server.accept_loss)?;
         let hashing = hashing.covering(accounts.accounts.values().map(|account| &account.password));
         let mut sessions = SessionTable::new(Lives {
             idle: Duration::from_secs(config.auth.session_idle_seconds),
             max: Duration::from_secs(config.auth.session_max_seconds),
         });
-        let files = SessionFile::open(dir, Arc::clone(&sealer), |session| {
-            accounts.accounts.get(&session.account).is_some_and(|account| !account.banned)
+        let files = SessionFile::open(Arc::clone(data), Arc::clone(&sealer), |session| {
+            let account = accounts.accounts.get(&session.account);
+            account.is_some_and(|account| !account.banned && account.sessions.admits(session.number))
         })
         .map_err(AuthStartError::Sessions)?;
         let over: Vec<SessionEvent> = files
@@ -183,10 +194,11 @@ impl AuthActor {
             .collect();
         let limits =
             DeviceLimits { per_account: config.limits.devices_per_account, days: config.limits.device_days };
-        let remembered = DeviceFile::open(dir, Arc::clone(&sealer), limits, Timestamp::now(), |row| {
-            accounts.accounts.contains_key(&row)
-        })
-        .map_err(AuthStartError::Devices)?;
+        let remembered =
+            DeviceFile::open(Arc::clone(data), Arc::clone(&sealer), limits, Timestamp::now(), |row| {
+                accounts.accounts.contains_key(&row)
+            })
+            .map_err(AuthStartError::Devices)?;
 
         let home = Home::default();
         let (to_hash, to_disk) = (Arc::clone(&home), Arc::clone(&home));
@@ -205,7 +217,8 @@ impl AuthActor {
             disk.note(Order { sessions: over, ..Order::default() });
         }
         let highest_first_id = accounts.accounts.values().filter_map(|account| account.first_id).max();
-        let people = People::new(accounts.accounts);
+        let next_session = next_session(files.next_number, &accounts.accounts);
+        let people = People::new(accounts.accounts, accounts.highest_row);
         let opened = OpenedAuth {
             former_spellings: Arc::clone(people.former_spellings()),
             tokens: sealer.tokens().clone(),
@@ -222,18 +235,20 @@ impl AuthActor {
                 registration: config.auth.registration,
                 sessions_per_account: config.limits.sessions_per_account,
                 queue_writes: config.limits.auth_queue_writes,
+                next_session,
                 people,
+                kept_names: accounts.kept_names,
                 sessions,
                 gate: Gate::new(&config.limits),
                 devices: remembered.devices,
                 openings: Openings::new(&config.limits),
                 tokens: sealer.tokens().clone(),
+                sealer,
                 dummy: hashing.dummy()?,
                 pool,
                 disk,
                 home,
                 newest_id,
-                next_session: files.next_number,
                 rejected_rows: accounts.rejected_count,
                 closing: false,
             },
@@ -275,22 +290,25 @@ impl AuthActor {
         }
     }
 
-    /// Tells connections that their sessions have ended, writes that they have, and goes on with `then` and
-    /// their number when that is durable. They are dead in any case: if the disk does not take it now, it is
-    /// told with the next write.
-    fn end_sessions(
-        &mut self,
-        ended: Vec<Ended<Recipient<EndSession>>>,
-        bye: &EndSession,
-        then: impl FnOnce(&mut AuthActor, usize) + Send + 'static,
-    ) {
-        let count = ended.len();
-        let sessions = tell_ended(ended, bye);
-        if sessions.is_empty() {
-            then(self, 0);
-        } else {
-            self.store(Order { sessions, ..Order::default() }, move |actor, _| then(actor, count));
+    /// Tells connections that their sessions have ended, which is durable or needs not be, and has the session
+    /// file told in its time. Returns their number.
+    fn tell_ended(&self, ended: Vec<Ended<Recipient<EndSession>>>, bye: &EndSession) -> usize {
+        let mut events = Vec::with_capacity(ended.len());
+        for Ended { id, seat, .. } in ended {
+            if let Some(seat) = seat {
+                seat.do_send(bye.clone());
+            }
+            events.push(SessionEvent::End { number: id.number() });
         }
+        let count = events.len();
+        self.note(events, Vec::new());
+        count
+    }
+
+    /// Whether a name belongs to a row of the account file that could not be read: nobody can take it, but the
+    /// operator can give it.
+    fn is_kept(&self, name: &UserName) -> bool {
+        !self.kept_names.is_empty() && self.kept_names.contains(&self.sealer.index(name.as_str()))
     }
 
     /// Whether there is room for another request that has to be written.
@@ -327,8 +345,8 @@ impl AuthActor {
         let bye = EndSession { reason: ByeReason::Expired, text: None };
         let expired = self.sessions.expire(Instant::now());
         let died = expired.lost_previous.into_iter().map(|number| SessionEvent::Used { number });
-        let events = tell_ended(expired.ended, &bye).into_iter().chain(died).collect();
-        self.note(events, Vec::new());
+        self.note(died.collect(), Vec::new());
+        self.tell_ended(expired.ended, &bye);
     }
 
     fn sweep(&mut self) {
@@ -348,7 +366,7 @@ impl AuthActor {
 
 impl OpenedAuth {
     fn report(&self) {
-        for RejectedRow { line, fault } in &self.rejected {
+        for RejectedRow { line, fault, .. } in &self.rejected {
             log::warn!("clients.csv line {line} was set aside in clients.rejected: {fault}");
         }
         if self.rejected_count > self.rejected.len() {
@@ -383,16 +401,23 @@ impl std::fmt::Debug for AuthActor {
     }
 }
 
-/// Tells connections that their sessions have ended; returns what to write of it.
-fn tell_ended(ended: Vec<Ended<Recipient<EndSession>>>, bye: &EndSession) -> Vec<SessionEvent> {
-    let mut events = Vec::with_capacity(ended.len());
-    for Ended { id, seat, .. } in ended {
-        if let Some(seat) = seat {
-            seat.do_send(bye.clone());
-        }
-        events.push(SessionEvent::End { number: id.number() });
-    }
-    events
+/// The folder of the key file, and its name there.
+fn place_of_key(
+    config: &Config,
+    data: &Arc<dyn Folder>,
+) -> Result<(Arc<dyn Folder>, String), AuthStartError> {
+    let Some(path) = &config.auth.key_file else { return Ok((Arc::clone(data), "key".into())) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |source| AuthStartError::KeyFolder { path: folder.to_owned(), source };
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+    Ok((folders::real::open_folder(folder).map_err(failed)?, name.to_owned()))
+}
+
+/// The next number for a session: above all that there were, also when the session file was lost since an
+/// account ended those below some number.
+fn next_session(from_file: u64, accounts: &Accounts) -> u64 {
+    accounts.values().map(|account| account.sessions.number).fold(from_file, u64::max)
 }
 
 fn disk_is_gone() -> WriteFault {
@@ -475,7 +500,8 @@ impl Handler<Identify> for AuthActor {
     type Result = bool;
 
     fn handle(&mut self, message: Identify, _: &mut Self::Context) -> bool {
-        message.name.is_server() || self.people.named(&message.name).is_some()
+        let name = &message.name;
+        name.is_server() || self.people.named(name).is_some() || self.is_kept(name)
     }
 }
 

@@ -35,9 +35,9 @@ struct Looks {
 }
 
 impl People {
-    /// The accounts of a file.
-    pub fn new(accounts: Accounts) -> Self {
-        let mut people = People { next_row: 1, ..People::default() };
+    /// The accounts of a file, whose largest number so far is `highest_row`.
+    pub fn new(accounts: Accounts, highest_row: u64) -> Self {
+        let mut people = People { next_row: highest_row.saturating_add(1), ..People::default() };
         people.look(&UserName::server(), true);
         for account in accounts.into_values() {
             people.insert(account);
@@ -117,7 +117,7 @@ impl People {
         }
     }
 
-    /// A row that no account had since the start.
+    /// A row that no account ever had.
     pub fn fresh_row(&mut self) -> u64 {
         let row = self.next_row;
         self.next_row += 1;
@@ -213,6 +213,7 @@ mod tests {
             created_at: Timestamp::default(),
             first_id: None,
             last_seen_at: None,
+            sessions: Default::default(),
             banned: false,
         })));
         row
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_name_is_reserved_once() {
-        let mut people = People::new(Accounts::new());
+        let mut people = People::new(Accounts::new(), 0);
         assert!(!people.reserve(&UserName::server()));
         assert!(people.reserve(&name("alice")) && !people.reserve(&name("alice")));
         assert!(people.named(&name("alice")).is_none(), "it is no account yet");
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_name_that_looks_like_another_is_taken() {
-        let mut people = People::new(Accounts::new());
+        let mut people = People::new(Accounts::new(), 0);
         add(&mut people, "scope");
         let twin = name("ѕсоре");
         assert_eq!(twin.skeleton(), name("scope").skeleton());
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn names_that_differ_by_case_alone_are_one_for_whoever_is_new() {
-        let mut people = People::new(Accounts::new());
+        let mut people = People::new(Accounts::new(), 0);
         add(&mut people, "straße");
         assert!(!people.is_free(&name("strasse")) && !people.is_free(&name("straße")));
         assert!(people.named(&name("strasse")).is_none(), "another spelling");
@@ -264,13 +265,13 @@ mod tests {
 
     #[test]
     fn rows_are_not_used_again() {
-        let mut people = People::new(Accounts::new());
+        let mut people = People::new(Accounts::new(), 0);
         let first = add(&mut people, "alice");
         people.clear();
         assert!(people.is_empty() && people.is_free(&name("alice")));
         let second = add(&mut people, "alice");
         assert!(second > first);
-        let again = People::new(people.accounts.clone());
+        let again = People::new(people.accounts.clone(), second);
         assert_eq!(again.next_row, second + 1);
     }
 }

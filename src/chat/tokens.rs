@@ -58,6 +58,8 @@ struct Session<S> {
     /// When its idle time is over, while nobody holds it.
     idle_ends_at: Option<Instant>,
     seat: Option<S>,
+    /// It is about to end, to make room for another.
+    leaving: bool,
     /// Where it stands in the table's list of timers.
     timer: Option<Instant>,
 }
@@ -109,9 +111,10 @@ impl<S> SessionTable<S> {
         Some((self.sessions.get(&number)?.account, number))
     }
 
-    /// How many sessions an account has.
+    /// How many sessions an account has, but for those that make room for others.
     pub fn of_account(&self, account: u64) -> usize {
-        self.numbers_of(account).count()
+        let stays = |number: &u64| self.sessions.get(number).is_some_and(|session| !session.leaving);
+        self.numbers_of(account).filter(stays).count()
     }
 
     /// The account of a session, when it is there and this connection holds it.
@@ -148,6 +151,7 @@ impl<S> SessionTable<S> {
             ends_at: self.max_end(now, age(stored.opened_at)),
             idle_ends_at: now.checked_add(self.lives.idle - idle_age),
             seat: None,
+            leaving: false,
             timer: None,
         };
         self.insert(stored.number, session);
@@ -166,6 +170,7 @@ impl<S> SessionTable<S> {
             ends_at: self.max_end(now, Duration::ZERO),
             idle_ends_at: None,
             seat: Some(seat),
+            leaving: false,
             timer: None,
         };
         self.attached += 1;
@@ -292,17 +297,27 @@ impl<S> SessionTable<S> {
         numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
-    /// Ends the session of an account that has been without a connection for the longest time; `None` when
-    /// all of them have one.
-    pub fn end_longest_detached(&mut self, account: u64) -> Option<Ended<S>> {
-        let oldest = self
+    /// Chooses the session of an account that has been without a connection for the longest time, to make room
+    /// for another; `None` when all of them have one. It goes on until [`SessionTable::end`], or for good after
+    /// [`SessionTable::spare`].
+    pub fn make_room(&mut self, account: u64) -> Option<u64> {
+        let (_, number) = self
             .numbers_of(account)
             .filter_map(|number| {
-                let session = self.sessions.get(&number).filter(|session| session.seat.is_none())?;
-                Some((session.idle_ends_at, number))
+                let session = self.sessions.get(&number)?;
+                let free = session.seat.is_none() && !session.leaving;
+                free.then_some((session.idle_ends_at, number))
             })
             .min()?;
-        self.remove(oldest.1)
+        self.sessions.get_mut(&number)?.leaving = true;
+        Some(number)
+    }
+
+    /// The session need not make room after all.
+    pub fn spare(&mut self, number: u64) {
+        if let Some(session) = self.sessions.get_mut(&number) {
+            session.leaving = false;
+        }
     }
 
     /// Ends what is over by its time, and lets tokens die by theirs.

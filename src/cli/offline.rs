@@ -47,7 +47,7 @@ impl Offline {
         let newest_id = if makes_accounts { newest_message(&lock)? } else { None };
         let newest_id = Arc::new(AtomicU64::new(MessageId::or_zero(newest_id)));
         let system = actix_rt::System::new();
-        let opened = AuthActor::open(config, Arc::clone(&newest_id))?;
+        let opened = AuthActor::open(config, lock.folder(), Arc::clone(&newest_id))?;
         newest_id.fetch_max(MessageId::or_zero(opened.highest_first_id), Ordering::Relaxed);
         if opened.rejected_count > 0 {
             complain(&format!(

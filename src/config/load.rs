@@ -38,6 +38,8 @@ pub struct Overrides {
     pub log_file: Option<PathBuf>,
     /// `KEY=VALUE` pairs, each after the ones that it beats.
     pub set: Vec<String>,
+    /// Whether to start although accounts cannot be read. An option alone, for this once.
+    pub accept_loss: bool,
 }
 
 /// Where the settings come from, kept so that SIGHUP can read them again.
@@ -146,7 +148,9 @@ impl ConfigSource {
         };
         given.extend(self.environment.given(&ENVIRONMENT_NAMES)?);
         given.extend(self.options.given(&OPTION_NAMES)?);
-        lay_over_defaults(given)
+        let mut config = lay_over_defaults(given)?;
+        config.server.accept_loss = self.options.accept_loss;
+        Ok(config)
     }
 
     /// The configuration file: the one that is named, or the default one where there is one.
@@ -216,6 +220,7 @@ impl Overrides {
                 .transpose()?,
             log_file: path(ENVIRONMENT_NAMES.log_file),
             set: text(ENVIRONMENT_NAMES.set)?.map(|list| split_list(&list)).unwrap_or_default(),
+            accept_loss: false,
         })
     }
 

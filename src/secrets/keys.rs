@@ -4,20 +4,18 @@
 //! is nothing yet that an older key sealed, and never written again. Whoever has it and the account file can
 //! read the names and addresses in there and try passwords; without it, both files are noise.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit};
-use rustix::fs::OFlags;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::store::append::write_atomically;
+use crate::disk::append::replace;
+use crate::disk::{Access, Folder};
 
 /// What the one line of the file begins with.
 pub const MARK: &str = "veche-key-1:";
@@ -97,39 +95,33 @@ impl Keys {
         &self.id
     }
 
-    /// Reads the key file, `None` when there is none.
+    /// Reads the key file `name`, `None` when there is none. Its name is on the disk when this returns: whoever
+    /// made it may have been killed before.
     ///
     /// # Errors
     /// [`KeyError`] unless it is a regular file with a key in it that nobody else can read.
-    pub fn read(path: &Path) -> Result<Option<Self>, KeyError> {
-        let io = |source| KeyError::Io { path: path.to_owned(), source };
-        let file = match open_no_link(path) {
+    pub fn read(folder: &dyn Folder, name: &str) -> Result<Option<Self>, KeyError> {
+        let path = || folder.path().join(name);
+        let io = |source| KeyError::Io { path: path(), source };
+        let file = match folder.open(name, Access::Inspect) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if is_link(path) => {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 log::debug!("opening the key file: {error}");
-                return Err(KeyError::NotAFile(path.to_owned()));
+                return Err(KeyError::NotAFile(path()));
             }
             Err(error) => return Err(io(error)),
         };
         // From here on it is the open file that is looked at, so that nobody swaps it in between.
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(KeyError::NotAFile(path.to_owned()));
+        let stat = file.stat().map_err(io)?;
+        if stat.mode & 0o077 != 0 {
+            return Err(KeyError::Exposed { path: path(), mode: stat.mode });
         }
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: path.to_owned(), mode });
-        }
-        let mut text = Zeroizing::new(String::new());
-        match file.take(MAX_FILE_BYTES).read_to_string(&mut text) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(KeyError::Damaged(path.to_owned()));
-            }
-            Err(error) => return Err(io(error)),
-        }
-        let master = parse(&text).ok_or_else(|| KeyError::Damaged(path.to_owned()))?;
+        let mut bytes = Zeroizing::new(vec![0; stat.len.min(MAX_FILE_BYTES) as usize]);
+        file.read_exact_at(&mut bytes, 0).map_err(io)?;
+        let master = std::str::from_utf8(&bytes).ok().and_then(parse);
+        let master = master.ok_or_else(|| KeyError::Damaged(path()))?;
+        folder.sync().map_err(io)?;
         Ok(Some(Self::derive(&master)))
     }
 
@@ -138,12 +130,12 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyError`] when there are no random numbers or the file cannot be written.
-    pub fn create(path: &Path) -> Result<Self, KeyError> {
+    pub fn create(folder: &dyn Folder, name: &str) -> Result<Self, KeyError> {
         let mut master = Zeroizing::new([0; KEY_BYTES]);
         getrandom::fill(master.as_mut()).map_err(KeyError::NoRandomness)?;
         let line = Zeroizing::new(format!("{MARK}{}\n", BASE64_URL_SAFE_NO_PAD.encode(master.as_ref())));
-        write_atomically(path, line.as_bytes())
-            .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+        replace(folder, name, line.as_bytes())
+            .map_err(|error| KeyError::Io { path: folder.path().join(name), source: error.into() })?;
         Ok(Self::derive(&master))
     }
 }
@@ -157,16 +149,6 @@ impl std::fmt::Debug for Keys {
 /// HMAC-SHA256 with a key of 32 bytes.
 pub(super) fn hmac_sha256(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)")
-}
-
-fn open_no_link(path: &Path) -> io::Result<File> {
-    // NONBLOCK, so that a FIFO in its place cannot hold up the start.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
-fn is_link(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_symlink())
 }
 
 fn parse(text: &str) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
@@ -187,16 +169,18 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::disk::real::open_folder;
 
     #[test]
     fn a_key_is_made_private_and_read_again() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("key");
-        assert!(Keys::read(&path).expect("nothing there").is_none());
-        let made = Keys::create(&path).expect("a key");
+        let folder = open_folder(dir.path()).expect("opened");
+        assert!(Keys::read(&*folder, "key").expect("nothing there").is_none());
+        let made = Keys::create(&*folder, "key").expect("a key");
         let mode = fs::metadata(&path).expect("the file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let read = Keys::read(&path).expect("the key").expect("is there");
+        let read = Keys::read(&*folder, "key").expect("the key").expect("is there");
         assert_eq!((read.id(), &read.seal), (made.id(), &made.seal));
         assert_eq!(read.id().len(), 16);
         let keys = [&read.seal, &read.index, &read.row, &read.token, &read.session];
@@ -209,7 +193,8 @@ mod tests {
     fn a_key_file_that_is_not_sound_is_refused_with_what_to_do() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("key");
-        Keys::create(&path).expect("a key");
+        let folder = open_folder(dir.path()).expect("opened");
+        Keys::create(&*folder, "key").expect("a key");
         let line = fs::read_to_string(&path).expect("text");
         let private = |text: &str| {
             fs::write(&path, text).expect("written");
@@ -217,22 +202,23 @@ mod tests {
         };
         for cut in 0..line.len() - 1 {
             private(&line[..cut]);
-            assert!(matches!(Keys::read(&path), Err(KeyError::Damaged(_))), "cut at {cut}");
+            assert!(matches!(Keys::read(&*folder, "key"), Err(KeyError::Damaged(_))), "cut at {cut}");
         }
         private(line.trim_end());
-        assert!(Keys::read(&path).expect("a line without its end is whole").is_some());
+        assert!(Keys::read(&*folder, "key").expect("a line without its end is whole").is_some());
         private(&line.repeat(2));
-        assert!(matches!(Keys::read(&path), Err(KeyError::Damaged(_))));
+        assert!(matches!(Keys::read(&*folder, "key"), Err(KeyError::Damaged(_))));
         private(&line);
         for mode in [0o640, 0o604, 0o660, 0o644] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("open");
-            let error = Keys::read(&path).expect_err("others can read it").to_string();
+            let error = Keys::read(&*folder, "key").expect_err("others can read it").to_string();
             assert!(error.contains("chmod 600"), "{error}");
         }
         let link = dir.path().join("link");
         private(&line);
         symlink(&path, &link).expect("a link");
-        assert!(matches!(Keys::read(&link), Err(KeyError::NotAFile(_))));
-        assert!(matches!(Keys::read(dir.path()), Err(KeyError::NotAFile(_))));
+        assert!(matches!(Keys::read(&*folder, "link"), Err(KeyError::NotAFile(_))));
+        fs::create_dir(dir.path().join("folder")).expect("made");
+        assert!(matches!(Keys::read(&*folder, "folder"), Err(KeyError::NotAFile(_))));
     }
 }

@@ -1,7 +1,12 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::rejected::FILE_NAME as REJECTED_NAME;
+use super::rows::RowFault;
 use super::*;
+use crate::disk::real::open_folder;
 use crate::protocol::Password;
+use crate::secrets::keys::Keys;
 use crate::secrets::password::PasswordHashing;
 
 struct House {
@@ -12,16 +17,23 @@ struct House {
 impl House {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let keys = open_keys(dir.path(), &dir.path().join("key")).expect("a key");
+        let folder = open_folder(dir.path()).expect("a folder");
+        let keys = open_keys(&*folder, &*folder, "key").expect("a key");
         House { dir, sealer: Arc::new(Sealer::new(&keys)) }
     }
 
-    fn try_open(&self) -> Result<OpenedAccounts, AccountsError> {
-        AccountFile::open(self.dir.path(), Arc::clone(&self.sealer), &self.dir.path().join("key"))
+    fn folder(&self) -> Arc<dyn Folder> {
+        open_folder(self.dir.path()).expect("a folder")
     }
 
+    fn try_open(&self, accept_loss: bool) -> Result<OpenedAccounts, AccountsError> {
+        let key = self.dir.path().join("key");
+        AccountFile::open(self.folder(), Arc::clone(&self.sealer), key, accept_loss)
+    }
+
+    /// Whatever is lost of it.
     fn open(&self) -> OpenedAccounts {
-        self.try_open().expect("an account file")
+        self.try_open(true).expect("an account file")
     }
 
     /// A house with these accounts, in rows 1, 2, …
@@ -68,6 +80,7 @@ fn account(row: u64, name: &str) -> Arc<Account> {
         created_at: Timestamp::from_millis(1_795_284_321_311),
         first_id: MessageId::new(row * 10),
         last_seen_at: None,
+        sessions: SessionsFrom::default(),
         banned: false,
     })
 }
@@ -107,20 +120,24 @@ fn every_change_comes_back() {
     let mut opened = house.open();
     let new = account(9, "other").password.clone();
     let from: IpAddr = "198.51.100.7".parse().expect("an address");
+    let later = SessionsFrom { number: 7, and: Some(3) };
     let at = Timestamp::from_millis(1_800_000_000_000);
     let changes = [
-        AccountChange::Password { row: 1, password: new.clone() },
-        AccountChange::Banned { row: 2, banned: true },
+        AccountChange::Password { row: 1, password: new.clone(), sessions: later },
+        AccountChange::Ban { row: 2, sessions: SessionsFrom { number: 9, and: None } },
         AccountChange::Remove { row: 3 },
         AccountChange::Seen { row: 4, at, from: Some(from) },
         AccountChange::Rehash { row: 4, old: new.clone(), new: new.clone() },
-        AccountChange::Banned { row: 77, banned: true },
+        AccountChange::Unban { row: 77 },
+        AccountChange::EndSessions { row: 4, sessions: later },
     ];
     opened.file.commit(&changes).expect("written");
     let again = house.open();
     assert_eq!(names(&again.accounts), ["alice", "bob", "dave"]);
     assert_eq!(again.accounts[&1].password, new);
     assert!(again.accounts[&2].banned);
+    assert!(later.admits(3) && later.admits(7) && !later.admits(4));
+    assert_eq!((again.accounts[&1].sessions, again.accounts[&4].sessions), (later, later));
     assert_eq!((again.accounts[&4].addresses[0], again.accounts[&4].last_seen_at), (from, Some(at)));
     assert_ne!(again.accounts[&4].password, new, "the hash it replaces was not the one there");
     let mut ours = opened.accounts.clone();
@@ -171,8 +188,8 @@ fn swapped_cells_cost_their_rows_alone() {
         let opened = house.open();
         assert_eq!(names(&opened.accounts).last(), Some(&"carol"), "column {column}");
         assert!(opened.rejected_count > 0, "column {column}");
-        for RejectedRow { line, fault } in &opened.rejected {
-            assert_eq!(*fault, RowFault::Changed, "column {column}");
+        for RejectedRow { line, fault, .. } in &opened.rejected {
+            assert!(matches!(fault, RowFault::Changed | RowFault::Reformatted), "column {column}");
             assert!(house.set_aside().contains(&rows[*line - 1].join(",")), "column {column}");
         }
         let again = house.open();
@@ -185,8 +202,9 @@ fn a_row_of_a_backup_is_refused() {
     let house = House::with(&["alice", "bob"]);
     let backup = house.lines();
     let mut opened = house.open();
-    let new = account(1, "alice").password.clone();
-    opened.file.commit(&[AccountChange::Password { row: 1, password: new.clone() }]).expect("written");
+    let (_, copy) = opened.file.clear(Timestamp::now()).expect("written");
+    opened.file.commit(&[AccountChange::Add(account(3, "alice"))]).expect("written");
+    opened.file.commit(&[AccountChange::Add(account(4, "bob"))]).expect("written");
     drop(opened);
     let mut lines = house.lines();
     lines[1] = backup[1].clone();
@@ -195,6 +213,8 @@ fn a_row_of_a_backup_is_refused() {
     let opened = house.open();
     assert_eq!(names(&opened.accounts), ["bob"]);
     assert_eq!(faults(&opened), [(2, RowFault::OtherEpoch), (4, RowFault::Twice)]);
+    assert!(opened.kept_names.contains(&house.sealer.index("alice")), "nobody takes her name");
+    fs::remove_file(copy).expect("removed");
     house.write_lines(&backup);
     assert_eq!(names(&house.open().accounts), ["alice", "bob"], "a whole backup is a file of its own");
 }
@@ -254,15 +274,15 @@ fn a_wrong_or_missing_key_stops_the_start_and_changes_nothing() {
     let before = house.text();
     let key = house.dir.path().join("key");
     let stranger = Arc::new(Sealer::new(&Keys::derive(&[9; 32])));
-    let error = AccountFile::open(house.dir.path(), stranger, &key).expect_err("another key");
+    let error = AccountFile::open(house.folder(), stranger, key.clone(), true).expect_err("another key");
     assert!(matches!(error, AccountsError::WrongKey { .. }), "{error}");
     fs::remove_file(&key).expect("removed");
-    let error = open_keys(house.dir.path(), &key).expect_err("no key");
+    let error = open_keys(&*house.folder(), &*house.folder(), "key").expect_err("no key");
     assert!(error.to_string().contains("clients.csv") && matches!(error, AccountsError::KeyMissing { .. }));
     assert!(!key.exists(), "no key is made over sealed rows");
     assert_eq!(house.text(), before);
     fs::rename(house.path(), house.dir.path().join("clients-2026-01-01T00-00-00Z.csv")).expect("moved");
-    assert!(open_keys(house.dir.path(), &key).is_err(), "a copy is sealed too");
+    assert!(open_keys(&*house.folder(), &*house.folder(), "key").is_err(), "a copy is sealed too");
 }
 
 #[test]
@@ -310,14 +330,208 @@ fn what_cannot_be_written_is_not_there() {
     // A folder in place of the temporary file: it can be neither removed nor written.
     let obstacle = house.dir.path().join(".clients.csv.tmp");
     fs::create_dir(&obstacle).expect("a folder");
-    let banned = AccountChange::Banned { row: 1, banned: true };
+    fs::remove_file(house.path()).expect("removed");
+    let banned = AccountChange::Ban { row: 1, sessions: SessionsFrom::default() };
     assert!(opened.file.commit(std::slice::from_ref(&banned)).is_err());
     assert!(opened.file.clear(Timestamp::now()).is_err());
     assert!(opened.file.commit(&[AccountChange::Add(account(2, "bob"))]).is_err(), "the file is not trusted");
-    assert!(!house.text().contains("banned"));
+    assert!(opened.file.is_owed() && !house.path().exists());
     fs::remove_dir(&obstacle).expect("removed");
     opened.file.commit(&[AccountChange::Add(account(3, "carol"))]).expect("written");
     let again = house.open();
     assert_eq!(names(&again.accounts), ["alice", "carol"]);
     assert!(!again.accounts[&1].banned);
+}
+
+fn password(row: u64, text: &str) -> AccountChange {
+    let hashing = PasswordHashing::new(8, 1).expect("small parameters");
+    let password = hashing.hash(&Password::given(text)).expect("a hash");
+    AccountChange::Password { row, password, sessions: SessionsFrom::default() }
+}
+
+// issue 7: one user's passwd loop rewrites the whole account file each time
+#[test]
+fn a_change_of_one_account_writes_one_row_and_the_file_stays_bounded() {
+    let house = House::with(&["alice", "bob", "carol"]);
+    let mut opened = house.open();
+    let before = house.text();
+    let change = password(2, "another");
+    opened.file.commit(std::slice::from_ref(&change)).expect("written");
+    let after = house.text();
+    assert_eq!(after.strip_prefix(&before).map(|rest| rest.lines().count()), Some(1));
+    let again = house.open();
+    assert_eq!((names(&again.accounts).len(), again.rejected_count), (3, 0));
+    assert_eq!(Some(&again.accounts[&2].password), opened.file.account(2).map(|bob| &bob.password));
+    assert_eq!(house.text(), after, "a sound file is not touched");
+    for _ in 0..3 * SPARE_ROWS {
+        opened.file.commit(std::slice::from_ref(&change)).expect("written");
+    }
+    assert!(house.lines().len() <= SPARE_ROWS + 8, "{}", house.lines().len());
+    assert_eq!(house.open().accounts.len(), 3);
+}
+
+#[test]
+fn a_removed_account_is_gone_and_its_number_is_not_given_again() {
+    let house = House::with(&["alice", "bob"]);
+    let mut opened = house.open();
+    opened.file.commit(&[AccountChange::Remove { row: 2 }]).expect("written");
+    for _ in 0..2 {
+        let mut again = house.open();
+        assert_eq!((names(&again.accounts), again.highest_row), (vec!["alice"], 2));
+        again.file.clear(Timestamp::now()).expect("written");
+        again.file.commit(&[AccountChange::Add(account(1, "alice"))]).expect("written");
+    }
+}
+
+// issue 7: with appended changes an older row must not win over a newer one
+#[test]
+fn an_older_row_that_is_copied_behind_a_newer_one_is_refused() {
+    let house = House::with(&["alice", "bob"]);
+    let mut opened = house.open();
+    opened.file.commit(&[password(1, "newer")]).expect("written");
+    let newer = opened.file.account(1).expect("there").password.clone();
+    let mut lines = house.lines();
+    lines.push(lines[1].clone());
+    house.write_lines(&lines);
+    let again = house.open();
+    assert_eq!(faults(&again), [(5, RowFault::Older)]);
+    assert_eq!((again.accounts[&1].password.clone(), again.accounts.len()), (newer, 2));
+}
+
+// issue 7: a damaged line fails open, here a change of a password
+#[test]
+fn a_damaged_change_never_brings_the_old_password_back() {
+    let house = House::with(&["alice", "bob"]);
+    let mut opened = house.open();
+    let old = opened.file.account(1).expect("there").password.clone();
+    opened.file.commit(&[password(1, "newer")]).expect("written");
+    let new = opened.file.account(1).expect("there").password.clone();
+    let whole = fs::read(house.path()).expect("the file");
+    let start = whole.len() - house.lines()[3].len() - 1;
+    for at in start - 1..whole.len() {
+        for value in [0, b'\n', b',', b'x', b'7', b'"', whole[at] ^ 1, whole[at] ^ 0x20] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            found::repair(&house.sealer, &mut bytes);
+            let sorted = found::Found::read(&house.sealer, &bytes).sort_out(&house.sealer);
+            let what = || format!("byte {at} is {value:#x}: {:?}", sorted.rejected);
+            assert!(sorted.accounts.contains_key(&2), "bob: {}", what());
+            let index = house.sealer.index("alice");
+            match sorted.accounts.get(&1) {
+                Some(alice) => assert!(alice.password == new && alice.password != old, "{}", what()),
+                None => assert!(sorted.rejected.iter().any(|row| row.keeps.contains(&index)), "{}", what()),
+            }
+        }
+    }
+}
+
+// issue 7: no refused row's name can be taken, also over later starts
+#[test]
+fn the_name_of_a_row_that_was_set_aside_stays_taken_for_as_long_as_it_lies_there() {
+    let house = House::with(&["alice", "bob", "carol"]);
+    let mut lines = house.lines();
+    lines[2] = lines[2].replace("active", "banned");
+    house.write_lines(&lines);
+    let kept = |opened: OpenedAccounts| opened.kept_names.contains(&house.sealer.index("bob"));
+    assert!(kept(house.open()) && kept(house.open()));
+    let noted = house.set_aside();
+    // As a version before this one has written it.
+    let old = noted.split(" [keeps ").next().expect("a note").to_owned() + ": " + &lines[2] + "\n";
+    fs::write(house.dir.path().join(REJECTED_NAME), old).expect("written");
+    assert!(kept(house.open()));
+    fs::remove_file(house.dir.path().join(REJECTED_NAME)).expect("removed");
+    assert!(!kept(house.open()), "that is how it is freed");
+}
+
+// issue 7: what was there and cannot be read is not what was never there
+#[test]
+fn a_file_that_is_empty_or_missing_where_accounts_were_stops_the_start() {
+    for trace in ["sessions.csv", "clients.rejected", "clients-2026-01-01T00-00-00Z.csv", "devices.csv"] {
+        let house = House::with(&["alice"]);
+        fs::write(house.dir.path().join(trace), "").expect("written");
+        for content in [None, Some(""), Some("\n"), Some("\u{feff}")] {
+            match content {
+                None => fs::remove_file(house.path()).expect("removed"),
+                Some(text) => fs::write(house.path(), text).expect("written"),
+            }
+            let error = house.try_open(false).expect_err("there were accounts").to_string();
+            assert!(error.contains(trace) && error.contains("--accept-loss"), "{error}");
+            assert_eq!(fs::read_to_string(house.path()).ok().as_deref(), content, "it is left as it is");
+        }
+        assert!(house.open().accounts.is_empty());
+        assert!(house.try_open(false).expect("its header is sound").accounts.is_empty());
+    }
+    let house = House::new();
+    assert!(house.try_open(false).expect("there was nothing").accounts.is_empty());
+}
+
+// issue 7: every row is refused, or more than ten and more than one in a hundred
+#[test]
+fn a_file_of_which_too_much_cannot_be_read_stops_the_start_and_is_left_as_it_is() {
+    let names: Vec<String> = (0..30).map(|n| format!("user{n}")).collect();
+    let house = House::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let sound = house.lines();
+    let spoiled = |count: usize| {
+        let mut lines = sound.clone();
+        lines[1..=count].iter_mut().for_each(|line| *line = line.replace("2026-", "26/"));
+        house.write_lines(&lines);
+    };
+    for count in [11, 29, 30] {
+        spoiled(count);
+        let before = house.text();
+        let error = house.try_open(false).expect_err("too much").to_string();
+        assert!(error.contains(&format!("{count} of 30 rows")) && error.contains("spreadsheets"), "{error}");
+        assert_eq!((house.text(), house.set_aside()), (before, String::new()));
+    }
+    let opened = house.open();
+    assert_eq!((opened.accounts.len(), opened.rejected_count), (0, 30));
+    for name in &names {
+        assert!(opened.kept_names.contains(&house.sealer.index(name)), "{name}");
+    }
+    fs::remove_file(house.dir.path().join(REJECTED_NAME)).expect("removed");
+    spoiled(10);
+    assert_eq!(house.try_open(false).expect("ten are told and set aside").accounts.len(), 20);
+}
+
+// issue 7: semicolons between cells are called "another key"
+#[test]
+fn what_another_program_made_of_the_file_is_called_what_it_is() {
+    let house = House::with(&["alice", "bob"]);
+    let sound = house.text();
+    let utf16 = sound.encode_utf16().flat_map(u16::to_le_bytes);
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("semicolons", sound.replace(',', ";").into()),
+        ("tabs", sound.replace(',', "\t").into()),
+        ("UTF-16", [0xff, 0xfe].into_iter().chain(utf16.clone()).collect()),
+        ("UTF-16", utf16.collect()),
+        ("spreadsheets", sound.replace("\n1,", "\n1E+00,").replace("\n2,", "\n2E+00,").into()),
+    ];
+    for (word, bytes) in cases {
+        fs::write(house.path(), &bytes).expect("written");
+        let error = house.try_open(false).expect_err(word).to_string();
+        assert!(error.contains(word) && !error.contains("another key"), "{error}");
+        assert_eq!(fs::read(house.path()).expect("there"), bytes, "it is left as it is");
+        let opened = house.open();
+        assert!(opened.kept_names.contains(&house.sealer.index("alice")), "{word}");
+        fs::remove_file(house.dir.path().join(REJECTED_NAME)).expect("removed");
+    }
+}
+
+#[test]
+fn a_file_of_the_format_before_is_read_and_written_anew() {
+    let house = House::with(&["alice", "bob"]);
+    let cells: Vec<Vec<String>> =
+        house.lines().iter().map(|line| line.split(',').map(str::to_owned).collect()).collect();
+    let epoch = cells[1][11].split_once('.').expect("an epoch").1.to_owned();
+    let mut old =
+        vec![format!("{},seal v1 key={} epoch={epoch}", cells[0][..9].join(","), house.sealer.key_id())];
+    for row in &cells[1..] {
+        let bound: Vec<&str> =
+            std::iter::once(epoch.as_str()).chain(row[..9].iter().map(String::as_str)).collect();
+        old.push(format!("{},{}.{epoch}", row[..9].join(","), house.sealer.bind_row(&bound)));
+    }
+    house.write_lines(&old);
+    let opened = house.try_open(false).expect("it is read");
+    assert_eq!((names(&opened.accounts), opened.rejected_count), (vec!["alice", "bob"], 0));
+    assert!(house.text().contains("seal v2 key="));
 }

@@ -6,7 +6,6 @@
 //! file is written anew, from itself, when it has grown or holds much that is over.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -15,7 +14,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::accounts::StoreError;
 use crate::chat::devices::{Device, Devices};
 use crate::disk::append::{AppendFile, replace};
-use crate::disk::{Folder, read_whole, real};
+use crate::disk::{Folder, read_whole};
 use crate::names::Timestamp;
 use crate::secrets::seal::{Sealer, same_tag};
 use crate::secrets::token::TokenHash;
@@ -74,25 +73,23 @@ pub struct DeviceFile {
 }
 
 impl DeviceFile {
-    /// Reads `devices.csv` in `dir`; tokens of accounts that `keep` refuses are forgotten.
+    /// Reads `devices.csv` in `folder`; tokens of accounts that `keep` refuses are forgotten.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn open(
-        dir: &Path,
+        folder: Arc<dyn Folder>,
         sealer: Arc<Sealer>,
         limits: DeviceLimits,
         now: Timestamp,
         keep: impl Fn(u64) -> bool,
     ) -> Result<OpenedDevices, StoreError> {
-        let path = dir.join(FILE_NAME);
-        let failed = |source| StoreError::Io { path: path.clone(), source };
-        let folder: Arc<dyn Folder> = real::open_folder(dir).map_err(failed)?;
+        let failed = |source| StoreError::Io { path: folder.path().join(FILE_NAME), source };
         let found = Found::read(&*folder, &sealer, limits).map_err(failed)?;
         let Found { mut devices, lines, damaged, is_torn } = found;
         let of_nobody = devices.iter().any(|device| !keep(device.account));
         devices.retain(now, keep);
-        // Rows of accounts may be given anew one day. And a line too many for each that counts is a file half
+        // A line too many for each that counts is a file half
         // of which is over.
         if is_torn || damaged > 0 || of_nobody || lines > 2 * devices.len() + 1_000 {
             write_anew(&*folder, &sealer, &devices).map_err(failed)?;

@@ -1,6 +1,9 @@
 //! What the device file remembers, through starts, damage and growth.
 
+use std::path::Path;
+
 use super::*;
+use crate::disk::real::open_folder;
 use crate::secrets::keys::Keys;
 
 const LIMITS: DeviceLimits = DeviceLimits { per_account: 4, days: 90 };
@@ -18,7 +21,8 @@ fn device(account: u64, token: u8) -> Device {
 }
 
 fn open(dir: &Path) -> OpenedDevices {
-    DeviceFile::open(dir, sealer(), LIMITS, now(), |account| account < 100).expect("a sound folder")
+    let folder = open_folder(dir).expect("a folder");
+    DeviceFile::open(folder, sealer(), LIMITS, now(), |account| account < 100).expect("a sound folder")
 }
 
 fn knows(opened: &OpenedDevices, account: u64, token: u8) -> bool {

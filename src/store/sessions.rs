@@ -11,15 +11,15 @@ mod line;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::found::Found;
 use self::line::{HEADER, Line};
 use super::accounts::StoreError;
-use super::append::{AppendError, AppendFile, write_atomically_with};
+use crate::disk::append::{AppendError, AppendFile, replace_with};
+use crate::disk::{Folder, read_whole};
 use crate::names::Timestamp;
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHash;
@@ -155,7 +155,7 @@ pub struct OpenedSessions {
 /// `sessions.csv`, open for one writer.
 #[derive(Debug)]
 pub struct SessionFile {
-    path: PathBuf,
+    folder: Arc<dyn Folder>,
     sealer: Arc<Sealer>,
     file: AppendFile,
     sessions: Sessions,
@@ -170,19 +170,19 @@ pub struct SessionFile {
 }
 
 impl SessionFile {
-    /// Reads `sessions.csv` in `dir`, leaves out the sessions that `keep` refuses (their account is gone,
+    /// Reads `sessions.csv` in `folder`, leaves out the sessions that `keep` refuses (their account is gone,
     /// banned, or has ended them), and writes it anew without them.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn open(
-        dir: &Path,
+        folder: Arc<dyn Folder>,
         sealer: Arc<Sealer>,
         keep: impl Fn(&StoredSession) -> bool,
     ) -> Result<OpenedSessions, StoreError> {
-        let path = dir.join(FILE_NAME);
-        let io = |source| StoreError::Io { path: path.clone(), source };
-        let mut found = Found::read(&sealer, &read_file(&path).map_err(io)?);
+        let io = |source| StoreError::Io { path: folder.path().join(FILE_NAME), source };
+        let bytes = read_whole(&*folder, FILE_NAME, u64::MAX).map_err(io)?.unwrap_or_default();
+        let mut found = Found::read(&sealer, &bytes);
         // Each damaged place may have had a number of its own.
         let highest = found.highest.saturating_add(found.damaged as u64);
         found.sessions.retain(|_, session| keep(session));
@@ -190,15 +190,15 @@ impl SessionFile {
             let alive_at = found.alive_at.unwrap_or(session.token_at);
             session.seen_at.get_or_insert_with(|| alive_at.max(session.token_at));
         }
-        write_rows(&path, &sealer, &found.sessions, highest, None).map_err(io)?;
-        let file = AppendFile::open(&path, HEADER.as_bytes()).map_err(io)?;
+        write_rows(&*folder, &sealer, &found.sessions, highest, None).map_err(io)?;
+        let file = AppendFile::open(&*folder, FILE_NAME, HEADER.as_bytes()).map_err(io)?;
         Ok(OpenedSessions {
             sessions: found.sessions.values().map(|session| (**session).clone()).collect(),
             damaged: found.damaged,
             ended_unnamed: found.ended_unnamed,
             next_number: highest.saturating_add(1),
             file: SessionFile {
-                path,
+                folder,
                 sealer,
                 compacted_len: file.len(),
                 synced_len: file.len(),
@@ -358,46 +358,44 @@ impl SessionFile {
             Ok(()) | Err(AppendError::Refused(_)) => {}
             Err(AppendError::Poisoned(_)) => self.distrusted = true,
         }
-        result.map_err(|source| StoreError::Append { path: self.path.clone(), source })
+        result.map_err(|source| StoreError::Append { path: self.path(), source })
     }
 
     fn compact(&mut self) -> Result<(), StoreError> {
         if !self.distrusted && !self.file.in_place().map_err(|source| self.io(source))? {
             log::error!(
                 "{} was changed by someone else while the server runs; it is written anew",
-                self.path.display()
+                self.path().display()
             );
         }
         self.distrusted = true;
-        write_rows(&self.path, &self.sealer, &self.sessions, self.highest, self.alive_at)
+        write_rows(&*self.folder, &self.sealer, &self.sessions, self.highest, self.alive_at)
             .map_err(|source| self.io(source))?;
-        self.file = AppendFile::open(&self.path, HEADER.as_bytes()).map_err(|source| self.io(source))?;
+        self.file = AppendFile::open(&*self.folder, FILE_NAME, HEADER.as_bytes())
+            .map_err(|source| self.io(source))?;
         self.compacted_len = self.file.len();
         self.synced_len = self.file.len();
         self.distrusted = false;
         Ok(())
     }
 
-    fn io(&self, source: io::Error) -> StoreError {
-        StoreError::Io { path: self.path.clone(), source }
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(FILE_NAME)
     }
-}
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other,
+    fn io(&self, source: io::Error) -> StoreError {
+        StoreError::Io { path: self.path(), source }
     }
 }
 
 fn write_rows(
-    path: &Path,
+    folder: &dyn Folder,
     sealer: &Sealer,
     sessions: &Sessions,
     highest: u64,
     alive_at: Option<Timestamp>,
 ) -> io::Result<()> {
-    write_atomically_with(path, |file| {
+    let written = replace_with(folder, FILE_NAME, |file| {
         file.write_all(HEADER.as_bytes())?;
         for session in sessions.values() {
             let line = |event: Line| line::of_session(sealer, &event, session, 0);
@@ -413,7 +411,8 @@ fn write_rows(
             file.write_all(line::alive(sealer, at, 0).as_bytes())?;
         }
         Ok(())
-    })
+    });
+    Ok(written?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
+use std::fs;
+use std::path::Path;
+
 use super::*;
+use crate::disk::real::open_folder;
 use crate::secrets::keys::Keys;
 
 fn sealer() -> Arc<Sealer> {
@@ -22,8 +26,12 @@ fn opened(number: u64) -> SessionEvent {
     SessionEvent::Open(Box::new(session(number)))
 }
 
+fn folder(dir: &Path) -> Arc<dyn Folder> {
+    open_folder(dir).expect("a folder")
+}
+
 fn open(dir: &Path) -> OpenedSessions {
-    SessionFile::open(dir, sealer(), |_| true).expect("a session file")
+    SessionFile::open(folder(dir), sealer(), |_| true).expect("a session file")
 }
 
 fn numbers(opened: &OpenedSessions) -> Vec<u64> {
@@ -73,7 +81,8 @@ fn events_come_back() {
 fn sessions_that_are_not_kept_are_gone_for_good() {
     let dir = tempfile::tempdir().expect("a folder");
     drop(three(dir.path()));
-    let found = SessionFile::open(dir.path(), sealer(), |session| session.account != 102).expect("a file");
+    let found =
+        SessionFile::open(folder(dir.path()), sealer(), |session| session.account != 102).expect("a file");
     assert_eq!(numbers(&found), [1, 3]);
     assert_eq!(numbers(&open(dir.path())), [1, 3]);
 }
@@ -251,7 +260,10 @@ fn another_accounts_cell_in_a_line_ends_that_session() {
     assert_eq!(numbers(&open(dir.path())), [2, 3]);
     fs::write(&path, b"\xff\0\n\n,,,,,,,\nopen,3\n").expect("written");
     assert!(open(dir.path()).sessions.is_empty());
-    assert!(SessionFile::open(dir.path(), Arc::new(Sealer::new(&Keys::derive(&[4; 32]))), |_| true).is_ok());
+    assert!(
+        SessionFile::open(folder(dir.path()), Arc::new(Sealer::new(&Keys::derive(&[4; 32]))), |_| true)
+            .is_ok()
+    );
 }
 
 // issue 7: no number is given twice, also when those who had the largest are gone

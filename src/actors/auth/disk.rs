@@ -319,7 +319,7 @@ impl<D> Writer<D> {
 
     /// Sees to it that what waits is written in a while, and what is owed soon.
     fn plan_flush(&mut self) {
-        let wait = if self.sessions.is_owed() {
+        let wait = if self.sessions.is_owed() || self.accounts.is_owed() {
             SETTLE_AFTER
         } else if self.accounts.is_dirty() {
             FLUSH_AFTER

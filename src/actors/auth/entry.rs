@@ -23,11 +23,15 @@ use crate::config::Registration;
 use crate::names::{Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode, Password, TokenText};
 use crate::secrets::password::StoredPassword;
-use crate::store::accounts::{Account, AccountChange};
+use crate::store::accounts::{Account, AccountChange, SessionsFrom};
 use crate::store::sessions::{SessionEvent, StoredSession};
 
 /// When to come back if all sessions of an account are in use, in milliseconds.
 const SESSIONS_FULL_RETRY_MS: u64 = 60_000;
+/// When to come back if all sessions were ended while one was opened, in milliseconds.
+const ENDED_RETRY_MS: u64 = 100;
+/// What a session hears that was taken over while it was chosen to end.
+const MADE_ROOM: &str = "This session has ended, to make room for another one of this account.";
 
 /// Somebody who wants in.
 struct Opening {
@@ -114,7 +118,7 @@ impl AuthActor {
         if self.registration == Registration::Closed {
             return opening.refuse(ErrorCode::RegistrationClosed);
         }
-        if !self.people.is_free(&name) {
+        if !self.people.is_free(&name) || self.is_kept(&name) {
             return opening.refuse(ErrorCode::NameTaken);
         }
         if let Err(denied) = self.gate.register(opening.from, Instant::now()) {
@@ -147,6 +151,7 @@ impl AuthActor {
             created_at: now,
             first_id: self.newest(),
             last_seen_at: Some(now),
+            sessions: SessionsFrom::default(),
             banned: false,
         }));
         let order = Order { accounts: vec![add.clone()], sessions: vec![fresh.event()] };
@@ -279,7 +284,7 @@ impl AuthActor {
             }
         };
         let row = account.row;
-        let (mut sessions, under_way) = match self.make_room(row) {
+        let (makes_room, under_way) = match self.make_room(row) {
             Ok(room) => room,
             Err(refusal) => return opening.refuse(refusal),
         };
@@ -290,6 +295,8 @@ impl AuthActor {
         let last_seen = last_seen(&account);
         let seen = AccountChange::Seen { row, at: now, from: Some(opening.from) };
         let accounts: Vec<AccountChange> = rehash.into_iter().chain([seen]).collect();
+        let mut sessions: Vec<_> =
+            makes_room.map(|number| SessionEvent::End { number }).into_iter().collect();
         sessions.push(fresh.event());
         let proven = Proven { row, password_changes: proven.password_changes };
         let order = Order { accounts: accounts.clone(), sessions };
@@ -297,12 +304,25 @@ impl AuthActor {
             // From here on it is there, or not.
             drop(under_way);
             if written.is_err() {
+                makes_room.into_iter().for_each(|number| actor.sessions.spare(number));
                 return opening.refuse(ErrorCode::StorageUnavailable);
+            }
+            let gone = makes_room.and_then(|number| actor.sessions.end(number));
+            if let Some(seat) = gone.and_then(|ended| ended.seat) {
+                seat.do_send(EndSession { reason: ByeReason::Kicked, text: Some(MADE_ROOM.into()) });
             }
             for change in &accounts {
                 actor.people.apply(change);
             }
             match actor.still(&proven) {
+                Ok(account) if !account.sessions.admits(fresh.stored.number) => {
+                    actor.note(vec![fresh.end()], Vec::new());
+                    opening.refuse(AuthRefusal {
+                        code: ErrorCode::RateLimited,
+                        text: Some("The sessions of this account were ended just now; try again.".into()),
+                        retry_after_ms: Some(ENDED_RETRY_MS),
+                    });
+                }
                 Ok(account) => {
                     log::info!("{:?} logged in from {}", account.name, opening.from);
                     actor.seat(fresh, last_seen, false, opening);
@@ -316,17 +336,15 @@ impl AuthActor {
         });
     }
 
-    /// Ends the session that has been without a connection for the longest time, if the account has as many
-    /// as it may, those included that are being written. Returns what to write of it, and a place among them.
-    fn make_room(&mut self, row: u64) -> Result<(Vec<SessionEvent>, UnderWay), AuthRefusal> {
+    /// Chooses the session that has been without a connection for the longest time to end, if the account has
+    /// as many as it may, those included that are being written. Returns its number, and a place among them.
+    fn make_room(&mut self, row: u64) -> Result<(Option<u64>, UnderWay), AuthRefusal> {
         let sessions = self.sessions.of_account(row) + self.openings.under_way(row);
         if self.sessions_per_account == 0 || sessions < self.sessions_per_account {
-            return Ok((Vec::new(), self.openings.begin(row)));
+            return Ok((None, self.openings.begin(row)));
         }
-        match self.sessions.end_longest_detached(row) {
-            Some(ended) => {
-                Ok((vec![SessionEvent::End { number: ended.id.number() }], self.openings.begin(row)))
-            }
+        match self.sessions.make_room(row) {
+            Some(number) => Ok((Some(number), self.openings.begin(row))),
             None => Err(AuthRefusal {
                 code: ErrorCode::RateLimited,
                 text: Some(format!(
@@ -532,7 +550,8 @@ impl AuthActor {
         password: StoredPassword,
         reply: oneshot::Sender<Result<(), AuthRefusal>>,
     ) {
-        let change = AccountChange::Password { row, password };
+        let sessions = SessionsFrom { number: self.next_session, and: Some(session.number()) };
+        let change = AccountChange::Password { row, password, sessions };
         let order = Order { accounts: vec![change.clone()], ..Order::default() };
         self.store(order, move |actor, written| {
             if written.is_err() {
@@ -546,9 +565,8 @@ impl AuthActor {
                 reason: ByeReason::Kicked,
                 text: Some("The password of this account was changed; log in with the new one.".into()),
             };
-            actor.end_sessions(ended, &bye, |_, _| {
-                let _ = reply.send(Ok(()));
-            });
+            actor.tell_ended(ended, &bye);
+            let _ = reply.send(Ok(()));
         });
     }
 }

@@ -17,7 +17,7 @@ use crate::actors::messages::auth::{
 use crate::names::{Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode};
 use crate::secrets::password::{Md5Hex, StoredPassword};
-use crate::store::accounts::{Account, AccountChange};
+use crate::store::accounts::{Account, AccountChange, SessionsFrom};
 
 type Reply<T> = oneshot::Sender<Result<T, OperatorError>>;
 
@@ -70,6 +70,7 @@ impl AuthActor {
             created_at: Timestamp::now(),
             first_id: self.newest(),
             last_seen_at: None,
+            sessions: SessionsFrom::default(),
             banned: false,
         }));
         let order = Order { accounts: vec![add.clone()], ..Order::default() };
@@ -95,15 +96,20 @@ impl AuthActor {
             }
             actor.people.apply(&change);
             // A new password was not guessed at, and one that is gone cannot be.
-            if !matches!(change, AccountChange::Banned { .. }) {
+            if matches!(change, AccountChange::Password { .. } | AccountChange::Remove { .. }) {
                 actor.gate.forgive(row);
             }
             if let AccountChange::Remove { row } = change {
                 actor.devices.forget(row);
             }
             let ended = actor.sessions.end_account(row, None);
-            actor.end_sessions(ended, &bye, move |_, count| send(reply, Ok(count)));
+            send(reply, Ok(actor.tell_ended(ended, &bye)));
         });
+    }
+
+    /// Those that are opened from now on.
+    fn later_sessions(&self) -> SessionsFrom {
+        SessionsFrom { number: self.next_session, and: None }
     }
 }
 
@@ -152,7 +158,9 @@ impl Handler<SetPassword> for AuthActor {
                     Hashed::Fresh(password) if actor.people.row(row).is_some() => {
                         log::info!("the operator sets the password of {name:?}");
                         let bye = kicked("The operator has set a new password for this account.");
-                        actor.change_and_end(AccountChange::Password { row, password }, row, bye, reply);
+                        let sessions = actor.later_sessions();
+                        let change = AccountChange::Password { row, password, sessions };
+                        actor.change_and_end(change, row, bye, reply);
                     }
                     Hashed::Fresh(_) => send(reply, Err(OperatorError::NoSuchAccount(name))),
                     other => send(reply, Err(not_hashed(&other))),
@@ -185,7 +193,7 @@ impl Handler<Ban> for AuthActor {
             Ok(account) => {
                 log::info!("the operator bans {:?}", account.name);
                 let bye = EndSession { reason: ByeReason::Fault(ErrorCode::Banned), text: None };
-                let change = AccountChange::Banned { row: account.row, banned: true };
+                let change = AccountChange::Ban { row: account.row, sessions: self.later_sessions() };
                 self.change_and_end(change, account.row, bye, reply);
             }
             Err(error) => send(reply, Err(error)),
@@ -202,7 +210,7 @@ impl Handler<Unban> for AuthActor {
                 Ok(account) => account.row,
                 Err(error) => return send(reply, Err(error)),
             };
-            let change = AccountChange::Banned { row, banned: false };
+            let change = AccountChange::Unban { row };
             let order = Order { accounts: vec![change.clone()], ..Order::default() };
             self.store(order, move |actor, written| {
                 if written.is_ok() {
@@ -236,9 +244,10 @@ impl Handler<Kick> for AuthActor {
             Ok(account) => {
                 let why = message.why.as_deref().unwrap_or("no reason given");
                 log::info!("the operator kicks {:?}: {why:?}", account.name);
-                let ended = self.sessions.end_account(account.row, None);
                 let bye = EndSession { reason: ByeReason::Kicked, text: message.why };
-                self.end_sessions(ended, &bye, move |_, count| send(reply, Ok(count)));
+                let row = account.row;
+                let change = AccountChange::EndSessions { row, sessions: self.later_sessions() };
+                self.change_and_end(change, row, bye, reply);
             }
             Err(error) => send(reply, Err(error)),
         })
@@ -291,9 +300,8 @@ impl AuthActor {
         self.devices.clear();
         let ended = self.sessions.end_all();
         let bye = kicked("The operator has removed all accounts.");
-        self.end_sessions(ended, &bye, move |_, sessions| {
-            send(reply, Ok(ClearedAccounts { accounts, sessions, copy }));
-        });
+        let sessions = self.tell_ended(ended, &bye);
+        send(reply, Ok(ClearedAccounts { accounts, sessions, copy }));
     }
 }
 

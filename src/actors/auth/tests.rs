@@ -1,6 +1,6 @@
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
@@ -35,7 +35,15 @@ impl House {
     }
 
     fn open(&self) -> Addr<AuthActor> {
-        AuthActor::open(&self.config, Arc::clone(&self.newest_id)).expect("sound files").actor.start()
+        self.try_open(Arc::clone(&self.newest_id)).expect("sound files").actor.start()
+    }
+
+    fn try_open(&self, newest_id: Arc<AtomicU64>) -> Result<OpenedAuth, AuthStartError> {
+        AuthActor::open(&self.config, &self.folder(), newest_id)
+    }
+
+    fn folder(&self) -> Arc<dyn Folder> {
+        crate::disk::real::open_folder(self.dir.path()).expect("a folder")
     }
 
     /// What a machine finds that comes up after this moment: nothing was flushed or closed.
@@ -283,7 +291,7 @@ fn a_stopped_server_says_so_and_has_written_what_waited() {
         auth.send(Shutdown).await.expect("alive");
         assert_eq!(code(client.ask(&auth, login("alice", SECRET), HOME).await), ErrorCode::ShuttingDown);
         auth.send(Shutdown).await.expect("twice is no harm");
-        let opened_again = AuthActor::open(&house.config, Arc::default()).expect("sound files");
+        let opened_again = house.try_open(Arc::default()).expect("sound files");
         assert_eq!((opened_again.accounts, opened_again.sessions), (1, 2));
         let auth = opened_again.actor.start();
         let resumed = client.ask(&auth, resume(&opened.token), HOME).await.expect("a session");
@@ -518,9 +526,9 @@ fn other_parameters_renew_a_hash_at_the_next_login() {
             client.ask(&auth, login("alice", SECRET), HOME).await.expect("a session");
         }
         auth.send(Shutdown).await.expect("alive");
-        let sealer = Sealer::new(&open_keys(stronger.dir.path(), &stronger.file("key")).expect("a key"));
-        let file =
-            AccountFile::open(stronger.dir.path(), Arc::new(sealer), Path::new("key")).expect("a file");
+        let folder = stronger.folder();
+        let sealer = Sealer::new(&open_keys(&*folder, &*folder, "key").expect("a key"));
+        let file = AccountFile::open(folder, Arc::new(sealer), "key".into(), false).expect("a file");
         assert!(file.accounts[&1].password.as_str().contains("m=16,"));
     });
 }
@@ -610,35 +618,11 @@ fn a_flood_of_logins_is_answered_each() {
 }
 
 #[test]
-fn what_the_disk_does_not_take_is_not_acknowledged() {
-    run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
-        let (client, opened) = alice(&auth).await;
-        let obstacles = [house.file(".clients.csv.tmp"), house.file(".sessions.csv.tmp")];
-        obstacles.iter().for_each(|path| fs::create_dir(path).expect("a folder"));
-        fs::remove_file(house.file("clients.csv")).expect("removed");
-        fs::remove_file(house.file("sessions.csv")).expect("removed");
-        let refused = client.ask(&auth, register("bob", SECRET), HOME).await;
-        assert_eq!(code(refused), ErrorCode::StorageUnavailable);
-        let refused = client.ask(&auth, login("alice", SECRET), HOME).await;
-        assert_eq!(code(refused), ErrorCode::StorageUnavailable);
-        let banned = auth.send(Ban { name: name("alice") }).await.expect("alive");
-        assert!(matches!(banned, Err(OperatorError::Storage(_))), "{banned:?}");
-        assert!(client.heard_nothing(), "a ban that is not durable ends nothing");
-        obstacles.iter().for_each(|path| fs::remove_dir(path).expect("removed"));
-        client.ask(&auth, register("bob", SECRET), HOME).await.expect("the name was given back");
-        client.ask(&auth, login("alice", SECRET), HOME).await.expect("a session");
-        let crashed = house.after_a_crash();
-        let after = crashed.open();
-        client.ask(&after, resume(&opened.token), HOME).await.expect("nothing was lost");
-        assert_eq!(after.send(ListAccounts).await.expect("alive").len(), 2);
-    });
-}
-
-#[test]
 fn settings_out_of_bounds_stop_the_start() {
     let house = House::new(|config| config.auth.argon2_memory_kib = 4);
-    let error = AuthActor::open(&house.config, Arc::default()).expect_err("too little").to_string();
+    let error = house.try_open(Arc::default()).expect_err("too little").to_string();
     assert!(error.contains("auth.argon2_memory_kib"), "{error}");
 }
+
+#[path = "storage_tests.rs"]
+mod storage;

@@ -2,24 +2,44 @@
 
 use std::net::IpAddr;
 
-use super::{Account, MAX_ADDRESSES};
+use super::{Account, MAX_ADDRESSES, SessionsFrom};
 use crate::names::{MessageId, Timestamp, UserName};
 use crate::secrets::password::StoredPassword;
-use crate::secrets::seal::{Place, Sealer, same_tag};
+use crate::secrets::seal::{Place, Sealer, TAG_TEXT_BYTES, same_tag};
 
 /// The columns, in order. The last one's name in the header goes on with version, key and epoch.
-const COLUMNS: [&str; 10] =
-    ["row", "index", "login", "ip", "password", "created_at", "first_id", "last_seen_at", "state", "seal"];
-const BOUND_COLUMNS: usize = COLUMNS.len() - 1;
+const COLUMNS: [&str; 12] = [
+    "row",
+    "index",
+    "login",
+    "ip",
+    "password",
+    "created_at",
+    "first_id",
+    "last_seen_at",
+    "state",
+    "sessions",
+    "change",
+    "seal",
+];
+/// Columns that the seal binds.
+const BOUND: usize = COLUMNS.len() - 1;
+/// The same in the format before, which had neither `sessions` nor `change`.
+const OLD_BOUND: usize = BOUND - 2;
 /// The longest line that can be one of ours, in bytes.
 const MAX_LINE_BYTES: usize = 4_096;
+/// No number that we give is larger: a header that says so is damaged.
+const MAX_ROW: u64 = 1 << 53;
 
 /// Why a line is not an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RowFault {
     /// It has not the columns of a row.
     #[error("it is not a whole row")]
     Shape,
+    /// A number or a time in it is not written as we write them.
+    #[error("a number or a time in it was rewritten, as spreadsheets do")]
+    Reformatted,
     /// Its columns do not belong together, or were changed.
     #[error("it was changed, or put together from other rows")]
     Changed,
@@ -29,9 +49,22 @@ pub enum RowFault {
     /// A row before it has its number or its name.
     #[error("a row before it has the same number or name")]
     Twice,
+    /// A newer row of the same account stands before it.
+    #[error("a newer row of the same account stands before it")]
+    Older,
+    /// A newer row of the same account is damaged, and nobody knows what it said.
+    #[error("a newer row of the same account is damaged")]
+    NewerDamaged,
     /// It is ours, and yet does not say what it should.
     #[error("it is sealed by this key and holds no account; another version of the program wrote it")]
     Content,
+}
+
+impl RowFault {
+    /// Whether an account may be lost by it, rather than an older row of one that is there.
+    pub fn is_damage(self) -> bool {
+        !matches!(self, RowFault::Twice | RowFault::Older | RowFault::NewerDamaged)
+    }
 }
 
 /// What the header tells.
@@ -41,63 +74,141 @@ pub struct Header {
     pub key_id: String,
     /// Which version of the file this is.
     pub epoch: String,
+    /// The largest account number that was given.
+    pub highest_row: u64,
+    /// Whether the file is of the format before.
+    pub is_old: bool,
 }
 
 impl Header {
-    /// The header's line.
-    pub fn line(&self) -> String {
-        format!("{} v1 key={} epoch={}\n", COLUMNS.join(","), self.key_id, self.epoch)
+    /// The header of a file that is written anew.
+    pub fn fresh(key_id: &str, epoch: String, highest_row: u64) -> Self {
+        Header { key_id: key_id.to_owned(), epoch, highest_row, is_old: false }
     }
 
-    /// Reads a header's line.
+    /// The header's line.
+    pub fn line(&self) -> String {
+        let Header { key_id, epoch, highest_row, .. } = self;
+        format!("{} v2 key={key_id} epoch={epoch} rows={highest_row}\n", COLUMNS.join(","))
+    }
+
+    /// Reads a header's line, also of the format before.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)).ok()?;
-        let cells = cells(line)?;
-        let last = cells[BOUND_COLUMNS].strip_prefix(COLUMNS[BOUND_COLUMNS])?;
-        if cells[..BOUND_COLUMNS] != COLUMNS[..BOUND_COLUMNS] {
+        let names: Vec<&str> = cells(line)?.collect();
+        let (last, bound) = names.split_last()?;
+        let is_old = bound == &COLUMNS[..OLD_BOUND];
+        if !is_old && bound != &COLUMNS[..BOUND] {
             return None;
         }
-        let (key_id, epoch) = last.strip_prefix(" v1 key=")?.split_once(" epoch=")?;
+        let rest = last.strip_prefix("seal ")?;
+        let (key_id, epoch, rows) = if is_old {
+            let (key_id, epoch) = rest.strip_prefix("v1 key=")?.split_once(" epoch=")?;
+            (key_id, epoch, "0")
+        } else {
+            let (key_id, rest) = rest.strip_prefix("v2 key=")?.split_once(" epoch=")?;
+            let (epoch, rows) = rest.split_once(" rows=")?;
+            (key_id, epoch, rows)
+        };
         let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        (plain(key_id) && plain(epoch)).then(|| Header { key_id: key_id.to_owned(), epoch: epoch.to_owned() })
+        let highest_row = rows.parse().ok().filter(|rows| *rows <= MAX_ROW)?;
+        (plain(key_id) && plain(epoch)).then(|| Header {
+            key_id: key_id.to_owned(),
+            epoch: epoch.to_owned(),
+            highest_row,
+            is_old,
+        })
     }
 }
 
 /// Whether a line can be a header, damaged perhaps: then it is no row that was lost.
 pub fn looks_like_header(line: &[u8]) -> bool {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     // Most of the names have to be there, so that one spoiled byte does not make a row of it.
-    COLUMNS.iter().filter(|name| contains(line, name.as_bytes())).count() * 2 > COLUMNS.len()
+    COLUMNS[..OLD_BOUND].iter().filter(|name| contains(line, name.as_bytes())).count() * 2 > OLD_BOUND
 }
 
 fn contains(line: &[u8], name: &[u8]) -> bool {
     line.windows(name.len()).any(|window| window == name)
 }
 
+/// What a row says of its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is there.
+    Active,
+    /// It is there, and the operator has banned it.
+    Banned,
+    /// It is no more.
+    Removed,
+}
+
+impl State {
+    /// What the row of an account that is there says.
+    pub fn of(account: &Account) -> Self {
+        if account.banned { State::Banned } else { State::Active }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Banned => "banned",
+            State::Removed => "removed",
+        }
+    }
+}
+
+/// Which change of the file a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Version {
+    /// Its number; the newest row of an account has the largest.
+    pub change: u64,
+    /// The newest change that was on the disk when this one was written.
+    pub synced: u64,
+}
+
 /// The line of an account, with its end.
 ///
 /// # Errors
 /// When the system has no random numbers.
-pub fn encode(sealer: &Sealer, epoch: &str, account: &Account) -> Result<String, getrandom::Error> {
+pub fn encode(
+    sealer: &Sealer,
+    epoch: &str,
+    version: Version,
+    account: &Account,
+    state: State,
+) -> Result<String, getrandom::Error> {
     let place = |column| Place { epoch, row: account.row, column };
+    // Of an account that is gone nothing is kept but whose row it was.
+    let sealed = |column, plain: &str| match state {
+        State::Removed => Ok(String::new()),
+        State::Active | State::Banned => sealer.seal(place(column), plain.as_bytes()),
+    };
     let addresses: Vec<String> = account.addresses.iter().map(IpAddr::to_string).collect();
-    let cells = [
+    let sessions = match account.sessions {
+        SessionsFrom { number: 0, and: None } => String::new(),
+        SessionsFrom { number, and: None } => number.to_string(),
+        SessionsFrom { number, and: Some(and) } => format!("{number} {and}"),
+    };
+    let cells: [String; BOUND] = [
         account.row.to_string(),
         sealer.index(account.name.as_str()),
         sealer.seal(place("login"), account.name.as_str().as_bytes())?,
-        sealer.seal(place("ip"), addresses.join(" ").as_bytes())?,
-        sealer.seal(place("password"), account.password.as_str().as_bytes())?,
+        sealed("ip", &addresses.join(" "))?,
+        sealed("password", account.password.as_str())?,
         account.created_at.to_string(),
         account.first_id.map(|id| id.to_string()).unwrap_or_default(),
         account.last_seen_at.map(|at| at.to_string()).unwrap_or_default(),
-        if account.banned { "banned" } else { "active" }.to_owned(),
+        state.text().to_owned(),
+        sessions,
+        format!("{} {}", version.change, version.synced),
     ];
     let bound = bind(sealer, epoch, &cells.each_ref().map(String::as_str));
     Ok(format!("{},{bound}.{epoch}\n", cells.join(",")))
 }
 
-fn bind(sealer: &Sealer, epoch: &str, cells: &[&str; BOUND_COLUMNS]) -> String {
-    let mut columns = vec![epoch];
+fn bind(sealer: &Sealer, epoch: &str, cells: &[&str]) -> String {
+    let mut columns = Vec::with_capacity(1 + cells.len());
+    columns.push(epoch);
     columns.extend(cells);
     sealer.bind_row(&columns)
 }
@@ -105,27 +216,57 @@ fn bind(sealer: &Sealer, epoch: &str, cells: &[&str; BOUND_COLUMNS]) -> String {
 /// A line whose columns belong together.
 #[derive(Debug)]
 pub struct BoundRow<'a> {
-    cells: [&'a str; BOUND_COLUMNS],
+    cells: [&'a str; BOUND],
     /// The version of the file that it was written for.
     pub epoch: &'a str,
+    /// The account's number.
+    pub row: u64,
+    /// Which change it is.
+    pub version: Version,
 }
 
 impl<'a> BoundRow<'a> {
     /// Reads a line and checks that this key bound its columns together.
     ///
     /// # Errors
-    /// [`RowFault::Shape`] or [`RowFault::Changed`].
+    /// [`RowFault::Shape`], [`RowFault::Changed`], [`RowFault::Reformatted`] or [`RowFault::Content`].
     pub fn parse(sealer: &Sealer, line: &'a [u8]) -> Result<Self, RowFault> {
         let line = std::str::from_utf8(line).map_err(|_| RowFault::Shape)?;
-        let all = cells(line).ok_or(RowFault::Shape)?;
-        let (bound, epoch) = all[BOUND_COLUMNS].split_once('.').ok_or(RowFault::Shape)?;
-        let mut cells = [""; BOUND_COLUMNS];
-        cells.copy_from_slice(&all[..BOUND_COLUMNS]);
-        if same_tag(&bind(sealer, epoch, &cells), bound) {
-            Ok(BoundRow { cells, epoch })
-        } else {
-            Err(RowFault::Changed)
+        let mut all = [""; COLUMNS.len()];
+        let mut count = 0;
+        for cell in cells(line).ok_or(RowFault::Shape)? {
+            *all.get_mut(count).ok_or(RowFault::Shape)? = cell;
+            count += 1;
         }
+        let bound = count.checked_sub(1).filter(|bound| [OLD_BOUND, BOUND].contains(bound));
+        let bound = bound.ok_or(RowFault::Shape)?;
+        let (tag, epoch) = all[bound].split_once('.').ok_or(RowFault::Shape)?;
+        if !same_tag(&bind(sealer, epoch, &all[..bound]), tag) {
+            let is_ours = all[0].bytes().all(|byte| byte.is_ascii_digit())
+                && all[5].parse::<Timestamp>().is_ok()
+                && all[6].bytes().all(|byte| byte.is_ascii_digit());
+            return Err(if is_ours { RowFault::Changed } else { RowFault::Reformatted });
+        }
+        let mut cells = [""; BOUND];
+        cells[..bound].copy_from_slice(&all[..bound]);
+        let version =
+            if bound == OLD_BOUND { Some(Version::default()) } else { version_of(cells[BOUND - 1]) };
+        Ok(BoundRow {
+            row: cells[0].parse().map_err(|_| RowFault::Content)?,
+            version: version.ok_or(RowFault::Content)?,
+            cells,
+            epoch,
+        })
+    }
+
+    /// The index of its name.
+    pub fn index(&self) -> &'a str {
+        self.cells[1]
+    }
+
+    /// Whether it says that its account is no more.
+    pub fn is_removal(&self) -> bool {
+        self.cells[8] == State::Removed.text()
     }
 
     /// The account that the row holds.
@@ -133,8 +274,9 @@ impl<'a> BoundRow<'a> {
     /// # Errors
     /// [`RowFault::Changed`] or [`RowFault::Content`].
     pub fn account(&self, sealer: &Sealer) -> Result<Account, RowFault> {
-        let [row, index, login, ip, password, created_at, first_id, last_seen_at, state] = self.cells;
-        let row = row.parse().map_err(|_| RowFault::Content)?;
+        let [_, index, login, ip, password, created_at, first_id, last_seen_at, state, sessions, _] =
+            self.cells;
+        let row = self.row;
         let open = |column, cell| {
             sealer.open(Place { epoch: self.epoch, row, column }, cell).map_err(|_| RowFault::Changed)
         };
@@ -160,6 +302,7 @@ impl<'a> BoundRow<'a> {
             created_at: created_at.parse().map_err(|_| RowFault::Content)?,
             first_id: optional(first_id, |text| text.parse().ok().and_then(MessageId::new))?,
             last_seen_at: optional(last_seen_at, |text| text.parse::<Timestamp>().ok())?,
+            sessions: sessions_from(sessions).ok_or(RowFault::Content)?,
             banned: match state {
                 "active" => false,
                 "banned" => true,
@@ -169,21 +312,54 @@ impl<'a> BoundRow<'a> {
     }
 }
 
+/// The indexes of the names that a line may have held, by whatever of it is whole: what stands where an index
+/// does, and the name itself where it opens.
+pub fn indexes_in(sealer: &Sealer, line: &[u8]) -> Vec<String> {
+    // In UTF-16 every other byte is 0.
+    let text: Vec<u8> = line.iter().copied().filter(|byte| *byte != 0).collect();
+    let text = String::from_utf8_lossy(&text);
+    let mut found = Vec::new();
+    // The index is the first thing that begins like a sealed cell, whatever separates the cells.
+    if let Some(index) = text.find("v1:").and_then(|at| text.get(at..at + TAG_TEXT_BYTES)) {
+        found.push(index.to_owned());
+    }
+    let cells: Vec<&str> = text.split([',', ';', '\t']).map(|cell| cell.trim_matches('"')).collect();
+    let row = cells.first().and_then(|row| row.parse().ok());
+    let epoch = cells.last().and_then(|seal| seal.split_once('.')).map(|(_, epoch)| epoch);
+    if let (Some(row), Some(epoch)) = (row, epoch) {
+        let place = Place { epoch, row, column: "login" };
+        let sealed = cells.iter().filter(|cell| cell.len() > TAG_TEXT_BYTES && cell.starts_with("v1:"));
+        found.extend(sealed.filter_map(|cell| Some(sealer.index(&sealer.open(place, cell).ok()?))));
+    }
+    found.dedup();
+    found
+}
+
+fn version_of(cell: &str) -> Option<Version> {
+    let (change, synced) = cell.split_once(' ')?;
+    Some(Version { change: change.parse().ok()?, synced: synced.parse().ok()? })
+}
+
+fn sessions_from(cell: &str) -> Option<SessionsFrom> {
+    if cell.is_empty() {
+        return Some(SessionsFrom::default());
+    }
+    let (number, and) = match cell.split_once(' ') {
+        Some((number, and)) => (number, Some(and.parse().ok()?)),
+        None => (cell, None),
+    };
+    Some(SessionsFrom { number: number.parse().ok()?, and })
+}
+
 fn optional<T>(cell: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowFault> {
     if cell.is_empty() { Ok(None) } else { read(cell).map(Some).ok_or(RowFault::Content) }
 }
 
 /// Splits a line into its cells. Ours need no quotes; those that a spreadsheet puts around them are taken
 /// away.
-fn cells(line: &str) -> Option<[&str; COLUMNS.len()]> {
-    if line.len() > MAX_LINE_BYTES {
-        return None;
-    }
-    let mut cells = [""; COLUMNS.len()];
-    let mut parts = line.split(',');
-    for cell in &mut cells {
-        let part = parts.next()?;
-        *cell = part.strip_prefix('"').and_then(|part| part.strip_suffix('"')).unwrap_or(part);
-    }
-    parts.next().is_none().then_some(cells)
+fn cells(line: &str) -> Option<impl Iterator<Item = &str>> {
+    (line.len() <= MAX_LINE_BYTES).then(|| {
+        line.split(',')
+            .map(|part| part.strip_prefix('"').and_then(|part| part.strip_suffix('"')).unwrap_or(part))
+    })
 }

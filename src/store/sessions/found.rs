@@ -11,7 +11,7 @@ use crate::names::Timestamp;
 use crate::secrets::seal::Sealer;
 
 /// Bytes that are no printable ASCII in what somebody has changed by accident, at most; a crash leaves more.
-const MAX_STRANGE_BYTES: usize = 8;
+const MAX_STRANGE_BYTES: usize = 1;
 
 /// What the file says when it is read to its end.
 #[derive(Debug, Default)]
@@ -180,6 +180,9 @@ impl<'a> Parts<'a> {
 
     /// Takes the sound lines out of a text that is none as a whole.
     fn damaged(&mut self, text: &'a [u8], start: u64, complete: bool) {
+        if let Some(line) = line::decode_without_first_byte(self.sealer, text) {
+            return self.sound(line);
+        }
         let (mut rest, mut at) = (0, 0);
         while at < text.len() {
             match line::decode_prefix(self.sealer, &text[at..]) {

@@ -144,6 +144,16 @@ pub(super) fn decode_prefix(sealer: &Sealer, text: &[u8]) -> Option<(Line, u64, 
     })
 }
 
+/// Reads a line whose first byte was lost: a crash can leave a single zero byte in its place, which is all that
+/// the last block before had room for.
+pub(super) fn decode_without_first_byte(sealer: &Sealer, line: &[u8]) -> Option<(Line, u64)> {
+    let rest = line.strip_prefix(b"\0")?;
+    EVENTS.iter().filter(|event| rest.starts_with(&event.as_bytes()[1..])).find_map(|event| {
+        let whole = [&event.as_bytes()[..1], rest].concat();
+        decode(sealer, &whole)
+    })
+}
+
 /// Whom a cell names, when it is whole.
 pub(super) fn named(sealer: &Sealer, cell: &[u8]) -> Option<Named> {
     let cell = std::str::from_utf8(cell).ok()?;
