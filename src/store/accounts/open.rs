@@ -150,7 +150,10 @@ fn trace_of_accounts(folder: &dyn Folder) -> io::Result<Option<PathBuf>> {
     let is_trace = |name: &String| {
         name == sessions::FILE_NAME || name == "devices.csv" || (holds_accounts(name) && name != FILE_NAME)
     };
-    Ok(folder.list()?.into_iter().find(is_trace).map(|name| folder.path().join(name)))
+    let traces = folder.list()?.into_iter().filter(is_trace);
+    // What every server has comes first: it is known best.
+    let best = traces.min_by_key(|name| name != sessions::FILE_NAME);
+    Ok(best.map(|name| folder.path().join(name)))
 }
 
 impl AccountFile {
