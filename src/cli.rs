@@ -14,6 +14,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -234,6 +235,15 @@ fn unquoted(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Makes a file that may not grow (`ulimit -f`) an error of that write, and not the end of the process: from the
+/// first file on, also where no server runs.
+pub fn survive_file_limits() {
+    /// The number of SIGXFSZ on every Unix that Rust's standard library supports except MIPS Linux.
+    const SIGXFSZ: i32 = 25;
+    // Where no handler can be installed, the signal does what it always did.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// Writes a text to standard output, which may be closed.

@@ -8,6 +8,7 @@ use veche::cli::{self, Exit, Invocation, Task};
 use veche::config::load::{ConfigError, ConfigSource, Overrides};
 
 fn main() -> ExitCode {
+    veche::cli::survive_file_limits();
     let exit = match cli::parse(std::env::args_os()) {
         Ok(invocation) => run(invocation).unwrap_or_else(|error| {
             cli::complain(&error);

@@ -5,25 +5,25 @@
 //! for the operator.
 
 mod bind;
+mod reach;
+pub mod resources;
 mod signals;
 mod thread;
 
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context};
-use actix_rt::System;
 use log::{error, info, warn};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
+use crate::actors::console::terminal::{Terminal, WaitingTerminal};
 use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
 use crate::actors::directory::DirectoryActor;
 use crate::actors::fanout::FanoutActor;
@@ -32,7 +32,7 @@ use crate::actors::listener::ListenerActor;
 use crate::actors::messages::IoThread;
 use crate::actors::messages::auth::Shutdown;
 use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
-use crate::actors::vital::VitalSigns;
+use crate::actors::vital::{Vital, VitalSigns};
 use crate::actors::{Fanouts, Wiring};
 use crate::chat::terms::Terms;
 use crate::config::Config;
@@ -49,7 +49,8 @@ use crate::store::set_aside::SetAside;
 use crate::store::terms::{self, StoredTerm, TermsError};
 
 pub use bind::BindError;
-use thread::{ActorThread, seat};
+use resources::FewFiles;
+use thread::{ActorThread, IdleThread, Seat, Starter, seat};
 
 /// I/O threads that are started without being asked for by number.
 const MAX_IO_THREADS: usize = 256;
@@ -88,6 +89,9 @@ pub enum StartError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] control::ControlError),
+    /// Descriptors.
+    #[error(transparent)]
+    FewFiles(#[from] FewFiles),
     /// Threads, signals, sockets.
     #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
     System {
@@ -116,7 +120,8 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     for strange in Overrides::strange_variables() {
         tell(&strange);
     }
-    raise_open_files();
+    resources::raise_open_files();
+    resources::files_to_start(io_threads(&config))?;
     let result = run_locked(config, lock.folder(), source, &log);
     if let Err(why) = &result {
         error!("ended: {why}");
@@ -131,15 +136,16 @@ fn run_locked(
     source: ConfigSource,
     log: &LogControl,
 ) -> Result<(), StartError> {
-    let listener = bind::bind(&config.server.listen, config.server.strict_port)?;
-    let system = System::new();
+    let bound = bind::bind(&config.server.listen, config.server.strict_port)?;
+    bound.notes.iter().for_each(|note| tell(note));
+    let system = resources::system().map_err(StartError::system("a thread"))?;
     system.block_on(async {
         let stop = Arc::new(Notify::new());
-        signals::watch(Arc::clone(&stop), log.clone(), source)
-            .map_err(StartError::system("signal handlers"))?;
         let printer = Printer::start().map_err(StartError::system("a thread for the console"))?;
+        signals::watch(Arc::clone(&stop), log.clone(), source, printer.clone())
+            .map_err(StartError::system("signal handlers"))?;
         let console = Operator { stop: Arc::clone(&stop), log: log.clone(), printer };
-        serve(config, data, vec![listener], Some(console), async move { stop.notified().await }).await
+        serve(config, data, vec![bound.listener], Some(console), async move { stop.notified().await }).await
     })
 }
 
@@ -179,17 +185,18 @@ pub async fn serve(
         newest_id: Arc::clone(&newest_id),
         spellings: Arc::new(Spellings { users: Arc::clone(&auth.former_spellings), rooms }),
     };
-    let socket = operator.is_some().then(|| control::bind(&config.server.data_dir)).transpose()?;
-
     let (vital, mut deaths) = VitalSigns::new();
-    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
-    let house = House::build(&config, listeners, auth, journal, past, vital)?;
-    let console =
-        operator.zip(socket).map(|(operator, socket)| house.open_console(operator, socket, set_aside));
-    let console = console.transpose()?;
+    let journal = Journal::prepare(&config, history, newest_id, vital.of("the journal"))?;
+    let front = Front::prepare(&config, listeners)?;
+    let desk = operator.map(|operator| Desk::prepare(operator, &config)).transpose()?;
+    resources::files_to_serve()?;
+
+    // From here on nothing fails any more.
+    let house = House::build(&config, front, auth, journal, past, vital);
+    let console = desk.map(|desk| house.open_console(desk, set_aside));
     house.announce();
     // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
-    let _terminal = console.as_ref().map(AtTheConsole::read_commands).transpose()?;
+    let (control, _terminal) = console.map(AtTheConsole::read_commands).unzip();
 
     let died = tokio::select! {
         () = shutdown => None,
@@ -197,8 +204,8 @@ pub async fn serve(
     };
     info!("stopping");
     house.stop().await;
-    if let Some(console) = console {
-        console.control.stop().await;
+    if let Some(control) = control {
+        control.stop().await;
     }
     info!("stopped");
     died.map_or(Ok(()), |actor| Err(StartError::Died(actor)))
@@ -208,15 +215,6 @@ pub async fn serve(
 fn tell(sentence: &str) {
     warn!("{sentence}");
     crate::cli::complain(&sentence);
-}
-
-/// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit
-/// of 1 024 is there for programs that use `select`.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        warn!("the limit on open files stays at {:?}: {why}", limit.current);
-    }
 }
 
 fn open_history(
@@ -269,6 +267,62 @@ struct Past {
     spellings: Arc<Spellings>,
 }
 
+/// The journal before it runs, its writer's thread included.
+struct Journal {
+    address: Addr<JournalActor>,
+    starter: Starter,
+}
+
+impl Journal {
+    fn prepare(
+        config: &Arc<Config>,
+        history: Opened,
+        newest_id: Arc<AtomicU64>,
+        vital: Vital,
+    ) -> Result<Self, StartError> {
+        let (address, its_seat) = seat::<JournalActor>();
+        let actor = JournalActor::new(Arc::clone(config), history, newest_id, vital, &address)
+            .map_err(StartError::system("a thread for the journal"))?;
+        Ok(Journal { address, starter: its_seat.take(move || actor) })
+    }
+}
+
+/// What connections come through and live on, before anybody connects.
+struct Front {
+    listeners: Vec<tokio::net::TcpListener>,
+    threads: Vec<IdleThread>,
+}
+
+impl Front {
+    fn prepare(config: &Config, listeners: Vec<TcpListener>) -> Result<Self, StartError> {
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        let threads = (0..io_threads(config)).map(|index| IdleThread::start(format!("io {index}")));
+        Ok(Front {
+            listeners: listeners
+                .collect::<Result<_, _>>()
+                .map_err(StartError::system("a socket to listen on"))?,
+            threads: threads.collect::<Result<_, _>>().map_err(StartError::system("a thread for sockets"))?,
+        })
+    }
+}
+
+/// What an operator gives commands through, before there is anybody to ask.
+struct Desk {
+    operator: Operator,
+    socket: ControlSocket,
+    terminal: WaitingTerminal,
+}
+
+impl Desk {
+    fn prepare(operator: Operator, config: &Config) -> Result<Self, StartError> {
+        let data_dir = &config.server.data_dir;
+        let socket = control::bind(data_dir)?;
+        let terminal = terminal::prepare(operator.printer.clone(), data_dir.join("console_history"))
+            .map_err(StartError::system("a thread for the console"))?;
+        Ok(Desk { operator, socket, terminal })
+    }
+}
+
 /// All actors of a running server, and the threads that they live on.
 struct House {
     config: Arc<Config>,
@@ -282,20 +336,16 @@ impl House {
     /// Starts everyone. Those who need each other's addresses get them before anyone runs.
     fn build(
         config: &Arc<Config>,
-        listeners: Vec<TcpListener>,
+        Front { listeners, threads }: Front,
         auth: OpenedAuth,
-        journal: JournalActor,
+        journal: Journal,
         past: Past,
         vital: VitalSigns,
-    ) -> Result<Self, StartError> {
-        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
-        let listeners: Vec<_> =
-            listeners.collect::<Result<_, _>>().map_err(StartError::system("a socket to listen on"))?;
+    ) -> Self {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
         let addresses = addresses.map(|address| address.to_string()).collect();
 
         let (directory, directory_seat) = seat::<DirectoryActor>();
-        let (journal_address, journal_seat) = seat::<JournalActor>();
         let listener = Context::<ListenerActor>::new();
         let auth_actor = auth.actor.with(vital.of("the account keeper"));
         let wiring = Wiring {
@@ -308,44 +358,37 @@ impl House {
             spellings: past.spellings,
             auth: auth_actor.start(),
             directory,
-            journal: journal_address,
+            journal: journal.address,
             listener: listener.address(),
         };
-        let (fanouts, fanout_seats): (Vec<_>, Vec<_>) =
-            (0..io_threads(config)).map(|_| seat::<FanoutActor>()).unzip();
+        let (fanouts, fanout_seats): (Vec<_>, Vec<_>) = threads.iter().map(|_| seat::<FanoutActor>()).unzip();
         let fanouts: Fanouts = fanouts.into();
         // The first thread has the rooms and the journal, too: a message between two of its own connections
         // never leaves it but for the disk.
         let (to_directory, its_fanouts) = (wiring.clone(), Arc::clone(&fanouts));
         let mut starters = vec![
-            journal_seat.take(move || journal),
+            journal.starter,
             directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts)),
         ];
-        let mut threads = Vec::new();
-        for (index, seat) in fanout_seats.into_iter().enumerate() {
+        let begin = |(index, (thread, seat)): (usize, (IdleThread, Seat<FanoutActor>))| {
             let to_fanout = wiring.clone();
             starters.push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout)));
-            let thread = ActorThread::start(format!("io {index}"), std::mem::take(&mut starters));
-            threads.push(thread.map_err(StartError::system("a thread for sockets"))?);
-        }
+            thread.begin(std::mem::take(&mut starters))
+        };
+        let threads = threads.into_iter().zip(fanout_seats).enumerate().map(begin).collect();
         listener.run(ListenerActor::new(
             listeners,
             Arc::clone(&fanouts),
             Arc::clone(config),
             wiring.vital.of("the listener"),
         ));
-        Ok(House { config: Arc::clone(config), wiring, fanouts, threads, addresses })
+        House { config: Arc::clone(config), wiring, fanouts, threads, addresses }
     }
 
     /// Opens the console, and the control socket to it.
-    fn open_console(
-        &self,
-        operator: Operator,
-        socket: ControlSocket,
-        set_aside: SetAside,
-    ) -> Result<AtTheConsole, StartError> {
+    fn open_console(&self, desk: Desk, set_aside: SetAside) -> AtTheConsole {
         let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
-        let Operator { stop, log, printer } = operator;
+        let Operator { stop, log, printer } = desk.operator;
         let console = ConsoleActor::new(ConsoleLinks {
             listening: listener.clone().recipient(),
             listener: listener.clone().recipient(),
@@ -362,14 +405,12 @@ impl House {
             clear_accounts: auth.clone().recipient(),
             set_aside,
             log,
-            printer: printer.clone(),
+            printer,
             shutdown: Arc::new(move || stop.notify_one()),
         })
         .start();
-        let data_dir = &self.config.server.data_dir;
-        let control = control::serve(socket, console.clone().recipient(), AccountLinks::to(auth))
-            .map_err(StartError::system("the control socket"))?;
-        Ok(AtTheConsole { control, console, printer, history: data_dir.join("console_history") })
+        let control = control::serve(desk.socket, console.clone().recipient(), AccountLinks::to(auth));
+        AtTheConsole { control, console, terminal: desk.terminal }
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.
@@ -416,16 +457,13 @@ impl House {
 struct AtTheConsole {
     control: ControlServer,
     console: Addr<ConsoleActor>,
-    printer: Printer,
-    history: PathBuf,
+    terminal: WaitingTerminal,
 }
 
 impl AtTheConsole {
     /// Starts to read standard input.
-    fn read_commands(&self) -> Result<terminal::Terminal, StartError> {
-        let console = self.console.clone().recipient();
-        terminal::start(console, self.printer.clone(), self.history.clone())
-            .map_err(StartError::system("a thread for the console"))
+    fn read_commands(self) -> (ControlServer, Terminal) {
+        (self.control, self.terminal.begin(self.console.recipient()))
     }
 }
 

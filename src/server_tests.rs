@@ -76,15 +76,16 @@ fn build(dir: &TempDir) -> House {
     let terms = begin_term(&history, &newest_id).unwrap();
     let past = Past { terms, newest_id: Arc::clone(&newest_id), spellings: Arc::default() };
     let (vital, _deaths) = VitalSigns::new();
-    let journal = JournalActor::new(Arc::clone(&config), history, newest_id, vital.of("the journal"));
-    let listener = bind::bind("127.0.0.1:0", true).unwrap();
-    House::build(&config, vec![listener], auth, journal, past, vital).unwrap()
+    let journal = Journal::prepare(&config, history, newest_id, vital.of("the journal")).unwrap();
+    let listener = bind::bind("127.0.0.1:0", true).unwrap().listener;
+    let front = Front::prepare(&config, vec![listener]).unwrap();
+    House::build(&config, front, auth, journal, past, vital)
 }
 
 #[test]
 fn a_room_that_panics_is_internal_to_its_members_and_costs_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
-    System::new().block_on(async {
+    resources::system().unwrap().block_on(async {
         let house = build(&dir);
         let mut alice = Client::register(&house, "alice", "tea").await;
         let mut bob = Client::register(&house, "bob", "coffee").await;

@@ -1,6 +1,7 @@
 //! The files: everything in the data directory is read and written here, and nowhere else.
 
 pub mod accounts;
+pub mod advice;
 pub mod append;
 pub mod cells;
 pub mod devices;

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::files::{edit_line, files_below, newest_history};
@@ -480,4 +480,161 @@ fn variables_that_say_nothing_are_told() {
     assert_eq!((status.code(), told.lines().count()), (Some(1), 1), "{told}");
     let server = Options::new().environment("VECHE_ACCEPT_LOSS", "true").start();
     server.log_line(&["WARN", "VECHE_ACCEPT_LOSS", "no effect"]);
+}
+
+// ---------------------------------------------------------------- starts that fail
+
+/// What a start in this shell's limits came to: the first line of output, the exit status, standard error.
+struct Begun {
+    line: String,
+    code: Option<i32>,
+    stderr: String,
+}
+
+/// Starts a server as the stranger under `limit`, a shell command; a server that says that it listens has to
+/// serve a client, and is stopped again.
+fn begin(limit: &str) -> Begun {
+    use std::io::{BufRead, BufReader, Read};
+    let place = strangers_place();
+    let script = format!("{limit}; exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.uid(STRANGER).gid(STRANGER).current_dir("/").args(["-c", &script, "sh", VECHE]);
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(place.path().join("data"));
+    for setting in SETTINGS {
+        command.args(["--set", setting]);
+    }
+    let piped = std::process::Stdio::piped;
+    command.stdin(piped()).stdout(piped()).stderr(piped());
+    let mut child = command.spawn().expect("a shell");
+    let stdin = child.stdin.take();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let _ = stdout.read_line(&mut line);
+    if let Some(address) = line.trim().strip_prefix("listening on ") {
+        let mut alice = crate::support::Client::connect(address.parse().expect("an address"));
+        alice.open("register", "alice", PASSWORD);
+        alice.join("lobby");
+        alice.say("lobby", "it works");
+        alice.expect("history", json!({"type": "history", "room": "lobby"}));
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    }
+    let code = child.wait().expect("our child").code();
+    drop(stdin);
+    let mut stderr = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("UTF-8");
+    Begun { line, code, stderr }
+}
+
+/// Either it serves, or it says why not in one sentence, with status 1, and not that it listens.
+fn serves_or_says_why(limit: &str) -> bool {
+    let Begun { line, code, stderr } = begin(limit);
+    let serves = line.starts_with("listening on ");
+    let sentences: Vec<_> = stderr.lines().filter(|line| !line.starts_with("sh:")).collect();
+    assert!(!stderr.contains("panicked"), "{limit}: {stderr}");
+    if serves {
+        assert_eq!(code, Some(0), "{limit}: {stderr}");
+    } else {
+        assert_eq!((code, sentences.len(), &*line), (Some(1), 1, ""), "{limit}: {stderr}");
+    }
+    serves
+}
+
+// issue 7: a start that fails panics instead of giving a sentence: few descriptors allowed (`-n` 8 to 18)
+#[test]
+fn few_descriptors_are_a_sentence_or_enough() {
+    if !can_be_another() {
+        return;
+    }
+    for allowed in [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 24, 28, 32, 36, 40] {
+        serves_or_says_why(&format!("ulimit -n {allowed}"));
+    }
+    assert!(!serves_or_says_why("ulimit -n 16"));
+    assert!(serves_or_says_why("ulimit -n 256"));
+}
+
+// issue 7: a start that fails panics instead of giving a sentence: few processes allowed (`ulimit -u`)
+#[test]
+fn few_processes_are_a_sentence_or_enough() {
+    if !can_be_another() {
+        return;
+    }
+    // Each number of threads is one more step of the start that can fail. Other tests may run as the same user.
+    let served = (1..24)
+        .filter(|allowed| {
+            serves_or_says_why(&format!("ulimit -u {allowed} 2>/dev/null || ulimit -p {allowed}"))
+        })
+        .count();
+    assert!(served < 22, "{served}");
+    assert!(serves_or_says_why("ulimit -u 1000 2>/dev/null || ulimit -p 1000"));
+}
+
+// issue 7: a start that fails panics instead of giving a sentence: `ulimit -f 0`
+#[test]
+fn files_that_may_not_grow_are_a_sentence() {
+    if !can_be_another() {
+        return;
+    }
+    for limit in ["ulimit -f 0", "ulimit -f 0; ulimit -n 64"] {
+        let Begun { line, code, stderr } = begin(limit);
+        assert_eq!((code, &*line, stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
+    let place = strangers_place();
+    let script =
+        format!("ulimit -f 0; exec {VECHE} --data-dir {}/data account add alice", place.path().display());
+    let mut command = Command::new("sh");
+    command.uid(STRANGER).gid(STRANGER).current_dir("/").args(["-c", &script]);
+    end_of(command, PASSWORD).failure(1, &[]);
+}
+
+// ---------------------------------------------------------------- ports and addresses
+
+// issue 7: a busy port that moved on is said (`7878 is in use`), on the screen and in the log
+#[test]
+fn a_busy_port_that_moved_on_is_said() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port();
+    let mut server = Options::new().listen(&format!("127.0.0.1:{port}")).start();
+    let told = format!("{port} is in use");
+    server.log_line(&["WARN", &told]);
+    server.stop();
+    assert!(server.stderr().contains(&told), "{}", server.stderr());
+    assert_eq!(server.stderr().lines().count(), 1, "{}", server.stderr());
+}
+
+// issue 7: `--listen 0.0.0.0` prints the addresses that others can use, and that passwords travel readable
+#[test]
+fn an_open_address_is_told_with_what_it_means() {
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let mut server = Options::new().listen(listen).start();
+        server.log_line(&["WARN", "not encrypted", "passwords"]);
+        server.stop();
+        let told = server.stderr();
+        assert!(told.contains("all addresses of this machine") && told.contains("passwords"), "{told}");
+        assert_eq!(told.lines().count(), 2, "{told}");
+    }
+}
+
+// issue 7: Ctrl-Z at the console stops the chat for everybody
+#[test]
+fn ctrl_z_stops_nobodys_chat() {
+    let mut command = format!("{VECHE} --listen 127.0.0.1:0 --data-dir data");
+    for setting in SETTINGS {
+        command += &format!(" --set {setting}");
+    }
+    let terminal = Terminal::running(&command);
+    let screen = terminal.has("veche>");
+    let address = screen.lines().find_map(|line| line.strip_prefix("listening on ")).expect("a listener");
+    terminal.type_text("wh");
+    terminal.keys(&["C-z"]);
+    terminal.shows("why not", |screen| screen.contains("Ctrl-Z would stop") && screen.ends_with("veche> wh"));
+    terminal.type_text("o");
+    terminal.keys(&["Enter"]);
+    terminal.has("Nobody is online.");
+    let mut alice = crate::support::Client::connect(address.trim().parse().unwrap());
+    alice.open("register", "alice", PASSWORD);
+    let pid = fs::read_to_string(terminal.folder().join("data/lock")).unwrap();
+    kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::TSTP).unwrap();
+    alice.expect("who", json!({"type": "who"}));
+    program::veche(&terminal.folder().join("data"), &["ctl", "shutdown"], "").success();
 }

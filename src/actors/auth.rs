@@ -90,7 +90,9 @@ pub enum AuthStartError {
     #[error(transparent)]
     Settings(#[from] PasswordError),
     /// A thread could not be started.
-    #[error("a thread for passwords or accounts could not be started: {0}")]
+    #[error(
+        "the system refuses a thread for passwords or accounts ({0}); look for its limit on processes (ulimit -u)"
+    )]
     Thread(#[source] io::Error),
 }
 

@@ -10,6 +10,7 @@ mod writer;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use actix::fut::ActorFuture;
-use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, ResponseFuture};
 use log::{error, info, warn};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
@@ -60,14 +61,12 @@ struct Waiting {
 
 /// The one who orders and stores.
 pub struct JournalActor {
-    vital: Vital,
+    _vital: Vital,
     config: Arc<Config>,
     /// The data directory.
     data: Arc<dyn Folder>,
     index: HistoryIndex,
-    /// There from the moment that the actor runs.
-    writer: Option<Writer>,
-    opened_writer: Option<crate::store::history::HistoryWriter>,
+    writer: Writer,
     keys: KeyLedger<Waiting>,
     started: Instant,
     queue: VecDeque<Append>,
@@ -87,8 +86,19 @@ pub struct JournalActor {
 
 impl JournalActor {
     /// The journal over an opened history. `newest_id` is where everyone can read the newest id; new ids lie
-    /// above what it holds already.
-    pub fn new(config: Arc<Config>, opened: Opened, newest_id: Arc<AtomicU64>, vital: Vital) -> Self {
+    /// above what it holds already. `address` is where it will be.
+    ///
+    /// # Errors
+    /// When the system has no thread for the writer.
+    pub fn new(
+        config: Arc<Config>,
+        opened: Opened,
+        newest_id: Arc<AtomicU64>,
+        vital: Vital,
+        address: &Addr<Self>,
+    ) -> io::Result<Self> {
+        let (data, to) = (Arc::clone(opened.writer.data()), address.clone().recipient());
+        let writer = Writer::start(opened.writer, config.journal.durability, to, vital.clone())?;
         let limits = &config.limits;
         let remembered_for = Duration::from_secs(limits.key_seconds);
         let mut keys = KeyLedger::new(limits.keys_per_account, remembered_for);
@@ -111,12 +121,11 @@ impl JournalActor {
             // What costs little need not be shared.
             Durability::Os => Duration::ZERO,
         };
-        JournalActor {
-            vital,
-            data: Arc::clone(opened.writer.data()),
+        Ok(JournalActor {
+            _vital: vital,
+            data,
             index: opened.index,
-            writer: None,
-            opened_writer: Some(opened.writer),
+            writer,
             keys,
             started: Instant::now(),
             queue: VecDeque::new(),
@@ -131,7 +140,7 @@ impl JournalActor {
             drained: Vec::new(),
             closed: false,
             config,
-        }
+        })
     }
 
     /// The time for keys. It begins late enough for those of before the start to have their place.
@@ -196,10 +205,9 @@ impl JournalActor {
         if !wait.is_zero() && !self.closed {
             return Next::In(wait);
         }
-        // Without a writer everything is refused at the door, and the queue stays empty.
         let rows = self.next_batch();
         self.gathering.began(now, rows.len());
-        let Some(committed) = self.writer.as_mut().and_then(|writer| writer.commit(rows)) else {
+        let Some(committed) = self.writer.commit(rows) else {
             return Next::WhenWoken;
         };
         self.committed(committed);
@@ -303,10 +311,7 @@ impl JournalActor {
             return;
         }
         let waiting = std::mem::take(&mut self.drained);
-        match &mut self.writer {
-            Some(writer) => writer.sync_for(waiting),
-            None => drop(waiting),
-        }
+        self.writer.sync_for(waiting);
     }
 }
 
@@ -356,17 +361,6 @@ impl Actor for JournalActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        if let Some(history) = self.opened_writer.take() {
-            let durability = self.config.journal.durability;
-            match Writer::start(history, durability, ctx.address().recipient(), self.vital.clone()) {
-                Ok(writer) => self.writer = Some(writer),
-                Err(why) => {
-                    error!("the writer thread could not be started: {why}");
-                    self.fault = Some(why.to_string());
-                    self.closed = true;
-                }
-            }
-        }
         ctx.spawn(WriteNext { pause: None });
     }
 }

@@ -1,6 +1,7 @@
 //! `veche account` while no server runs: the same AuthActor, in an actix system of this process's own, under
 //! the lock of the data directory.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +14,7 @@ use crate::actors::messages::auth::Shutdown;
 use crate::config::Config;
 use crate::control::accounts::{AccountError, AccountLinks, AccountRequest};
 use crate::names::{MessageId, Timestamp};
+use crate::server::resources;
 use crate::store::history::{self, HistoryError, HistoryOptions};
 use crate::store::lock::DataDirLock;
 
@@ -22,6 +24,11 @@ pub enum OfflineError {
     /// The accounts cannot be opened.
     #[error(transparent)]
     Auth(#[from] AuthStartError),
+    /// A runtime for the actor.
+    #[error(
+        "the system refuses a thread for the accounts ({0}); look for its limits on processes and open files"
+    )]
+    System(#[source] io::Error),
     /// The history, which tells what a new account must not see, cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -46,7 +53,7 @@ impl Offline {
     ) -> Result<Self, OfflineError> {
         let newest_id = if makes_accounts { newest_message(&lock)? } else { None };
         let newest_id = Arc::new(AtomicU64::new(MessageId::or_zero(newest_id)));
-        let system = actix_rt::System::new();
+        let system = resources::system().map_err(OfflineError::System)?;
         let opened = AuthActor::open(config, lock.folder(), Arc::clone(&newest_id))?;
         newest_id.fetch_max(MessageId::or_zero(opened.highest_first_id), Ordering::Relaxed);
         if opened.rejected_count > 0 {

@@ -71,7 +71,7 @@ fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Se
         let house = House { busy: true }.start();
         let socket = server::bind(&data_dir).unwrap();
         let console = house.clone().recipient();
-        let server = server::serve(socket, console, AccountLinks::to(&house)).unwrap();
+        let server = server::serve(socket, console, AccountLinks::to(&house));
         let done = tokio::task::spawn_blocking(work).await.unwrap();
         server.stop().await;
         assert!(!data_dir.join(SOCKET_FILE).exists());

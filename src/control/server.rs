@@ -55,11 +55,11 @@ pub enum ControlError {
 /// A socket that is bound and waits to be served.
 #[derive(Debug)]
 pub struct ControlSocket {
-    listener: StdUnixListener,
+    listener: UnixListener,
     path: PathBuf,
 }
 
-/// Binds `DATA_DIR/control.sock`, mode 0600 from the first moment on. The caller holds the directory's lock,
+/// Binds `DATA_DIR/control.sock`, mode 0600 from the first moment on, to be served by the current runtime. The caller holds the directory's lock,
 /// so a socket that is there already was left behind, and is replaced.
 ///
 /// # Errors
@@ -83,7 +83,7 @@ pub fn bind(data_dir: &Path) -> Result<ControlSocket, ControlError> {
         listener.set_nonblocking(true)?;
         std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&unfinished, &path)?;
-        Ok(listener)
+        UnixListener::from_std(listener)
     };
     match bind_and_rename() {
         Ok(listener) => Ok(ControlSocket { listener, path }),
@@ -100,20 +100,12 @@ pub struct ControlServer {
 }
 
 /// Serves the socket on the current arbiter: commands go to the console, the rest to the AuthActor.
-///
-/// # Errors
-/// What the system says when the socket cannot be watched.
-pub fn serve(
-    socket: ControlSocket,
-    console: Recipient<RunCommand>,
-    accounts: AccountLinks,
-) -> io::Result<ControlServer> {
-    let listener = UnixListener::from_std(socket.listener)?;
+pub fn serve(socket: ControlSocket, console: Recipient<RunCommand>, accounts: AccountLinks) -> ControlServer {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
     let (stop, stopped) = watch::channel(false);
     let desk = Desk { console, accounts, idle: Rc::default() };
-    actix_rt::spawn(accept(listener, places.clone(), desk, stopped));
-    Ok(ControlServer { stop, places, path: socket.path })
+    actix_rt::spawn(accept(socket.listener, places.clone(), desk, stopped));
+    ControlServer { stop, places, path: socket.path }
 }
 
 impl ControlServer {

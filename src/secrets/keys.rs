@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::disk::append::replace;
 use crate::disk::{Access, Folder};
+use crate::store::advice::advice;
 
 /// What the one line of the file begins with.
 pub const MARK: &str = "veche-key-1:";
@@ -28,7 +29,7 @@ const MAX_FILE_BYTES: u64 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The system did not let us read or write it.
-    #[error("the key file {} could not be used: {source}", path.display())]
+    #[error("the key file {} could not be used: {source}{}", path.display(), advice(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -51,7 +52,7 @@ pub enum KeyError {
     #[error("the key file {} is cut short or damaged: it has to be one line of `veche-key-1:` and 43 characters; restore it from a backup", .0.display())]
     Damaged(PathBuf),
     /// The system has no random numbers.
-    #[error("the system gave no random numbers for a key: {0}")]
+    #[error("the system gave no random numbers for a key: {0}; start again when it does")]
     NoRandomness(getrandom::Error),
 }
 

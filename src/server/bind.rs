@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use socket2::{Domain, Socket, Type};
 
+use super::reach;
 use crate::config::parse_listen;
 
 /// How many ports after a busy one are tried.
@@ -47,12 +48,21 @@ pub enum BindError {
     },
 }
 
+/// A socket that is bound.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub listener: TcpListener,
+    /// What to tell the operator about it.
+    pub notes: Vec<String>,
+}
+
 /// Binds `HOST:PORT`. When the port is in use and `strict` is not asked for, up to 100 following ones are
 /// tried. A host with several addresses is bound at the first that works.
 ///
 /// # Errors
 /// [`BindError`], a sentence that says what to do.
-pub fn bind(listen: &str, strict: bool) -> Result<TcpListener, BindError> {
+pub fn bind(listen: &str, strict: bool) -> Result<Bound, BindError> {
     let (host, port) = parse_listen(listen).map_err(|_| BindError::NoAddress(listen.to_owned()))?;
     let addresses: Vec<_> = (host, port)
         .to_socket_addrs()
@@ -63,7 +73,7 @@ pub fn bind(listen: &str, strict: bool) -> Result<TcpListener, BindError> {
     for next in port..=port + tries {
         for address in &addresses {
             match bind_one(SocketAddr::new(address.ip(), next)) {
-                Ok(listener) => return Ok(listener),
+                Ok(listener) => return Ok(bound(listener, port, next, *address)),
                 Err(error) => last = Some(error),
             }
         }
@@ -78,6 +88,20 @@ pub fn bind(listen: &str, strict: bool) -> Result<TcpListener, BindError> {
         Some(error) => BindError::System { listen: listen.to_owned(), error },
         None => BindError::Host { listen: listen.to_owned(), error: io::ErrorKind::NotFound.into() },
     })
+}
+
+/// The socket at the port `taken` in place of `wanted`, with what there is to say of it.
+fn bound(listener: TcpListener, wanted: u16, taken: u16, address: SocketAddr) -> Bound {
+    let mut notes = Vec::new();
+    if taken != wanted {
+        notes.push(format!(
+            "{wanted} is in use, so this server listens on {taken}: clients have to be told; stop what has {wanted}, or \
+             use --strict-port to make a busy port an error"
+        ));
+    }
+    let place = listener.local_addr().unwrap_or(SocketAddr::new(address.ip(), taken));
+    notes.extend(reach::about(place));
+    Bound { listener, notes }
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
@@ -97,9 +121,11 @@ mod tests {
     #[test]
     fn a_busy_port_moves_on_unless_it_may_not() {
         let first = bind("127.0.0.1:0", true).expect("some port is free");
-        let taken = first.local_addr().expect("bound");
+        assert_eq!(first.notes, Vec::<String>::new());
+        let taken = first.listener.local_addr().expect("bound");
         let second = bind(&taken.to_string(), false).expect("one of a hundred is free");
-        let moved = second.local_addr().expect("bound").port();
+        let moved = second.listener.local_addr().expect("bound").port();
+        assert!(second.notes[0].starts_with(&format!("{} is in use", taken.port())), "{:?}", second.notes);
         assert!(moved > taken.port() && moved <= taken.port() + PORTS_TO_TRY);
         let refused = bind(&taken.to_string(), true).expect_err("it is in use").to_string();
         assert!(refused.contains("in use; stop what has it"), "{refused}");

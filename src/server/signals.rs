@@ -2,7 +2,8 @@
 //!
 //! SIGTERM and SIGINT stop the server in order, a second one at once; SIGHUP opens the log anew and reads the
 //! configuration again. SIGXFSZ is caught so that a file that may not grow is an error of that write (EFBIG)
-//! and not the end of the process. SIGPIPE is ignored by Rust already.
+//! and not the end of the process. SIGTSTP, which a terminal sends for Ctrl-Z, would stop the chat of everybody,
+//! and only gets a sentence. SIGPIPE is ignored by Rust already.
 
 use std::io;
 use std::sync::Arc;
@@ -11,12 +12,15 @@ use log::{info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::actors::console::printer::Printer;
 use crate::actors::console::terminal;
 use crate::config::load::ConfigSource;
 use crate::logging::LogControl;
 
 /// The number of SIGXFSZ on every Unix that Rust's standard library supports except MIPS Linux.
 const SIGXFSZ: i32 = 25;
+/// That of SIGTSTP, which Ctrl-Z sends.
+const SIGTSTP: i32 = rustix::process::Signal::TSTP.as_raw();
 /// The exit status after a second SIGTERM or SIGINT: the same as after one. What was acknowledged is stored.
 const ENDED_AT_ONCE: i32 = 0;
 
@@ -24,11 +28,12 @@ const ENDED_AT_ONCE: i32 = 0;
 ///
 /// # Errors
 /// What the system says when it installs no handler.
-pub fn watch(stop: Arc<Notify>, log: LogControl, source: ConfigSource) -> io::Result<()> {
+pub fn watch(stop: Arc<Notify>, log: LogControl, source: ConfigSource, printer: Printer) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut file_size = signal(SignalKind::from_raw(SIGXFSZ))?;
+    let mut suspend = signal(SignalKind::from_raw(SIGTSTP))?;
     actix_rt::spawn(async move {
         let mut stopping = false;
         loop {
@@ -37,6 +42,11 @@ pub fn watch(stop: Arc<Notify>, log: LogControl, source: ConfigSource) -> io::Re
                 _ = interrupt.recv() => "SIGINT",
                 _ = hang_up.recv() => {
                     reload(&log, &source);
+                    continue;
+                }
+                _ = suspend.recv() => {
+                    info!("SIGTSTP, which does nothing: SIGSTOP stops the process all the same");
+                    printer.print(terminal::NOT_SUSPENDED);
                     continue;
                 }
                 _ = file_size.recv() => {

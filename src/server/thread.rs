@@ -11,14 +11,69 @@ use std::thread::{self, JoinHandle};
 
 use actix::dev::channel::{self, AddressReceiver};
 use actix::{Actor, Addr, Context};
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
+
+use super::resources::{KEEP_THREADS, one_more_thread};
 
 /// The room of a mailbox, which binds nobody: everything is sent with `do_send`.
 const MAILBOX: usize = 16;
 
 /// Starts an actor on the thread that calls it.
 pub type Starter = Box<dyn FnOnce() + Send>;
+
+/// A thread that waits for its actors.
+pub struct IdleThread {
+    begin: oneshot::Sender<Vec<Starter>>,
+    thread: ActorThread,
+}
+
+impl IdleThread {
+    /// Starts a thread of this name.
+    ///
+    /// # Errors
+    /// When the system has no thread or no epoll left.
+    pub fn start(name: String) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let (begin, begun) = oneshot::channel::<Vec<Starter>>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            // The runtime cannot change its thread, so it is made here.
+            let (runtime, result) = match runtime() {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(why) => (None, Err(why)),
+            };
+            // Who started the thread waits for this word.
+            let _ = ready.send(result);
+            if let Some(runtime) = runtime {
+                runtime.block_on(async {
+                    // Who gives up before there is anything to do drops the sender.
+                    let Ok(starters) = begun.await else { return };
+                    starters.into_iter().for_each(|start| start());
+                    // A sender that is dropped says the same.
+                    let _ = stopped.await;
+                });
+            }
+        })?;
+        is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread ended while it began")))?;
+        Ok(IdleThread { begin, thread: ActorThread { stop, thread } })
+    }
+
+    /// Starts these actors on it.
+    pub fn begin(self, starters: Vec<Starter>) -> ActorThread {
+        // The thread waits for just this.
+        let _ = self.begin.send(starters);
+        self.thread
+    }
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().thread_keep_alive(KEEP_THREADS).build_local(LocalOptions::default())?;
+    one_more_thread()?;
+    drop(runtime.spawn_blocking(|| {}));
+    Ok(runtime)
+}
 
 /// A running thread. It ends when this is told to or dropped.
 #[derive(Debug)]
@@ -28,34 +83,6 @@ pub struct ActorThread {
 }
 
 impl ActorThread {
-    /// Starts a thread of this name, with these actors on it.
-    ///
-    /// # Errors
-    /// When the system has no thread or no epoll left.
-    pub fn start(name: String, starters: Vec<Starter>) -> io::Result<Self> {
-        let (stop, stopped) = oneshot::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let thread = thread::Builder::new().name(name).spawn(move || {
-            // The runtime cannot change its thread, so it is made here.
-            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-            let (runtime, result) = match runtime {
-                Ok(runtime) => (Some(runtime), Ok(())),
-                Err(why) => (None, Err(why)),
-            };
-            // Who started the thread waits for this word.
-            let _ = ready.send(result);
-            if let Some(runtime) = runtime {
-                runtime.block_on(async {
-                    starters.into_iter().for_each(|start| start());
-                    // A sender that is dropped says the same.
-                    let _ = stopped.await;
-                });
-            }
-        })?;
-        is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread ended while it began")))?;
-        Ok(ActorThread { stop, thread })
-    }
-
     /// Ends the thread, and every actor on it. Whether it had ended without a panic of its own.
     pub fn stop(self) -> bool {
         // A thread that has ended already needs no telling.
@@ -121,7 +148,7 @@ mod tests {
     fn what_was_sent_before_the_actor_came_is_not_lost() {
         let (counter, its_seat) = seat::<Counter>();
         counter.do_send(Count);
-        let thread = ActorThread::start("test".into(), vec![its_seat.take(Counter::default)]).unwrap();
+        let thread = IdleThread::start("test".into()).unwrap().begin(vec![its_seat.take(Counter::default)]);
         let counted = actix_rt::System::new().block_on(counter.send(Count)).unwrap();
         assert_eq!(counted, 2);
         assert!(thread.stop());
@@ -132,7 +159,7 @@ mod tests {
     fn an_actor_that_panics_takes_nobody_with_it() {
         let ((one, its_seat), (other, others_seat)) = (seat::<Counter>(), seat::<Counter>());
         let seats = vec![its_seat.take(Counter::default), others_seat.take(Counter::default)];
-        let thread = ActorThread::start("test".into(), seats).unwrap();
+        let thread = IdleThread::start("test".into()).unwrap().begin(seats);
         actix_rt::System::new().block_on(async {
             assert!(one.send(Panic).await.is_err());
             assert_eq!(other.send(Count).await.unwrap(), 1);

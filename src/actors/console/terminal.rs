@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use actix::{MailboxError, Recipient};
@@ -18,7 +19,10 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Editor, Helper};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler, Helper,
+    KeyEvent, RepeatCount,
+};
 
 use super::commands::{self, Command, SURE, TABLE};
 use super::printer::Printer;
@@ -71,33 +75,72 @@ pub fn put_back() {
     let _ = io::stdout().write_all(b"\r\n");
 }
 
-/// Starts to read commands for the console from standard input, answered on `printer`. What is typed at a
+/// The thread that will read the input, before there is anybody to ask.
+#[derive(Debug)]
+pub struct WaitingTerminal {
+    begin: Sender<Recipient<RunCommand>>,
+    printer: Printer,
+}
+
+/// Starts the thread that will read commands from standard input, answered on `printer`. What is typed at a
 /// terminal is remembered in the file `history`.
 ///
 /// # Errors
 /// What the system says when there can be no more threads.
-pub fn start(console: Recipient<RunCommand>, printer: Printer, history: PathBuf) -> io::Result<Terminal> {
+pub fn prepare(printer: Printer, history: PathBuf) -> io::Result<WaitingTerminal> {
     let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     if let (true, Ok(found)) = (at_terminal, tcgetattr(io::stdin())) {
         let _ = FOUND.set(found); // a second console finds the terminal as the first one did
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let (ready, is_ready) = channel();
+    let (begin, begun) = channel::<Recipient<RunCommand>>();
     let output = printer.clone();
-    let run = move |line: &str| {
-        let asked = console.send(RunCommand { line: line.to_owned() });
-        match runtime.block_on(asked) {
-            Ok(answer) => answer.map(|done| done.text),
-            Err(MailboxError::Closed | MailboxError::Timeout) => Err("The server is stopping.".into()),
-        }
-    };
     std::thread::Builder::new().name("console input".into()).spawn(move || {
+        // Made here, since whoever starts this runs in a runtime, where another one must not be dropped.
+        let (runtime, result) = match tokio::runtime::Builder::new_current_thread().build() {
+            Ok(runtime) => (Some(runtime), Ok(())),
+            Err(why) => (None, Err(why)),
+        };
+        let _ = ready.send(result); // whoever started this waits for it
+        // Without a console the server has not started.
+        let (Some(runtime), Ok(console)) = (runtime, begun.recv()) else { return };
+        let run = move |line: &str| {
+            let asked = console.send(RunCommand { line: line.to_owned() });
+            match runtime.block_on(asked) {
+                Ok(answer) => answer.map(|done| done.text),
+                Err(MailboxError::Closed | MailboxError::Timeout) => Err("The server is stopping.".into()),
+            }
+        };
         let mut session = Session { run, printer: &output };
-        match at_terminal.then(|| editor(&history)).flatten() {
+        match at_terminal.then(|| editor(&history, &output)).flatten() {
             Some(editor) => session.edit_lines(editor, &history),
             None => session.read_lines(&mut io::stdin().lock(), io::stdin().is_terminal()),
         }
     })?;
-    Ok(Terminal { printer })
+    is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("a thread ended while it began")))?;
+    Ok(WaitingTerminal { begin, printer })
+}
+
+impl WaitingTerminal {
+    /// Starts to read, for this console.
+    pub fn begin(self, console: Recipient<RunCommand>) -> Terminal {
+        // A thread that is gone has told the log why.
+        let _ = self.begin.send(console);
+        Terminal { printer: self.printer }
+    }
+}
+
+/// What Ctrl-Z gets, which would stop the chat of everybody.
+pub const NOT_SUSPENDED: &str = "Ctrl-Z would stop everybody's chat, and does nothing here. Ctrl-C stops the server, Ctrl-D closes the console alone.";
+
+/// Ctrl-Z at the line editor, which would stop the process itself.
+struct Unsuspended(Printer);
+
+impl ConditionalEventHandler for Unsuspended {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.print(NOT_SUSPENDED);
+        Some(Cmd::Noop)
+    }
 }
 
 /// One reading of the input, to its end.
@@ -247,11 +290,13 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
 
 type LineEditor = Editor<Completion, FileHistory>;
 
-fn editor(history: &Path) -> Option<LineEditor> {
+fn editor(history: &Path, printer: &Printer) -> Option<LineEditor> {
     let config = Config::builder().auto_add_history(false).bracketed_paste(false);
     let config = config.max_history_size(MAX_HISTORY_LINES).ok()?.build();
     let mut editor = Editor::with_config(config).ok()?;
     editor.set_helper(Some(Completion));
+    let unsuspended = EventHandler::Conditional(Box::new(Unsuspended(printer.clone())));
+    editor.bind_sequence(KeyEvent::ctrl('Z'), unsuspended);
     let _ = editor.load_history(history); // a history that is not there yet is an empty one
     Some(editor)
 }
