@@ -4,6 +4,7 @@
 //! - [`gate`]: may this request go on, given what the connection has?
 //! - [`gathering`]: does a batch for the disk wait for company?
 //! - [`replies`]: the replies of a connection leave in the order of its requests;
+//! - [`crowd`]: whose turn it is among those who have no session;
 //! - [`deadlines`]: what takes too long;
 //! - [`outbox`]: what waits to be written to one socket, and when that is too much;
 //! - [`turns`]: a small room does not wait for a large one;
@@ -20,6 +21,7 @@
 //! - [`keys`]: a message sent twice under one key is stored once.
 
 pub mod budget;
+pub mod crowd;
 pub mod deadlines;
 pub mod devices;
 pub mod fair;

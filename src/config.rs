@@ -136,6 +136,22 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// The kernel's send buffer for one connection, in bytes (Linux doubles it). 0: the system's default.
     pub socket_send_buffer_bytes: usize,
+    /// The kernel's receive buffer for one connection, in bytes (Linux doubles it). 0: the system's default.
+    pub socket_receive_buffer_bytes: usize,
+    /// The kernel's send buffer for a connection without a session, in bytes, where it is set at all.
+    pub stranger_send_buffer_bytes: usize,
+    /// What is read from a connection before it is others' turn, in bytes.
+    pub turn_bytes: usize,
+    /// The same for a connection without a session; and how much of a frame, and of its replies, it may have
+    /// waiting at any time, in bytes. Larger frames have their turns when there is room for them.
+    pub stranger_bytes: usize,
+    /// Room for the larger frames of all connections without a session, on each I/O thread, in bytes.
+    pub strangers_frames_bytes: usize,
+    /// The share of an I/O thread's time that all connections without a session get together, in percent; so
+    /// do sessions that were refused for their pace a moment ago. 0: none.
+    pub strangers_time_percent: u32,
+    /// Connections that may wait to be taken over by an I/O thread; the port's backlog holds the others.
+    pub newcomers: usize,
     /// Requests of one connection that may be unanswered at once; it is not read any further meanwhile.
     pub requests_in_flight: usize,
     /// Requests other than `say` and `tell` that a connection may make, a second. 0: none.
@@ -275,6 +291,13 @@ impl Default for Limits {
             close_timeout_seconds: 2,
             outbox_bytes: 512 * 1024,
             socket_send_buffer_bytes: 128 * 1024,
+            socket_receive_buffer_bytes: 64 * 1024,
+            stranger_send_buffer_bytes: 16 * 1024,
+            turn_bytes: 16 * 1024,
+            stranger_bytes: 4 * 1024,
+            strangers_frames_bytes: 16 * 1024 * 1024,
+            strangers_time_percent: 20,
+            newcomers: 256,
             requests_in_flight: 256,
             requests_per_second: 1_000,
             messages_per_second: 20,

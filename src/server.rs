@@ -360,6 +360,7 @@ impl House {
             directory,
             journal: journal.address,
             listener: listener.address(),
+            newcomers: Arc::default(),
         };
         let (fanouts, fanout_seats): (Vec<_>, Vec<_>) = threads.iter().map(|_| seat::<FanoutActor>()).unzip();
         let fanouts: Fanouts = fanouts.into();
@@ -380,6 +381,7 @@ impl House {
             listeners,
             Arc::clone(&fanouts),
             Arc::clone(config),
+            Arc::clone(&wiring.newcomers),
             wiring.vital.of("the listener"),
         ));
         House { config: Arc::clone(config), wiring, fanouts, threads, addresses }

@@ -1,8 +1,11 @@
 //! Strangers and neighbours: what one may cost the others (issue 7, "Strangers hurt everybody").
 
+use std::fs;
+use std::io::Write;
+
 use serde_json::{Value, json};
 
-use crate::support::client::json_frame;
+use crate::support::client::{frame, json_frame};
 use crate::support::{PASSWORD, Server};
 
 fn join(room: &str) -> Value {
@@ -132,4 +135,134 @@ fn sessions_that_one_account_opens_have_a_rate() {
     assert!(retry_after_ms(&late.expect_error("rate_limited", login)) <= 20_000);
     alice.expect("who", json!({"type": "who"}));
     server.register("bob");
+}
+
+/// A ping with a payload of so many bytes.
+fn large_ping(bytes: usize) -> Vec<u8> {
+    let ping = |filling: usize| json!({"type": "ping", "x": "x".repeat(filling)}).to_string();
+    frame(ping(bytes - ping(0).len()).as_bytes())
+}
+
+// "50 connections that pour pings of 60 kB": whoever talks, and whoever is new, goes before them
+#[test]
+fn strangers_who_pour_are_served_behind_those_who_talk_and_those_who_are_new() {
+    let settings = ["limits.strangers_time_percent=2", "limits.connections_per_address=0"];
+    let server = Server::with(&settings);
+    let (mut alice, mut bob) = (server.member("alice", "lobby"), server.member("bob", "lobby"));
+    let ping = large_ping(60_000);
+    let pouring: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    for stranger in &pouring {
+        stranger.stream().set_nonblocking(true).expect("a socket");
+    }
+    for round in 0..20 {
+        for stranger in &pouring {
+            // As much as it takes at once; where it is cut does not matter, it is all the same letter.
+            let _ = stranger.stream().write(&ping);
+        }
+        alice.say("lobby", &format!("round {round}"));
+        assert_eq!(bob.message()["text"], json!(format!("round {round}")));
+    }
+    let mut carol = server.member("carol", "lobby");
+    carol.say("lobby", "I am in");
+    assert_eq!(alice.message()["text"], "I am in");
+}
+
+// "frame buffers": a large frame is read when there is room for it, and everybody's turn comes
+#[test]
+fn large_frames_of_strangers_are_all_answered_in_turn() {
+    let server = Server::with(&["limits.strangers_frames_bytes=100000", "limits.stranger_bytes=1024"]);
+    let mut strangers: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    let ping = large_ping(65_536);
+    for stranger in &mut strangers {
+        stranger.send_bytes(&ping);
+        stranger.send_bytes(&ping);
+    }
+    for stranger in &mut strangers {
+        for _ in 0..2 {
+            assert_eq!(stranger.reply(), json!({"type": "pong"}));
+        }
+        stranger.expect("pong", json!({"type": "ping"}));
+    }
+}
+
+// faults.md: "1 000 connections without a session that pour … half frames: memory +64 MiB at most"
+#[test]
+fn half_frames_of_strangers_hold_a_bounded_amount() {
+    const STRANGERS: usize = 400;
+    let settings = ["limits.strangers_frames_bytes=1048576", "limits.connections_per_address=0"];
+    let server = Server::with(&settings);
+    let mut alice = server.member("alice", "lobby");
+    let resident_kib = || -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    let strangers: Vec<_> = (0..STRANGERS).map(|_| server.connect()).collect();
+    let before = resident_kib();
+    let half = &large_ping(65_536)[..60_000];
+    for stranger in &strangers {
+        stranger.stream().set_nonblocking(true).expect("a socket");
+    }
+    let mut most = 0;
+    for _ in 0..40 {
+        for stranger in &strangers {
+            let _ = stranger.stream().write(&half[..1_500]);
+        }
+        alice.expect("who", json!({"type": "who"}));
+        most = most.max(resident_kib());
+    }
+    // Unbounded they would hold 24 MB.
+    let grown = most.saturating_sub(before);
+    assert!(grown < 12 * 1024, "{grown} KiB");
+}
+
+// cli.md: "with the names below at 0, … clients of one address may each register, log in or resume, and join
+// 100 rooms at once, and are refused nothing"
+#[test]
+fn newcomers_are_refused_nothing_when_the_named_limits_are_lifted() {
+    const CLIENTS: usize = 150;
+    let server = Server::with(&[
+        "limits.joins_per_minute=0",
+        "limits.password_changes_per_minute=0",
+        "limits.messages_per_second=0",
+        "limits.logins_per_minute=0",
+        "limits.registrations_per_minute=0",
+        "limits.connections_per_address=0",
+        "limits.new_rooms_per_minute=0",
+        "limits.rooms_per_session=0",
+        "limits.login_timeout_seconds=0",
+        // This test reads one client after the other, and shall not be a slow consumer.
+        "limits.presence_members=1",
+    ]);
+    let mut tokens = Vec::new();
+    for how in ["register", "login", "resume"] {
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            match how {
+                "resume" => client.send_as_is(&json!({"type": "resume", "token": tokens[number]})),
+                _ => client.send_as_is(
+                    &json!({"type": how, "name": format!("guest{number}"), "password": PASSWORD}),
+                ),
+            }
+        }
+        tokens.clear();
+        for client in &mut clients {
+            let session = client.reply();
+            assert_eq!(session["type"], "session", "{session}");
+            client.token = session["token"].as_str().expect("a token").to_owned();
+            tokens.push(client.token.clone());
+        }
+        for client in &mut clients {
+            let joins: Vec<u8> = (0..100)
+                .flat_map(|room| json_frame(&client.with_token(join(&format!("room{room}")))))
+                .collect();
+            client.send_bytes(&joins);
+        }
+        for client in &mut clients {
+            for _ in 0..100 {
+                let joined = client.reply();
+                assert_eq!(joined["type"], "joined", "{joined}");
+            }
+        }
+    }
 }

@@ -114,6 +114,9 @@ pub enum Row {
     Start,
     /// One message to a large room, and what another room feels of it
     BigRoom,
+    /// A thousand connections without a session that pour what they may, a storm of joins, and what two who
+    /// talk feel of it
+    Strangers,
 }
 
 /// What to draw.

@@ -6,6 +6,7 @@ mod receipts;
 mod sessions;
 mod slow;
 mod start;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::report::Point;
 use crate::target::{Place, Target};
 
 /// All rows, in the order in which they are measured.
-const ROWS: [Row; 6] = [Row::Sessions, Row::Receipts, Row::Logins, Row::Slow, Row::Start, Row::BigRoom];
+const ROWS: [Row; 7] =
+    [Row::Sessions, Row::Receipts, Row::Logins, Row::Slow, Row::Start, Row::BigRoom, Row::Strangers];
 
 /// Measures these rows, or all; `sizes` and `targets` take the place of a row's own where there are any.
 ///
@@ -46,6 +48,7 @@ fn measure_row(row: Row, sizes: &[u64], targets: &[Target], place: &Place) -> Re
         Row::Receipts => receipts::measure(&or(&[1, 8, 64]), &with(&[Target::Veche, Target::VecheOs]), place),
         Row::Logins => logins::measure(&or(&[1_000]), place),
         Row::Slow => slow::measure(place),
+        Row::Strangers => strangers::measure(&or(&[1_000]), place),
         Row::Start => start::measure(&or(&[1_000, 10_000, 100_000, 1_000_000]), place),
         Row::BigRoom => {
             big_room::measure(&or(&[10, 100, 1_000, 9_000]), &with(&[Target::Floor, Target::Veche]), place)

@@ -239,6 +239,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+
     /// What it has printed.
     pub fn printed(&self) -> String {
         fs::read_to_string(&self.output).unwrap_or_default() // then there is nothing to show

@@ -31,6 +31,17 @@ use crate::protocol::{ByeReason, ErrorCode, Reference};
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;
 
+/// Where a connection stands among the strangers of its thread ([`crate::chat::crowd`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Nowhere.
+    None,
+    /// It waits.
+    Waits,
+    /// It is its turn.
+    Given,
+}
+
 /// What has to become of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,6 +88,18 @@ fn write(stream: &TcpStream, outbox: &Outbox) -> io::Result<usize> {
     Ok(rustix::io::writev(stream, &slices[..count])?)
 }
 
+/// Sets a socket's buffers in the kernel, in bytes; 0 leaves one as it is. A kernel that does not take that
+/// size keeps the one it has.
+pub fn set_kernel_buffers(stream: &TcpStream, send_bytes: usize, receive_bytes: usize) {
+    let socket = socket2::SockRef::from(stream);
+    if send_bytes != 0 {
+        let _ = socket.set_send_buffer_size(send_bytes);
+    }
+    if receive_bytes != 0 {
+        let _ = socket.set_recv_buffer_size(receive_bytes);
+    }
+}
+
 /// A socket with all that waits at it.
 pub struct Connection {
     /// Its id.
@@ -89,6 +112,8 @@ pub struct Connection {
     pub rates: RefCell<Option<Arc<AccountRates>>>,
     /// Whether the session reads from it at the moment.
     pub reading: Cell<bool>,
+    /// Whether it waits for a turn; sessions need none.
+    pub turn: Cell<Turn>,
     /// The fan-out's mark on those who spoke in the batch that it hands round.
     pub spoke: Cell<bool>,
     stream: RefCell<TcpStream>,
@@ -114,6 +139,7 @@ impl Connection {
             rooms: RefCell::default(),
             rates: RefCell::default(),
             reading: Cell::new(true),
+            turn: Cell::new(Turn::None),
             spoke: Cell::new(false),
             stream: RefCell::new(stream),
             outbox: RefCell::default(),
@@ -245,6 +271,11 @@ impl Connection {
             }
         }
         true
+    }
+
+    /// Sets the kernel's send buffer, in bytes; 0 leaves it as it is.
+    pub fn set_send_buffer(&self, bytes: usize) {
+        set_kernel_buffers(&self.stream.borrow(), bytes, 0);
     }
 
     /// Tells the peer that nothing more will come.

@@ -5,10 +5,14 @@
 //! vectored write, and passes no mailbox. The actor also keeps the thread's time: one tick for all of its
 //! connections.
 
+pub mod strangers;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
@@ -17,13 +21,14 @@ use log::{error, warn};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use self::strangers::{GiveTurns, Strangers};
 use super::connection::{Connection, JoinedRoom, RoomDoor, Verdict};
 use super::messages::chat::{
     Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
     Proclaim, StopRequests, Tidings,
 };
 use super::messages::{ConnectionId, IoThread, RoomId};
-use super::session::{READ_BUFFER_BYTES, SessionActor, Surroundings};
+use super::session::{SessionActor, Surroundings};
 use super::vital::Vital;
 use super::{Wiring, after_others, session};
 use crate::chat::deadlines::{Patience, TICK};
@@ -126,7 +131,8 @@ impl FanoutActor {
             request_pace: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
             started: self.wiring.started,
             stopping: std::cell::Cell::new(false),
-            read_buffer: std::cell::RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
+            strangers: Strangers::new(limits),
+            read_buffer: std::cell::RefCell::new(vec![0; limits.turn_bytes].into_boxed_slice()),
         }
     }
 
@@ -177,6 +183,7 @@ impl Actor for FanoutActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.around = Some(Rc::new(self.surroundings(ctx)));
         ctx.spawn(WriteOut);
+        ctx.spawn(GiveTurns::default());
         ctx.run_later(TICK, Self::tick);
     }
 }
@@ -383,10 +390,23 @@ impl Handler<Adopt> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, adopt: Adopt, _: &mut Context<Self>) {
-        let Some(around) = &self.around else {
-            error!("a connection came before the thread was ready; it is dropped");
-            return;
-        };
+        match &self.around {
+            // Coming is work, too.
+            Some(around) => around.strangers.queue_newcomer(adopt),
+            None => {
+                self.wiring.newcomers.fetch_sub(1, Ordering::Relaxed);
+                error!("a connection came before the thread was ready; it is dropped");
+            }
+        }
+    }
+}
+
+impl FanoutActor {
+    /// Starts the session of a connection whose turn it is.
+    fn take_over(&mut self, adopt: Adopt) {
+        let Some(around) = &self.around else { return };
+        let start = Instant::now();
+        self.wiring.newcomers.fetch_sub(1, Ordering::Relaxed);
         let stream = match TcpStream::from_std(adopt.stream) {
             Ok(stream) => stream,
             Err(why) => {
@@ -403,6 +423,7 @@ impl Handler<Adopt> for FanoutActor {
         let connection = Rc::new(Connection::new(id, adopt.peer, stream, outbox_bytes));
         self.connections.insert(id, Rc::clone(&connection));
         SessionActor::new(connection, Rc::clone(around), adopt.refused).start();
+        around.strangers.charge(start);
     }
 }
 
@@ -410,7 +431,15 @@ impl Handler<Forget> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, Forget { connection }: Forget, _: &mut Context<Self>) {
-        self.connections.remove(&connection);
+        let start = Instant::now();
+        if let Some(gone) = self.connections.remove(&connection)
+            && let Some(around) = &self.around
+            && gone.rates.take().is_none()
+        {
+            // The socket is closed with the last reference to it.
+            drop(gone);
+            around.strangers.charge(start);
+        }
         if self.connections.is_empty()
             && let Some(dismissed) = self.dismissed.take()
         {
@@ -434,6 +463,8 @@ impl Handler<Dismiss> for FanoutActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Dismiss, _: &mut Context<Self>) -> ResponseFuture<()> {
+        let newcomers = self.around.as_ref().map(|around| around.strangers.take_newcomers());
+        newcomers.into_iter().flatten().for_each(|adopt| self.take_over(adopt));
         for connection in self.connections.values() {
             connection.judge(Verdict::Dismiss { reason: ByeReason::ShuttingDown, text: None });
         }

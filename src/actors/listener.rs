@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
+use super::connection::set_kernel_buffers;
 use super::messages::chat::{Adopt, Closed, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
 use super::vital::Vital;
@@ -32,6 +34,8 @@ use crate::protocol::ErrorCode;
 
 /// How long the loop waits when the system has no descriptor or memory left.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// How long the loop waits when enough connections wait to be taken over.
+const DOOR_IS_FULL: Duration = Duration::from_millis(2);
 /// Connections that are taken before other actors have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Descriptors that connections never take: files that are open, and those that are opened now and then, a
@@ -51,6 +55,8 @@ pub struct ListenerActor {
     open: usize,
     by_address: HashMap<AddressKey, usize>,
     refusing: usize,
+    /// How many connections wait for their thread to take them over.
+    newcomers: Arc<AtomicUsize>,
     /// How many sockets there are descriptors for.
     most_sockets: usize,
     back_off: Option<Pin<Box<Sleep>>>,
@@ -62,7 +68,13 @@ pub struct ListenerActor {
 
 impl ListenerActor {
     /// A listener over bound sockets, whose connections live on `fanouts`.
-    pub fn new(listeners: Vec<TcpListener>, fanouts: Fanouts, config: Arc<Config>, vital: Vital) -> Self {
+    pub fn new(
+        listeners: Vec<TcpListener>,
+        fanouts: Fanouts,
+        config: Arc<Config>,
+        newcomers: Arc<AtomicUsize>,
+        vital: Vital,
+    ) -> Self {
         ListenerActor {
             _vital: vital,
             listeners,
@@ -73,6 +85,7 @@ impl ListenerActor {
             open: 0,
             by_address: HashMap::new(),
             refusing: 0,
+            newcomers,
             most_sockets: most_sockets(),
             back_off: None,
             short_told: false,
@@ -110,6 +123,10 @@ impl ListenerActor {
             if self.open + self.refusing >= self.most_sockets {
                 return self.back_off(&"the limit on open files is near", task);
             }
+            let waiting = self.newcomers.load(Ordering::Relaxed);
+            if waiting >= self.config.limits.newcomers && self.closing.is_none() {
+                return self.wait(DOOR_IS_FULL, task);
+            }
             match listener.poll_accept(task) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, peer))) => {
@@ -129,7 +146,12 @@ impl ListenerActor {
         if !std::mem::replace(&mut self.short_told, true) {
             warn!("cannot take connections ({why}); they wait until there is room");
         }
-        let mut back_off = Box::pin(sleep(BACK_OFF));
+        self.wait(BACK_OFF, task);
+    }
+
+    /// Takes no connections for so long.
+    fn wait(&mut self, time: Duration, task: &mut TaskContext<'_>) {
+        let mut back_off = Box::pin(sleep(time));
         // Polled once, so that it wakes this loop.
         if back_off.as_mut().poll(task).is_pending() {
             self.back_off = Some(back_off);
@@ -156,6 +178,7 @@ impl ListenerActor {
             Ok(stream) => {
                 let thread = self.next_thread % self.fanouts.len();
                 self.next_thread = thread + 1;
+                self.newcomers.fetch_add(1, Ordering::Relaxed);
                 self.fanouts[thread].do_send(Adopt { stream, peer, refused });
             }
             Err(why) => {
@@ -183,10 +206,10 @@ impl ListenerActor {
     /// The socket as the sessions want it, free of this thread's runtime.
     fn prepared(&self, stream: TcpStream) -> io::Result<std::net::TcpStream> {
         stream.set_nodelay(true)?;
-        let send_buffer = self.config.limits.socket_send_buffer_bytes;
-        if send_buffer != 0 {
-            socket2::SockRef::from(&stream).set_send_buffer_size(send_buffer)?;
-        }
+        let limits = &self.config.limits;
+        // What a stranger is sent is short.
+        let send = limits.socket_send_buffer_bytes.min(limits.stranger_send_buffer_bytes);
+        set_kernel_buffers(&stream, send, limits.socket_receive_buffer_bytes);
         stream.into_std()
     }
 

@@ -37,6 +37,7 @@ pub mod vital;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 use std::task::Context as TaskContext;
 use std::time::Instant;
 
@@ -75,6 +76,8 @@ pub struct Wiring {
     pub journal: Addr<journal::JournalActor>,
     /// Who takes connections.
     pub listener: Addr<listener::ListenerActor>,
+    /// How many connections are taken, and wait for their thread to take them over.
+    pub newcomers: Arc<AtomicUsize>,
 }
 
 /// Wakes a task again when everyone else of its thread has had a turn, sockets that have something to read

@@ -7,10 +7,12 @@
 //! feels.
 //!
 //! - this file: the actor, its life, and the loop that reads and writes;
+//! - `reading`: its turns, and the frames that it reads in them;
 //! - `requests`: what each request does;
 //! - `pages`: the requests that read the past or list names.
 
 mod pages;
+mod reading;
 mod requests;
 
 use std::cell::{Cell, RefCell};
@@ -23,14 +25,14 @@ use std::time::{Duration, Instant};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use log::info;
 
-use super::after_others;
 use super::auth::AuthActor;
 use super::connection::{Connection, Verdict};
 use super::directory::DirectoryActor;
 use super::fanout::FanoutActor;
+use super::fanout::strangers::Strangers;
 use super::journal::JournalActor;
 use super::listener::ListenerActor;
 use super::messages::Member;
@@ -39,19 +41,12 @@ use super::messages::chat::{Closed, Forget, Leave, Offline};
 use crate::chat::deadlines::Deadlines;
 use crate::chat::gate::{BadFrames, SessionState};
 use crate::chat::rate::{Pace, SharedRate};
-use crate::chat::replies::Company;
 use crate::chat::terms::Terms;
 use crate::codec::FrameCodec;
 use crate::config::Limits;
 use crate::names::{MessageId, Spellings, UserName};
 use crate::protocol::{ByeReason, ErrorCode, ServerFrame, TokenText, encode};
 use crate::secrets::token::{TokenHash, TokenHasher};
-
-/// Frames that a session handles before it lets others of its thread go first.
-const FRAMES_PER_TURN: usize = 64;
-/// The buffer that all connections of a thread read into. A connection has bytes of its own only while a
-/// frame is incomplete or has to wait.
-pub const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// How many seconds' worth of messages an account may send at once.
 pub const MESSAGE_BURST_SECONDS: u32 = 3;
@@ -96,7 +91,10 @@ pub struct Surroundings {
     pub started: Instant,
     /// Whether the server stops.
     pub stopping: Cell<bool>,
-    /// See [`READ_BUFFER_BYTES`].
+    /// Those of the thread's connections that have no session.
+    pub strangers: Strangers,
+    /// The buffer that all connections of the thread read into. A connection has bytes of its own only while
+    /// a frame is incomplete or has to wait.
     pub read_buffer: RefCell<Box<[u8]>>,
 }
 
@@ -133,6 +131,17 @@ enum Taken {
     Waits,
 }
 
+/// How far reading got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Every whole frame that has come is handled.
+    AllHandled,
+    /// A frame has to wait until others are answered, or replies are read.
+    Waits,
+    /// It goes on in another turn; whoever gives it wakes the session.
+    Later,
+}
+
 /// One connection and its session.
 pub struct SessionActor {
     connection: Rc<Connection>,
@@ -141,6 +150,12 @@ pub struct SessionActor {
     session: Option<Box<OpenSession>>,
     /// Bytes that no frame could be made of yet, or that had to wait.
     unread: BytesMut,
+    /// Room among the strangers' frames that is kept for `unread`, in bytes.
+    kept_bytes: usize,
+    /// What it has read, in bytes, as long as it is new.
+    read_bytes: usize,
+    /// When a limit refused something last, by [`SessionActor::now`].
+    refused_at: Option<Duration>,
     /// Whether the peer has ended its side of the stream.
     peer_is_done: bool,
     bad_frames: BadFrames,
@@ -159,6 +174,9 @@ impl SessionActor {
             phase: Phase::Talking,
             session: None,
             unread: BytesMut::new(),
+            kept_bytes: 0,
+            read_bytes: 0,
+            refused_at: None,
             peer_is_done: false,
             bad_frames: BadFrames::default(),
             request_rate: SharedRate::default(),
@@ -214,14 +232,29 @@ impl SessionActor {
 
     // ------------------------------------------------------------ the loop
 
-    /// Does what can be done now; `Ready` when the connection is over.
+    /// Does what can be done now; `Ready` when the connection is over. What is done for a stranger is charged
+    /// to all of them.
     fn drive(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         self.connection.watch(task.waker());
-        let all_handled = self.phase == Phase::Talking && self.read_frames(ctx, task);
+        if !self.is_stranger() {
+            return self.go_on(ctx, task);
+        }
+        let start = Instant::now();
+        let over = self.go_on(ctx, task);
+        self.around.strangers.charge(start);
+        over
+    }
+
+    fn go_on(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        let read = if self.phase == Phase::Talking { self.read_frames(ctx, task) } else { Progress::Later };
         // Writing comes after reading, so that what was just answered goes out, and the fan-out's verdict is
         // looked at last, so that none waits for another wake.
         let mut written = self.connection.poll_flush(task).is_ready();
-        if written && !all_handled && self.phase == Phase::Talking && self.connection.unanswered() == 0 {
+        if written
+            && read == Progress::Waits
+            && self.phase == Phase::Talking
+            && self.connection.unanswered() == 0
+        {
             // What it waited for was room in the outbox, and there is room now.
             task.waker().wake_by_ref();
         }
@@ -238,7 +271,8 @@ impl SessionActor {
         if self.phase == Phase::Leaving {
             written = self.connection.poll_flush(task).is_ready();
         }
-        let nothing_left = all_handled && self.peer_is_done && self.connection.unanswered() == 0;
+        let nothing_left =
+            read == Progress::AllHandled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
             info!("{} disconnected", self.label());
             self.leave_everything();
@@ -250,113 +284,6 @@ impl SessionActor {
             self.phase = Phase::Lingering;
         }
         if self.phase == Phase::Lingering { self.read_to_the_end(task) } else { Poll::Pending }
-    }
-
-    /// Reads and handles frames until nothing has come, something has to wait, or it is others' turn. Whether
-    /// every whole frame that has come is handled.
-    fn read_frames(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> bool {
-        let mut turns = FRAMES_PER_TURN;
-        self.connection.reading.set(true);
-        let around = Rc::clone(&self.around);
-        let mut buffer = around.read_buffer.borrow_mut();
-        loop {
-            let mut unread = std::mem::take(&mut self.unread);
-            let (used, waits) = self.handle_frames(&unread, &mut turns, ctx);
-            unread.advance(used);
-            self.keep(unread);
-            if self.phase != Phase::Talking {
-                return true;
-            }
-            if turns == 0 {
-                after_others(task);
-                return false;
-            }
-            if waits || self.peer_is_done {
-                // Whoever answers wakes a session that does not read.
-                self.connection.reading.set(false);
-                return !waits;
-            }
-            match self.connection.poll_read(task, &mut buffer) {
-                Poll::Pending => return true,
-                Poll::Ready(Ok(0)) => self.peer_is_done = true,
-                Poll::Ready(Ok(count)) => {
-                    let came = &buffer[..count];
-                    if self.unread.is_empty() {
-                        let (used, _) = self.handle_frames(came, &mut turns, ctx);
-                        self.unread.extend_from_slice(&came[used..]);
-                    } else {
-                        self.unread.extend_from_slice(came);
-                    }
-                }
-                Poll::Ready(Err(_)) => {
-                    self.connection.judge(Verdict::Drop);
-                    return true;
-                }
-            }
-        }
-    }
-
-    /// Keeps what is unread; nothing is kept of a buffer that is used up, so that an idle session has none.
-    fn keep(&mut self, unread: BytesMut) {
-        let open = !unread.is_empty();
-        self.connection.with_deadlines(|deadlines| deadlines.frame_is_open(open));
-        self.unread = if open { unread } else { BytesMut::new() };
-    }
-
-    /// Handles the frames that `bytes` begin with: how many bytes were used, and whether the rest has to wait
-    /// for an answer rather than for more bytes.
-    fn handle_frames(&mut self, bytes: &[u8], turns: &mut usize, ctx: &mut Context<Self>) -> (usize, bool) {
-        let mut used = 0;
-        while self.phase == Phase::Talking && *turns > 0 {
-            if !self.may_take_another() {
-                return (used, true);
-            }
-            let (payload, length) = match self.around.codec.peek(&bytes[used..]) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return (used, false),
-                Err(_) => {
-                    self.say_goodbye(ByeReason::Fault(ErrorCode::FrameTooLarge), None);
-                    return (bytes.len(), false);
-                }
-            };
-            match self.take(payload, ctx) {
-                Taken::Done => {
-                    used += length;
-                    *turns -= 1;
-                    self.connection.with_deadlines(Deadlines::frame_completed);
-                }
-                Taken::Waits => return (used, true),
-            }
-        }
-        (used, false)
-    }
-
-    /// Whether another request may be looked at: not while too many are unanswered, one must be alone, or the
-    /// peer does not read its replies.
-    fn may_take_another(&self) -> bool {
-        let limits = &self.around.limits;
-        self.connection.is_open()
-            && self.connection.may_begin(Company::Instant)
-            && self.connection.unanswered() < limits.requests_in_flight
-            && self.connection.waiting_bytes() <= limits.outbox_bytes / 2
-    }
-
-    fn read_to_the_end(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        let around = Rc::clone(&self.around);
-        let mut buffer = around.read_buffer.borrow_mut();
-        // A peer that pours without end is dropped by the deadline for closing; let others go first meanwhile.
-        for _ in 0..4 {
-            if self.peer_is_done {
-                return Poll::Ready(());
-            }
-            match self.connection.poll_read(task, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => self.peer_is_done = true,
-                Poll::Ready(Ok(_)) => {}
-            }
-        }
-        after_others(task);
-        Poll::Pending
     }
 
     // ------------------------------------------------------------ the end
@@ -404,6 +331,7 @@ impl SessionActor {
             self.around.auth.do_send(Detach { session: session.session });
         }
         self.unread = BytesMut::new();
+        self.give_back_room();
     }
 }
 

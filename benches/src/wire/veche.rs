@@ -123,8 +123,8 @@ pub fn frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
     Some((bytes.get(HEADER_BYTES..end)?, end))
 }
 
-/// The server writes `type` first.
-fn kind(payload: &[u8]) -> &[u8] {
+/// The `type`, which the server writes first.
+pub fn kind(payload: &[u8]) -> &[u8] {
     member(&payload[..payload.len().min(40)], b"{\"type\":\"").unwrap_or_default()
 }
 

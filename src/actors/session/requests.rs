@@ -62,6 +62,7 @@ impl SessionActor {
             Ok(request) => {
                 let ticket = self.connection.begin(reference.clone(), company(kind));
                 if let Err((refusal, retry_after_ms)) = self.carry_out(request, ticket, reference, ctx) {
+                    self.was_refused(&refusal);
                     self.refuse(ticket, &refusal, retry_after_ms);
                 }
                 Taken::Done
@@ -70,10 +71,18 @@ impl SessionActor {
                 self.bad_frame(&refusal, reference)
             }
             Err((refusal, retry_after_ms)) => {
+                self.was_refused(&refusal);
                 let ticket = self.connection.begin(reference, Company::Instant);
                 self.refuse(ticket, &refusal, retry_after_ms);
                 Taken::Done
             }
+        }
+    }
+
+    /// Who is refused for the pace stands behind the others for a moment.
+    fn was_refused(&mut self, refusal: &Refusal) {
+        if refusal.code == ErrorCode::RateLimited {
+            self.refused_at = Some(self.now());
         }
     }
 
@@ -253,6 +262,7 @@ impl SessionActor {
             previous: opened.previous.map(|token| Box::new((token, std::time::Instant::now()))),
         }));
         self.connection.with_deadlines(Deadlines::session_opened);
+        self.has_come_in();
         info!("{} open", self.label());
         if let Some(member) = self.member() {
             let reply_to = self.connection.reply_to(ticket);

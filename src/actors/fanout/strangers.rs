@@ -1,0 +1,178 @@
+//! The strangers of one I/O thread: who waits for a turn, and who gives it.
+//!
+//! The rule is [`crate::chat::crowd`]'s; here it meets sockets. A session without a turn leaves its socket
+//! unread, which TCP tells its peer. One turn is given at a time, and before the next the sockets of the
+//! thread are looked at, so that whoever talks waits for one stranger's turn at most.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use actix::Context;
+use actix::fut::ActorFuture;
+use tokio::time::{Sleep, sleep};
+
+use super::FanoutActor;
+use crate::actors::after_others;
+use crate::actors::connection::{Connection, Turn};
+use crate::actors::messages::chat::Adopt;
+use crate::chat::crowd::{Crowd, Lane, Next};
+use crate::config::Limits;
+
+/// Someone who waits.
+pub enum Waiting {
+    /// A connection that is to be taken over.
+    Newcomer(Adopt),
+    /// A connection that has something to read, if it is still there.
+    Reader(Weak<Connection>),
+}
+
+/// Where strangers wait. Shared by the sessions of a thread and its fan-out.
+pub struct Strangers {
+    crowd: RefCell<Crowd<Waiting>>,
+    /// Wakes whoever gives turns.
+    waker: RefCell<Option<Waker>>,
+    started: Instant,
+}
+
+impl Strangers {
+    /// Nobody waits yet.
+    pub fn new(limits: &Limits) -> Self {
+        let crowd = Crowd::new(limits.strangers_time_percent, limits.strangers_frames_bytes);
+        Strangers { crowd: RefCell::new(crowd), waker: RefCell::default(), started: Instant::now() }
+    }
+
+    /// Whether this connection has its turn: it was given one, or nobody is before it. Else it waits for one,
+    /// and is woken.
+    pub fn has_turn(&self, connection: &Rc<Connection>, lane: Lane) -> bool {
+        match connection.turn.get() {
+            Turn::Given => {}
+            Turn::Waits => return false,
+            Turn::None if self.crowd.borrow().is_free(lane, self.now()) => {}
+            Turn::None => {
+                self.queue(connection, lane);
+                return false;
+            }
+        }
+        connection.turn.set(Turn::None);
+        true
+    }
+
+    /// Makes a connection wait for its next turn.
+    pub fn queue(&self, connection: &Rc<Connection>, lane: Lane) {
+        if connection.turn.replace(Turn::Waits) != Turn::Waits {
+            self.put(Waiting::Reader(Rc::downgrade(connection)), lane);
+        }
+    }
+
+    /// Makes a connection wait until it is taken over.
+    pub fn queue_newcomer(&self, adopt: Adopt) {
+        self.put(Waiting::Newcomer(adopt), Lane::New);
+    }
+
+    /// Takes those who wait to be taken over: the server stops, and they are told.
+    pub fn take_newcomers(&self) -> Vec<Adopt> {
+        let newcomer = |who| match who {
+            Waiting::Newcomer(adopt) => Ok(adopt),
+            reader @ Waiting::Reader(_) => Err(reader),
+        };
+        self.crowd.borrow_mut().extract(newcomer)
+    }
+
+    /// Counts what was done for a stranger since `start`.
+    pub fn charge(&self, start: Instant) {
+        self.crowd.borrow_mut().charge(start.elapsed(), self.now());
+    }
+
+    /// Keeps room for a frame of so many bytes; whether there is.
+    pub fn keep(&self, bytes: usize) -> bool {
+        self.crowd.borrow_mut().keep(bytes)
+    }
+
+    /// Gives the room for a frame back.
+    pub fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.crowd.borrow_mut().release(bytes);
+            self.wake();
+        }
+    }
+
+    fn put(&self, who: Waiting, lane: Lane) {
+        self.crowd.borrow_mut().queue(who, lane);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn watch(&self, waker: &Waker) {
+        let mut place = self.waker.borrow_mut();
+        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *place = Some(waker.clone());
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Gives turns, one at a time. It lives in the fan-out, because it is there that connections are taken over.
+#[derive(Default)]
+pub struct GiveTurns {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl ActorFuture<FanoutActor> for GiveTurns {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        fanout: &mut FanoutActor,
+        _: &mut Context<FanoutActor>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let Some(around) = fanout.around.clone() else { return Poll::Pending };
+        let strangers = &around.strangers;
+        strangers.watch(task.waker());
+        if strangers.crowd.borrow().is_empty() {
+            return Poll::Pending;
+        }
+        if let Some(sleep) = &mut self.sleep
+            && sleep.as_mut().poll(task).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.sleep = None;
+        let now = strangers.now();
+        let next = strangers.crowd.borrow_mut().next(now);
+        match next {
+            Next::Nobody => {}
+            Next::After(wait) => {
+                let mut timer = Box::pin(sleep(wait));
+                // Polled once, so that it wakes this.
+                if timer.as_mut().poll(task).is_ready() {
+                    after_others(task);
+                }
+                self.sleep = Some(timer);
+            }
+            Next::Now(Waiting::Newcomer(adopt)) => {
+                fanout.take_over(adopt);
+                after_others(task);
+            }
+            Next::Now(Waiting::Reader(connection)) => {
+                if let Some(connection) = connection.upgrade() {
+                    connection.turn.set(Turn::Given);
+                    connection.wake();
+                }
+                after_others(task);
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,233 @@
+//! The turns of a session: how much it reads and handles before it lets others of its thread go first.
+//!
+//! A turn is counted in frames and in bytes, for a frame may cost a thousand times what another does. A
+//! session's turn comes again when the thread has looked at its sockets. Strangers, who have no session, have
+//! smaller turns and wait for them in turn ([`crate::chat::crowd`]); so does a session that a limit refused
+//! something a moment ago, so that refusing costs nobody else anything.
+
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::Context;
+use bytes::{Buf, BytesMut};
+
+use super::{Phase, Progress, SessionActor, Taken};
+use crate::actors::after_others;
+use crate::actors::connection::{Turn, Verdict};
+use crate::chat::crowd::Lane;
+use crate::chat::deadlines::Deadlines;
+use crate::chat::replies::Company;
+use crate::codec::HEADER_BYTES;
+use crate::protocol::{ByeReason, ErrorCode};
+
+/// Frames that a session handles in one turn.
+const FRAMES: usize = 64;
+/// Frames that a stranger has handled in one turn.
+const STRANGERS_FRAMES: usize = 16;
+/// How long a session stands behind the others when it was too fast.
+const STANDS_BEHIND: Duration = Duration::from_secs(1);
+
+/// What is left of a turn.
+struct Left {
+    frames: usize,
+    bytes: usize,
+}
+
+impl SessionActor {
+    /// Whether it waits for its turns among the strangers. When the server stops, nobody does: all are to go.
+    pub(super) fn is_stranger(&self) -> bool {
+        let behind = |at: Duration| self.now().saturating_sub(at) < STANDS_BEHIND;
+        (self.session.is_none() || self.refused_at.is_some_and(behind)) && !self.around.stopping.get()
+    }
+
+    /// Reads and handles frames until nothing has come, something has to wait, or it is others' turn.
+    pub(super) fn read_frames(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Progress {
+        let is_stranger = self.is_stranger();
+        // What cannot be handled anyway needs no turn.
+        if is_stranger && self.may_take_another() && !self.has_turn() {
+            self.connection.reading.set(false);
+            return Progress::Later;
+        }
+        let limits = &self.around.limits;
+        let mut left = match is_stranger {
+            true => Left { frames: STRANGERS_FRAMES, bytes: limits.stranger_bytes },
+            false => Left { frames: FRAMES, bytes: limits.turn_bytes },
+        };
+        self.connection.reading.set(true);
+        let around = Rc::clone(&self.around);
+        let mut buffer = around.read_buffer.borrow_mut();
+        loop {
+            let mut unread = std::mem::take(&mut self.unread);
+            let kept = self.kept_bytes;
+            let (used, waits) = self.handle_frames(&unread, &mut left, ctx);
+            unread.advance(used);
+            if kept > self.kept_bytes {
+                // The next frame's beginning does not keep the memory of a large one.
+                unread = BytesMut::from(&*unread);
+            }
+            self.keep(unread);
+            if self.phase != Phase::Talking {
+                return Progress::AllHandled;
+            }
+            if left.frames == 0 || left.bytes == 0 {
+                return self.ends_turn(is_stranger, task);
+            }
+            if waits || self.peer_is_done {
+                // Whoever answers wakes a session that does not read.
+                self.connection.reading.set(false);
+                return if waits { Progress::Waits } else { Progress::AllHandled };
+            }
+            if let Some(bytes) = self.needs_room() {
+                self.connection.reading.set(false);
+                around.strangers.queue(&self.connection, Lane::Large(bytes));
+                return Progress::Later;
+            }
+            let most = left.bytes.min(buffer.len());
+            match self.connection.poll_read(task, &mut buffer[..most]) {
+                Poll::Pending => return Progress::AllHandled,
+                Poll::Ready(Ok(0)) => self.peer_is_done = true,
+                Poll::Ready(Ok(count)) => {
+                    left.bytes -= count;
+                    self.read_bytes = self.read_bytes.saturating_add(count);
+                    let came = &buffer[..count];
+                    if self.unread.is_empty() {
+                        let (used, _) = self.handle_frames(came, &mut left, ctx);
+                        self.unread.extend_from_slice(&came[used..]);
+                    } else {
+                        self.unread.extend_from_slice(came);
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    self.connection.judge(Verdict::Drop);
+                    return Progress::AllHandled;
+                }
+            }
+        }
+    }
+
+    // ------------------------------------------------------------ turns
+
+    fn has_turn(&self) -> bool {
+        self.around.strangers.has_turn(&self.connection, self.lane())
+    }
+
+    fn lane(&self) -> Lane {
+        if self.read_bytes < self.around.limits.stranger_bytes { Lane::New } else { Lane::Known }
+    }
+
+    /// It has had its turn, and wants another one.
+    fn ends_turn(&self, is_stranger: bool, task: &mut TaskContext<'_>) -> Progress {
+        if is_stranger {
+            self.connection.reading.set(false);
+            self.around.strangers.queue(&self.connection, self.lane());
+        } else {
+            after_others(task);
+        }
+        Progress::Later
+    }
+
+    /// A stranger that has the beginning of a large frame needs room for all of it, before more is read: how
+    /// much, when there is none at the moment.
+    fn needs_room(&mut self) -> Option<usize> {
+        let limits = &self.around.limits;
+        if self.session.is_some() || self.kept_bytes > 0 || self.unread.len() < limits.stranger_bytes {
+            return None;
+        }
+        let length = u32::from_be_bytes(*self.unread.first_chunk::<HEADER_BYTES>()?) as usize;
+        let bytes = HEADER_BYTES + length + limits.stranger_bytes;
+        if !self.around.strangers.keep(bytes) {
+            return Some(bytes);
+        }
+        self.kept_bytes = bytes;
+        // As much as is kept, and not the double of it that growing might come to.
+        let mut whole = BytesMut::with_capacity(bytes);
+        whole.extend_from_slice(&self.unread);
+        self.unread = whole;
+        None
+    }
+
+    /// Gives back the room for a large frame.
+    pub(super) fn give_back_room(&mut self) {
+        self.around.strangers.release(std::mem::take(&mut self.kept_bytes));
+    }
+
+    /// It is no stranger any more.
+    pub(super) fn has_come_in(&mut self) {
+        let limits = &self.around.limits;
+        self.connection.set_send_buffer(limits.socket_send_buffer_bytes);
+        self.connection.turn.set(Turn::None);
+        self.give_back_room();
+    }
+
+    // ------------------------------------------------------------ frames
+
+    /// Keeps what is unread; nothing is kept of a buffer that is used up, so that an idle session has none.
+    fn keep(&mut self, unread: BytesMut) {
+        let open = !unread.is_empty();
+        self.connection.with_deadlines(|deadlines| deadlines.frame_is_open(open));
+        self.unread = if open { unread } else { BytesMut::new() };
+    }
+
+    /// Handles the frames that `bytes` begin with: how many bytes were used, and whether the rest has to wait
+    /// for an answer rather than for more bytes.
+    fn handle_frames(&mut self, bytes: &[u8], left: &mut Left, ctx: &mut Context<Self>) -> (usize, bool) {
+        let mut used = 0;
+        while self.phase == Phase::Talking && left.frames > 0 {
+            if !self.may_take_another() {
+                return (used, true);
+            }
+            let (payload, length) = match self.around.codec.peek(&bytes[used..]) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return (used, false),
+                Err(_) => {
+                    self.say_goodbye(ByeReason::Fault(ErrorCode::FrameTooLarge), None);
+                    return (bytes.len(), false);
+                }
+            };
+            match self.take(payload, ctx) {
+                Taken::Done => {
+                    used += length;
+                    left.frames -= 1;
+                    self.connection.with_deadlines(Deadlines::frame_completed);
+                    self.give_back_room();
+                }
+                Taken::Waits => return (used, true),
+            }
+        }
+        (used, false)
+    }
+
+    /// Whether another request may be looked at: not while too many are unanswered, one must be alone, or the
+    /// peer does not read its replies.
+    fn may_take_another(&self) -> bool {
+        let limits = &self.around.limits;
+        let unread_replies =
+            if self.session.is_some() { limits.outbox_bytes / 2 } else { limits.stranger_bytes };
+        self.connection.is_open()
+            && self.connection.may_begin(Company::Instant)
+            && self.connection.unanswered() < limits.requests_in_flight
+            && self.connection.waiting_bytes() <= unread_replies
+    }
+
+    pub(super) fn read_to_the_end(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        if self.peer_is_done {
+            return Poll::Ready(());
+        }
+        let is_stranger = self.is_stranger();
+        if is_stranger && !self.has_turn() {
+            return Poll::Pending;
+        }
+        let around = Rc::clone(&self.around);
+        let mut buffer = around.read_buffer.borrow_mut();
+        // A peer that pours without end is dropped by the deadline for closing.
+        match self.connection.poll_read(task, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) => {
+                self.ends_turn(is_stranger, task);
+                Poll::Pending
+            }
+        }
+    }
+}
