@@ -290,6 +290,43 @@ fn every_question_before_the_chat_asks_again_and_ctrl_c_gives_up_one() {
     assert!(screen.contains("echo"), "{screen}");
 }
 
+// issue 7: "Nobody is told"
+#[test]
+fn a_server_that_takes_long_to_let_one_in_is_told_and_can_be_given_up() {
+    let server = Server::start();
+    server.register("alice");
+    let line = format!("{} {} --name alice", client_program().display(), server.address);
+    let terminal = Terminal::running(&line);
+    terminal.has("Password:");
+    server.signal(Signal::STOP);
+    terminal.enter(PASSWORD);
+    let port = server.address.port();
+    terminal.has(&format!("Waiting for 127.0.0.1 port {port}; Ctrl-C gives it up."));
+    terminal.keys(&["C-c"]);
+    terminal.shows("the name", |screen| screen.ends_with("Name:"));
+    server.signal(Signal::CONT);
+    terminal.enter("alice");
+    terminal.shows("the password", |screen| screen.ends_with("Password:"));
+    terminal.enter(PASSWORD);
+    prompts(&terminal, "lobby");
+}
+
+// issue 7: bytes that are no UTF-8
+#[test]
+fn a_secret_with_bytes_that_are_no_text_is_told() {
+    let server = Server::start();
+    server.register("alice");
+    let line = format!("{} {} --name alice", client_program().display(), server.address);
+    let terminal = Terminal::running(&line);
+    terminal.has("Password:");
+    // As a terminal that is set to Latin-1 sends it.
+    terminal.keys(&["-H", "70", "fc", "70"]);
+    terminal.keys(&["Enter"]);
+    terminal.has("bytes that are no UTF-8");
+    terminal.enter(PASSWORD);
+    prompts(&terminal, "lobby");
+}
+
 // issue 7: "Kicked"
 #[test]
 fn who_is_kicked_reads_who_did_it_and_why() {

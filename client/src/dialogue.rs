@@ -12,6 +12,9 @@ use crate::link::{self, Address, Link, LinkError};
 use crate::login::{self, LoginError};
 use crate::terminal::{Answer, Terminal};
 
+/// How long an answer may take before the person is told that it is waited for.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+
 /// The host that an empty line means.
 pub const DEFAULT_HOST: &str = "127.0.0.1";
 /// The port that an empty line means.
@@ -164,6 +167,21 @@ async fn unless_given_up<T>(terminal: &mut Terminal, work: impl Future<Output = 
     }
 }
 
+/// Waits for an answer from there, or for Ctrl-C; what takes long is told.
+async fn unless_it_takes_long<T>(
+    terminal: &mut Terminal,
+    address: &Address,
+    work: impl Future<Output = T>,
+) -> Result<T, Unanswered> {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(TELL_AFTER, unless_given_up(terminal, &mut work)).await {
+        return done;
+    }
+    let Address { host, port } = address;
+    terminal.tell(&format!("Waiting for {host} port {port}; Ctrl-C gives it up.")).await;
+    unless_given_up(terminal, work).await
+}
+
 impl Line {
     /// Asks something on this connection, or, where that was lost, on another one.
     async fn ask<T>(
@@ -171,6 +189,7 @@ impl Line {
         terminal: &mut Terminal,
         mut question: impl AsyncFnMut(&mut Link) -> Result<T, LoginError>,
     ) -> Result<Result<T, LoginError>, Unanswered> {
+        let place = self.address.clone();
         let Line { address, link: kept } = self;
         let work = async {
             // While it is asked it is not kept: the answer to a question that was given up is nobody's.
@@ -189,7 +208,7 @@ impl Line {
             *kept = Some(link);
             outcome
         };
-        unless_given_up(terminal, work).await
+        unless_it_takes_long(terminal, &place, work).await
     }
 }
 
@@ -216,7 +235,7 @@ async fn connect(
             Err(unanswered) => return Err(unanswered),
         };
         let address = Address { host, port };
-        let outcome = unless_given_up(terminal, greeted(&address)).await?;
+        let outcome = unless_it_takes_long(terminal, &address, greeted(&address)).await?;
         if outcome.as_ref().map_or_else(host_is_there, |_| true) {
             default_host.clone_from(&address.host);
         }

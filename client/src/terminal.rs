@@ -12,22 +12,23 @@
 
 mod draft;
 mod keys;
+mod modes;
 mod screen;
 
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{self, InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::{Zeroize, Zeroizing};
 
 use self::draft::Draft;
 use self::keys::{Decoder, Key};
+pub use self::modes::Restorer;
+use self::modes::{Modes, size};
 use self::screen::{Frame, Screen};
 use crate::display::safe;
 
@@ -39,8 +40,6 @@ const TYPED_PIECES: usize = 64;
 const READ_BYTES: usize = 1_024;
 /// Texts that are kept while a question stands that nothing is printed into.
 const HELD_TEXTS: usize = 1_000;
-/// The width that is taken where the terminal does not tell its own, in cells.
-const DEFAULT_WIDTH_CELLS: usize = 80;
 /// Lines that the arrow keys bring back.
 const HISTORY_LINES: usize = 500;
 /// How long the last texts may take to be printed.
@@ -109,27 +108,14 @@ pub struct Terminal {
     modes: Modes,
 }
 
-/// The terminal's modes as they were found and as they are wanted.
-#[derive(Clone)]
-struct Modes {
-    found: Termios,
-    wanted: Termios,
-    moves: bool,
-    /// Whether a question stands on the screen.
-    drawn: Arc<AtomicBool>,
-}
-
 impl Terminal {
     /// Takes the terminal that standard input is.
     ///
     /// # Errors
     /// When it is none, or takes no modes.
     pub fn open() -> std::io::Result<Self> {
-        let found = termios::tcgetattr(std::io::stdin())?;
-        let kind = std::env::var("TERM").unwrap_or_default();
-        let moves = !matches!(kind.as_str(), "" | "dumb" | "unknown");
-        let modes = Modes { wanted: wanted(&found), found, moves, drawn: Arc::default() };
-        let screen = Screen::new(width_cells(), moves, reflows(&kind));
+        let modes = Modes::find()?;
+        let screen = Screen::new(size(), modes.moves, modes.reflows);
         let resized = unix::signal(SignalKind::window_change())?;
         let continued = unix::signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
         let queue = Arc::new(Semaphore::new(QUEUE_TEXTS));
@@ -138,7 +124,7 @@ impl Terminal {
         let places = Arc::clone(&queue);
         std::thread::Builder::new().name("output".to_owned()).spawn(move || write(shown, &places))?;
         std::thread::Builder::new().name("input".to_owned()).spawn(move || read(&pieces))?;
-        modes.take()?;
+        let begin = modes.take()?;
         let terminal = Terminal {
             typed,
             decoder: Decoder::default(),
@@ -153,7 +139,7 @@ impl Terminal {
             continued,
             modes,
         };
-        terminal.write(if moves { BRACKETED_PASTE_ON } else { "" }.to_owned());
+        terminal.write(begin.to_owned());
         Ok(terminal)
     }
 
@@ -253,6 +239,7 @@ impl Terminal {
             return self.print_now(&sentence).await;
         }
         self.place().await;
+        self.look_at_size();
         let bytes = self.screen.set_status(sentence, frame(self.question.as_ref(), &self.draft));
         self.write_queued(bytes);
     }
@@ -266,6 +253,7 @@ impl Terminal {
 
     async fn print_now(&mut self, text: &str) {
         self.place().await;
+        self.look_at_size();
         let bytes = self.screen.print(text, frame(self.question.as_ref(), &self.draft));
         self.write_queued(bytes);
     }
@@ -291,7 +279,7 @@ impl Terminal {
 
     /// How wide the terminal is, in cells.
     pub fn width_cells(&self) -> usize {
-        self.screen.width_cells()
+        size().cells
     }
 
     /// Gives up the question that stands, prints what was held, and waits until everything is printed, or for a
@@ -326,19 +314,21 @@ impl Terminal {
                 }
                 None => return false,
             },
-            _ = self.resized.recv() => {
-                let bytes = self.screen.resize(width_cells(), frame(self.question.as_ref(), &self.draft));
-                self.write(bytes);
-            }
+            _ = self.resized.recv() => self.look_at_size(),
             _ = self.continued.recv() => {
                 // A shell may have had the terminal meanwhile. One that refuses its modes is gone.
-                let _ = self.modes.take();
+                let begin = self.modes.take().unwrap_or_default();
                 let anew = self.screen.begin_anew(frame(self.question.as_ref(), &self.draft));
-                let paste = if self.modes.moves { BRACKETED_PASTE_ON } else { "" };
-                self.write(format!("{paste}{anew}"));
+                self.write(format!("{begin}{anew}"));
             }
         }
         true
+    }
+
+    /// The window may have been resized since, also while nobody waited to hear of it.
+    fn look_at_size(&mut self) {
+        let bytes = self.screen.resize(size(), frame(self.question.as_ref(), &self.draft));
+        self.write(bytes);
     }
 
     /// What a key does; the answer, when it completes one.
@@ -357,6 +347,7 @@ impl Terminal {
                 let bytes = self.screen.clear(frame(self.question.as_ref(), &self.draft));
                 self.write(bytes);
             }
+            Key::Enter if self.decoder.take_spoiled() => self.refuse_bytes(),
             Key::Enter => return Some(Answer::Line(self.entered())),
             key => match self.question.as_mut() {
                 Some(Question { ask: Ask::Secret { .. }, secret, .. }) => edit_secret(secret, &key),
@@ -366,6 +357,17 @@ impl Terminal {
             },
         }
         None
+    }
+
+    /// What was typed is not what was meant, and in a secret nobody would see it: it is asked for again.
+    fn refuse_bytes(&mut self) {
+        if let Some(question) = &mut self.question {
+            question.secret.clear();
+        }
+        let text =
+            "This terminal sent bytes that are no UTF-8: set it to UTF-8, or type this anew without them.";
+        let bytes = self.screen.print(text, frame(self.question.as_ref(), &self.draft));
+        self.write(bytes);
     }
 
     fn nothing_secret(&self) -> bool {
@@ -420,8 +422,7 @@ impl Terminal {
 
     /// Stops the program as Ctrl-Z does elsewhere; [`Terminal::more`] sees it go on.
     fn suspend(&mut self) {
-        let end = if self.screen.is_drawn() { "\n" } else { "" };
-        self.modes.give_back(end, OptionalActions::Now);
+        self.modes.lend();
         // A system that does not let a program stop itself lets it go on.
         let _ = kill_process(getpid(), Signal::TSTP);
     }
@@ -458,7 +459,7 @@ impl Terminal {
     }
 
     fn send(&self, bytes: String, queued: bool) {
-        self.modes.drawn.store(self.screen.is_drawn(), Ordering::Relaxed);
+        self.modes.set_asking(self.screen.is_drawn());
         // The thread lives as long as this does.
         let _ = self.out.send(Output::Bytes(bytes, queued));
     }
@@ -486,67 +487,6 @@ fn edit_secret(secret: &mut String, key: &Key) {
         Key::Backspace => drop(secret.pop()),
         Key::KillToStart | Key::KillWordLeft => secret.clear(),
         _ => {}
-    }
-}
-
-const BRACKETED_PASTE_ON: &str = "\x1b[?2004h";
-const BRACKETED_PASTE_OFF: &str = "\x1b[?2004l";
-
-/// Keys come one by one, none is echoed, and none is a signal.
-fn wanted(found: &Termios) -> Termios {
-    let mut wanted = found.clone();
-    wanted.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
-    wanted.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IXON;
-    wanted.special_codes[SpecialCodeIndex::VMIN] = 1;
-    wanted.special_codes[SpecialCodeIndex::VTIME] = 0;
-    wanted
-}
-
-/// How wide the terminal is, in cells.
-fn width_cells() -> usize {
-    let size = termios::tcgetwinsize(std::io::stdout()).ok();
-    let width = size.map(|size| usize::from(size.ws_col));
-    width.filter(|width| *width > 0).unwrap_or(DEFAULT_WIDTH_CELLS)
-}
-
-/// Whether this terminal is known to fold its rows anew when it becomes narrower. Most do; one that is not
-/// known may cut them off, and then what stands above would be rubbed out.
-fn reflows(kind: &str) -> bool {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if set("TMUX") || kind.starts_with("tmux") {
-        return true;
-    }
-    !kind.starts_with("screen")
-        && (["alacritty", "foot", "xterm-kitty", "xterm-ghostty"].contains(&kind)
-            || ["VTE_VERSION", "KONSOLE_VERSION", "WT_SESSION", "TERM_PROGRAM", "KITTY_WINDOW_ID"]
-                .iter()
-                .any(|name| set(name)))
-}
-
-impl Modes {
-    fn take(&self) -> std::io::Result<()> {
-        Ok(termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.wanted)?)
-    }
-
-    fn give_back(&self, end: &str, when: OptionalActions) {
-        let off = if self.moves { BRACKETED_PASTE_OFF } else { "" };
-        let _ = std::io::stdout().write_all(format!("{off}{end}").as_bytes());
-        let _ = std::io::stdout().flush();
-        let _ = termios::tcsetattr(std::io::stdin(), when, &self.found);
-    }
-}
-
-/// The terminal's state before the program began.
-pub struct Restorer {
-    modes: Modes,
-}
-
-impl Restorer {
-    /// Puts the terminal back as it was found, below the line that is being typed, if one is.
-    pub fn restore(&self) {
-        let drawn = self.modes.drawn.load(Ordering::Relaxed);
-        // What is typed for a question of ours, a password perhaps, is no command for the shell.
-        self.modes.give_back(if drawn { "\n" } else { "" }, OptionalActions::Flush);
     }
 }
 

@@ -49,8 +49,8 @@ impl Session {
         if self.is_in(&room) {
             return self.queue(Target::Room(room), text);
         }
-        self.give_back(&room, &text);
-        self.problem(format!("You are not in {room}; /join {room} enters it."));
+        self.gave_up();
+        self.problem(format!("Not said in {room}: \u{201c}{}\u{201d}. You are not in it.", text.as_str()));
     }
 
     pub(super) fn want_room(&mut self, name: RoomName) {

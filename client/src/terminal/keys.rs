@@ -50,6 +50,8 @@ pub struct Decoder {
     parser: Parser,
     /// The beginning of a character whose other bytes have not come yet.
     begun: Vec<u8>,
+    /// Whether bytes came that are no text.
+    spoiled: bool,
     keys: Keys,
 }
 
@@ -67,8 +69,14 @@ impl Decoder {
         // The parser may lose what follows a character that came in two pieces, so it gets whole ones.
         self.begun.extend_from_slice(bytes);
         let whole = self.begun.len() - incomplete_bytes(&self.begun);
+        self.spoiled |= std::str::from_utf8(&self.begun[..whole]).is_err();
         self.parser.advance(&mut self.keys, &self.begun[..whole]);
         self.begun.drain(..whole);
+    }
+
+    /// Whether something came since the last call that is no UTF-8, and stands for no key.
+    pub fn take_spoiled(&mut self) -> bool {
+        std::mem::take(&mut self.spoiled)
     }
 
     /// The next key that is complete.

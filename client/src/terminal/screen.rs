@@ -28,6 +28,15 @@ pub struct Frame<'a> {
     pub cursor: usize,
 }
 
+/// How large a screen is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Its width, in cells.
+    pub cells: usize,
+    /// Its height.
+    pub rows: usize,
+}
+
 /// The rows of a frame, and the cursor's place in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Rows {
@@ -45,7 +54,7 @@ struct Row {
 /// The bottom of the screen.
 #[derive(Debug)]
 pub struct Screen {
-    width_cells: usize,
+    size: Size,
     /// Whether the terminal understands how to move the cursor.
     moves: bool,
     /// Whether the terminal folds its rows anew when it is made narrower.
@@ -57,8 +66,8 @@ pub struct Screen {
 
 impl Screen {
     /// An empty screen.
-    pub fn new(width_cells: usize, moves: bool, reflows: bool) -> Self {
-        Screen { width_cells, moves, reflows, drawn: None, status: None }
+    pub fn new(size: Size, moves: bool, reflows: bool) -> Self {
+        Screen { size, moves, reflows, drawn: None, status: None }
     }
 
     /// Whether a question stands there.
@@ -66,21 +75,16 @@ impl Screen {
         self.drawn.is_some()
     }
 
-    /// How wide it is, in cells.
-    pub fn width_cells(&self) -> usize {
-        self.width_cells
-    }
-
-    /// The terminal has this width now.
-    pub fn resize(&mut self, width_cells: usize, frame: Option<Frame<'_>>) -> String {
-        if width_cells == self.width_cells {
+    /// The terminal has this size now.
+    pub fn resize(&mut self, size: Size, frame: Option<Frame<'_>>) -> String {
+        if size == self.size {
             return String::new();
         }
-        if self.reflows && width_cells < self.width_cells {
-            self.fold(width_cells);
+        if self.reflows && size.cells < self.size.cells {
+            self.fold(size.cells);
         }
         let mut out = self.erase();
-        self.width_cells = width_cells;
+        self.size = size;
         frame.into_iter().for_each(|frame| out.push_str(&self.draw(frame)));
         out
     }
@@ -105,7 +109,12 @@ impl Screen {
 
     /// Draws the question as it is now, in the place of what it was.
     pub fn draw(&mut self, frame: Frame<'_>) -> String {
-        let rows = self.rows(frame);
+        let mut rows = self.rows(frame);
+        rows.keep_around_cursor(self.size.rows.saturating_sub(1).max(1));
+        self.draw_rows(rows)
+    }
+
+    fn draw_rows(&mut self, rows: Rows) -> String {
         if let Some(suffix) = self.drawn.as_ref().and_then(|drawn| appended(drawn, &rows)) {
             let out = suffix.to_owned();
             self.drawn = Some(rows);
@@ -137,10 +146,12 @@ impl Screen {
             // What stands above it is to stand below it: both are drawn anew.
             out.push_str(&self.erase());
             let status = self.status.take();
-            out.push_str(&self.draw(at_end));
+            let rows = self.rows(at_end);
             self.status = status;
+            out.push_str(&self.draw_rows(rows));
         } else {
-            out.push_str(&self.draw(at_end));
+            let rows = self.rows(at_end);
+            out.push_str(&self.draw_rows(rows));
         }
         out.push_str("\r\n");
         self.drawn = None;
@@ -198,7 +209,7 @@ impl Screen {
     }
 
     fn usable_cells(&self) -> usize {
-        self.width_cells.saturating_sub(1).max(NARROWEST_CELLS)
+        self.size.cells.saturating_sub(1).max(NARROWEST_CELLS)
     }
 
     fn rows(&self, frame: Frame<'_>) -> Rows {
@@ -225,6 +236,17 @@ impl Screen {
             rows.mark_cursor();
         }
         rows.done
+    }
+}
+
+impl Rows {
+    /// Leaves out what does not fit on the screen, above the cursor first: what is higher than the screen could
+    /// not be rubbed out, and would be left behind among what was said.
+    fn keep_around_cursor(&mut self, most: usize) {
+        let first = (self.cursor_row + 1).saturating_sub(most);
+        self.rows.drain(..first);
+        self.rows.truncate(most);
+        self.cursor_row -= first;
     }
 }
 
@@ -308,13 +330,21 @@ fn up(rows: usize) -> String {
 mod tests {
     use super::*;
 
+    fn screen(cells: usize, moves: bool, reflows: bool) -> Screen {
+        Screen::new(wide(cells), moves, reflows)
+    }
+
+    fn wide(cells: usize) -> Size {
+        Size { cells, rows: 30 }
+    }
+
     fn frame<'a>(prompt: &'a str, text: &'a str) -> Frame<'a> {
         Frame { prompt, text, cursor: text.len() }
     }
 
     #[test]
     fn what_is_typed_at_the_end_is_written_as_it_is() {
-        let mut screen = Screen::new(80, true, true);
+        let mut screen = screen(80, true, true);
         assert_eq!(screen.draw(frame("lobby> ", "")), "lobby> \r\x1b[7C");
         assert_eq!(screen.draw(frame("lobby> ", "h")), "h");
         assert_eq!(screen.draw(frame("lobby> ", "hi")), "i");
@@ -326,7 +356,7 @@ mod tests {
 
     #[test]
     fn rows_end_before_the_edge_and_go_on_behind_a_mark() {
-        let screen = Screen::new(11, true, true);
+        let screen = screen(11, true, true);
         let rows = screen.rows(frame("> ", "0123456789\nab"));
         let texts: Vec<_> = rows.rows.iter().map(|row| row.text.as_str()).collect();
         assert_eq!(texts, ["> 01234567", "89", "| ab"]);
@@ -343,20 +373,32 @@ mod tests {
     fn a_narrower_window_is_reckoned_with_only_where_it_folds() {
         let long = "x".repeat(150);
         for (reflows, rows_up) in [(true, 3), (false, 1)] {
-            let mut screen = Screen::new(80, true, reflows);
+            let mut screen = screen(80, true, reflows);
             screen.draw(frame("lobby> ", &long));
             // 79 and 78 cells: two rows each at 50, the cursor in the last of them.
-            let out = screen.resize(50, Some(frame("lobby> ", &long)));
+            let out = screen.resize(wide(50), Some(frame("lobby> ", &long)));
             assert!(out.starts_with(&format!("\x1b[{rows_up}A\r\x1b[J")), "{reflows}: {out:?}");
-            let out = screen.resize(110, Some(frame("lobby> ", &long)));
+            let out = screen.resize(wide(110), Some(frame("lobby> ", &long)));
             assert!(out.starts_with("\x1b[3A\r\x1b[J"), "four rows of 49 stay four: {out:?}");
         }
+    }
+
+    #[test]
+    fn a_draft_that_is_higher_than_the_screen_is_seen_around_the_cursor() {
+        let mut screen = Screen::new(Size { cells: 80, rows: 4 }, true, true);
+        let text = "one\ntwo\nthree\nfour\nfive";
+        let out = screen.draw(frame("> ", text));
+        assert_eq!(out, "| three\r\n| four\r\n| five\r\x1b[6C");
+        let out = screen.draw(Frame { prompt: "> ", text, cursor: 0 });
+        assert_eq!(out, "\x1b[2A\r\x1b[J> one\r\n| two\r\n| three\x1b[2A\r\x1b[2C");
+        let out = screen.finish(frame("> ", text));
+        assert!(out.starts_with("\r\x1b[J> one\r\n") && out.contains("| five"), "whole: {out:?}");
     }
 
     // issue 7: "During a long outage the attempts are one line, rewritten"
     #[test]
     fn how_things_are_is_told_once_right_above_the_question() {
-        let mut screen = Screen::new(20, true, true);
+        let mut screen = screen(20, true, true);
         screen.draw(frame("> ", "dra"));
         let mut out = screen.set_status("* try 1".to_owned(), Some(frame("> ", "dra")));
         assert_eq!(out, "\r\x1b[J* try 1\r\n> dra\r\x1b[5C");
@@ -375,13 +417,13 @@ mod tests {
 
     #[test]
     fn a_terminal_that_cannot_move_its_cursor_gets_no_sequences() {
-        let mut screen = Screen::new(80, false, false);
+        let mut screen = screen(80, false, false);
         let mut out = screen.draw(frame("> ", "a"));
         out += &screen.draw(frame("> ", "ab"));
         out += &screen.print("news\n", Some(frame("> ", "ab")));
         out += &screen.set_status("try".to_owned(), Some(frame("> ", "ab")));
         out += &screen.draw(frame("> ", "a"));
-        out += &screen.resize(40, Some(frame("> ", "a")));
+        out += &screen.resize(wide(40), Some(frame("> ", "a")));
         out += &screen.finish(frame("> ", "a"));
         assert!(!out.contains('\x1b'), "{out:?}");
         assert!(out.starts_with("> ab\r\nnews\r\n> ab\r\ntry\r\n"), "{out:?}");
