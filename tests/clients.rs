@@ -16,23 +16,24 @@ use crate::support::{PASSWORD, Server, eventually};
 use crate::terms::{copy, put_back};
 
 /// The client's program, which cargo puts beside the server's when it builds the workspace.
-fn client_program() -> PathBuf {
+pub fn client_program() -> PathBuf {
     let program = PathBuf::from(VECHE).with_file_name("veche-client");
     assert!(program.exists(), "there is no {}; run `cargo build --workspace` first", program.display());
     program
 }
 
 /// The client by lines, for this account and in this server's lobby.
-fn by_lines(server: &Server, name: &str, options: &[&str]) -> Command {
+pub fn by_lines(server: &Server, name: &str, options: &[&str]) -> Command {
     let mut command = Command::new(client_program());
     command.arg(server.address.to_string()).args(["--register", "--name", name]).args(options);
-    command.env("VECHE_PASSWORD", PASSWORD);
+    command.env("VECHE_PASSWORD", PASSWORD).env("XDG_STATE_HOME", server.dir.path());
     command
 }
 
-fn netcat_helper(server: &Server) -> Command {
+pub fn netcat_helper(server: &Server) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/client/veche-nc"));
     command.args([server.address.ip().to_string(), server.address.port().to_string()]);
+    command.env("XDG_STATE_HOME", server.dir.path());
     command
 }
 

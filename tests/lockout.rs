@@ -1,8 +1,14 @@
 //! Locked out by a neighbour: who uses up the guesses at somebody's account from the address that both share
 //! locks nobody out for good. The operator sees it and lifts it, and the owner's devices are not concerned.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
+use crate::clients::{by_lines, client_program, netcat_helper};
+use crate::support::files::files_below;
+use crate::support::program::end_of;
+use crate::support::terminal::Terminal;
 use crate::support::{Client, PASSWORD, Server};
 
 /// Wrong guesses that are compared in an hour, by default.
@@ -201,4 +207,77 @@ fn devices_go_with_their_account_and_damage_is_told() {
     drop(server.register("alice"));
     assert_eq!(lock(&server, 1, "alice"), GUESSES);
     server.connect().expect_error("too_many_attempts", with_device("alice", PASSWORD, &token));
+}
+
+// issue 7, "Locked out by a neighbour"
+#[test]
+fn the_clients_show_that_they_were_in_before() {
+    let server = Server::start();
+    end_of(by_lines(&server, "alice", &[]), "hello\n").success();
+    let kept: Vec<_> = files_below(&server.dir.path().join("veche/devices"));
+    let [file] = &kept[..] else { panic!("one file for the account: {kept:?}") };
+    assert!(file.ends_with(format!("{}/alice", server.address)), "{file:?}");
+    assert_eq!(file.metadata().expect("it is there").permissions().mode() & 0o777, 0o600);
+    assert_eq!(lock(&server, 1, "alice"), GUESSES);
+    assert!(is_locked(&server, 1, "alice"));
+    end_of(by_lines(&server, "alice", &[]), "I am in\n").success();
+    let password = PASSWORD.replace(' ', "-");
+    server.veche(&["account", "passwd", "alice"], &format!("{password}\n")).success();
+    lock(&server, 1, "alice");
+    let shown = end_of(netcat_helper(&server), &format!("login Alice {password}\nexit\n")).success();
+    assert!(shown.contains("Welcome back, alice"), "{shown}");
+    // A device that is new here is told what helps.
+    let mut elsewhere = by_lines(&server, "alice", &[]);
+    elsewhere.env("XDG_STATE_HOME", server.dir.path().join("elsewhere"));
+    let told = end_of(elsewhere, "").failure(1, &["in about an hour", "the operator can let you in at once"]);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    // So it is where nothing can be kept.
+    let mut nowhere = by_lines(&server, "alice", &[]);
+    nowhere.env("XDG_STATE_HOME", "/proc/nowhere").env("VECHE_PASSWORD", &password);
+    end_of(nowhere, "").failure(1, &["in about an hour"]);
+    server.veche(&["ctl", "unlock", "alice"], "").success();
+    let mut nowhere = by_lines(&server, "alice", &[]);
+    nowhere.env("XDG_STATE_HOME", "/proc/nowhere").env("VECHE_PASSWORD", &password);
+    end_of(nowhere, "").success();
+}
+
+// issue 7, "Locked out by a neighbour"
+#[test]
+fn a_person_who_is_locked_out_is_told_and_goes_back_to_the_name() {
+    let server = Server::start();
+    drop(server.register("alice"));
+    drop(server.register("bob"));
+    lock(&server, 1, "alice");
+    let login = format!("{} {} --plain --name alice", client_program().display(), server.address);
+    let terminal = Terminal::running(&login);
+    terminal.has("Password:");
+    terminal.enter(PASSWORD);
+    // The words are wrapped somewhere on the screen.
+    let unwrapped = |screen: &str| screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    terminal.shows("what helps", |screen| {
+        unwrapped(screen).contains("again in about an hour; the operator can let you in at once")
+    });
+    terminal.has("Wait for it?");
+    terminal.enter("perhaps");
+    terminal.has("Answer y or n.");
+    terminal.enter("");
+    terminal.has("Name:");
+    terminal.enter("bob");
+    terminal.shows("bob's password", |screen| screen.matches("Password:").count() == 2);
+    terminal.keys(&["C-c"]);
+    terminal.shows("the name again", |screen| screen.matches("Name:").count() == 2);
+    terminal.enter("alice");
+    terminal.shows("the password again", |screen| screen.matches("Password:").count() == 3);
+    terminal.enter(PASSWORD);
+    terminal.shows("the question again", |screen| screen.matches("Wait for it?").count() == 3);
+    terminal.enter("y");
+    let screen = terminal.has("Waiting about an hour");
+    assert!(screen.contains("Ctrl-C gives it up"), "{screen}");
+    terminal.keys(&["C-c"]);
+    terminal.shows("the name once more", |screen| screen.matches("Name:").count() == 3);
+    server.veche(&["ctl", "unlock", "alice"], "").success();
+    terminal.enter("alice");
+    terminal.shows("the password once more", |screen| screen.matches("Password:").count() == 4);
+    terminal.enter(PASSWORD);
+    terminal.has("lobby>");
 }

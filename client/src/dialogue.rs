@@ -8,8 +8,9 @@ use veche::names::UserName;
 use veche::protocol::request::PASSWORD_BYTES;
 use veche::protocol::{ErrorCode, Password, SessionOpened};
 
+use crate::devices::Device;
 use crate::link::{self, Address, Link, LinkError};
-use crate::login::{self, LoginError};
+use crate::login::{self, LoginError, SHORT_WAIT};
 use crate::terminal::{Answer, Terminal};
 
 /// How long an answer may take before the person is told that it is waited for.
@@ -41,6 +42,8 @@ pub struct LoggedIn {
     pub link: Link,
     /// Where it goes.
     pub address: Address,
+    /// Where this device keeps what shows that it was in.
+    pub device: Device,
     /// Who.
     pub name: UserName,
     /// With which password.
@@ -132,11 +135,12 @@ async fn enter(
     if !known && !agrees(terminal, &name, given.register).await? {
         return Ok(Entered::Another);
     }
-    let opened = open(terminal, line, &name, !known, given.password.take()).await?;
+    let device = Device::of(&line.address, &name);
+    let opened = open(terminal, line, (&name, &device), !known, given.password.take()).await?;
     Ok(match (opened, line.link.take()) {
         (Some((opened, password)), Some(link)) => {
             let address = line.address.clone();
-            Entered::In(Box::new(LoggedIn { link, address, name, password, opened }))
+            Entered::In(Box::new(LoggedIn { link, address, device, name, password, opened }))
         }
         _ => Entered::Another,
     })
@@ -312,7 +316,10 @@ async fn known(
     loop {
         let known = line.ask(terminal, async |link| login::is_known(link, name).await).await?;
         match known {
-            Err(error) if error.pause().is_some() => pause(terminal, &error).await?,
+            Err(error) if error.pause().is_some() => {
+                terminal.tell(&error.to_string()).await;
+                pause(terminal, &error).await?;
+            }
             known => return Ok(known),
         }
     }
@@ -337,7 +344,7 @@ async fn agrees(terminal: &mut Terminal, name: &UserName, unasked: bool) -> Resu
 async fn open(
     terminal: &mut Terminal,
     line: &mut Line,
-    name: &UserName,
+    (name, device): (&UserName, &Device),
     register: bool,
     mut given: Option<Password>,
 ) -> Result<Option<(SessionOpened, Password)>, Unanswered> {
@@ -347,14 +354,24 @@ async fn open(
             None if register => new_password(terminal).await?,
             None => Password::given(secret(terminal, "Password: ").await?),
         };
-        let opened =
-            line.ask(terminal, async |link| login::open(link, name, &password, register).await).await?;
+        let opened = line
+            .ask(terminal, async |link| login::open(link, name, &password, device, register).await)
+            .await?;
         match opened {
             Ok(opened) => return Ok(Some((opened, password))),
             Err(LoginError::Refused { code, text, .. }) if is_wrong_password(code) => {
                 terminal.tell(&text).await
             }
+            Err(error) if error.pause().is_some_and(|wait| wait > SHORT_WAIT) => {
+                terminal.tell(&error.sentence(name)).await;
+                if !wants_to_wait(terminal).await? {
+                    return Ok(None);
+                }
+                pause(terminal, &error).await?;
+                given = Some(password);
+            }
             Err(error) if error.pause().is_some() => {
+                terminal.tell(&error.to_string()).await;
                 pause(terminal, &error).await?;
                 given = Some(password);
             }
@@ -387,10 +404,22 @@ async fn new_password(terminal: &mut Terminal) -> Result<Password, Unanswered> {
     }
 }
 
+/// Whether a person waits for long, or rather goes back to the name.
+async fn wants_to_wait(terminal: &mut Terminal) -> Result<bool, Unanswered> {
+    loop {
+        let typed = line(terminal, "Wait for it? (Else you are asked for a name again.) [n]: ").await?;
+        match typed.to_lowercase().as_str() {
+            "" | "n" | "no" => return Ok(false),
+            "y" | "yes" => return Ok(true),
+            _ => terminal.tell("Answer y or n.").await,
+        }
+    }
+}
+
 /// Waits as long as the server asked for, and says so.
 async fn pause(terminal: &mut Terminal, error: &LoginError) -> Result<(), Unanswered> {
     let pause = error.pause().unwrap_or_default().max(Duration::from_millis(100));
-    terminal.tell(&format!("{error} Waiting {:.1} s; Ctrl-C gives it up.", pause.as_secs_f32())).await;
+    terminal.tell(&format!("Waiting {}; Ctrl-C gives it up.", login::span(pause))).await;
     unless_given_up(terminal, tokio::time::sleep(pause)).await
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::devices::Device;
 use crate::link::{Address, Link, LinkError};
 use crate::session::{Action, Command, End, Session, Show};
 
@@ -35,6 +36,7 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Link, LinkError>>>>;
 struct Driver<'a, F> {
     front: &'a mut F,
     address: Address,
+    device: Device,
     link: Option<Link>,
     connecting: Option<Connecting>,
 }
@@ -52,10 +54,11 @@ pub async fn run<F: Front>(
     mut session: Session,
     link: Link,
     address: Address,
+    device: Device,
     clock: &Clock,
     front: &mut F,
 ) -> End {
-    let mut driver = Driver { front, address, link: Some(link), connecting: None };
+    let mut driver = Driver { front, address, device, link: Some(link), connecting: None };
     loop {
         match driver.act(&mut session, clock).await {
             Ok(None) => {}
@@ -95,6 +98,7 @@ impl<F: Front> Driver<'_, F> {
                     self.connecting = Some(Box::pin(async move { Link::connect(&address).await }));
                 }
                 Action::Disconnect => self.link = None,
+                Action::Keep(token) => self.device.keep(&token),
                 Action::Send(payload) => {
                     let sent = self.link.as_ref().map(|link| link.send(payload));
                     if let Some(Err(error)) = sent {

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use veche::names::UserName;
-use veche::protocol::{ErrorCode, PROTOCOL_VERSION, Password, Request, ServerFrame, SessionOpened};
+use veche::protocol::{
+    ErrorCode, PROTOCOL_VERSION, Password, Request, ServerFrame, SessionOpened, TokenText,
+};
 
+use crate::devices::Device;
 use crate::link::{Link, LinkError};
 
 /// How long the server may take to answer. A login may wait in a queue for its hash.
@@ -14,6 +17,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often a script tries again.
 const PATIENCE: u32 = 5;
+/// The longest wait that is worth no question, and no hope of the operator.
+pub const SHORT_WAIT: Duration = Duration::from_secs(5);
 
 /// Why there is no session: sentences.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,18 @@ impl LoginError {
     /// Whether the same question can be asked on a new connection.
     pub fn is_lost_connection(&self) -> bool {
         matches!(self, LoginError::Link(_) | LoginError::Ended(_))
+    }
+
+    /// What to tell a person who wanted in with this name.
+    pub fn sentence(&self, name: &UserName) -> String {
+        match self {
+            LoginError::Refused { code: ErrorCode::TooManyAttempts, retry_after: Some(wait), .. }
+                if *wait > SHORT_WAIT =>
+            {
+                locked(name, *wait)
+            }
+            error => error.to_string(),
+        }
     }
 
     /// How long to wait before the same question makes sense again, if it will.
@@ -83,7 +100,28 @@ pub async fn is_known(link: &mut Link, name: &UserName) -> Result<bool, LoginErr
     }
 }
 
-/// Opens a session, of a new account if `register`.
+/// That a password is not tried for now, and what helps.
+pub fn locked(name: &UserName, wait: Duration) -> String {
+    format!(
+        "Too many wrong passwords were tried, by you or by somebody else, so none is tried for {name} just now. It \
+         can be tried again in {}; the operator can let you in at once.",
+        span(wait)
+    )
+}
+
+/// A time to wait, as people say it.
+pub fn span(wait: Duration) -> String {
+    let seconds = wait.as_secs_f32().ceil() as u64;
+    match (seconds, seconds.div_ceil(60)) {
+        (0..=90, _) => format!("{seconds} s"),
+        (_, minutes @ 0..=50) => format!("about {minutes} minutes"),
+        (_, 51..=90) => "about an hour".to_owned(),
+        (_, minutes) => format!("about {} hours", minutes.div_ceil(60)),
+    }
+}
+
+/// Opens a session, of a new account if `register`. `device` shows that this device was in before, and keeps
+/// what shows it the next time.
 ///
 /// # Errors
 /// [`LoginError`].
@@ -91,16 +129,20 @@ pub async fn open(
     link: &mut Link,
     name: &UserName,
     password: &Password,
+    device: &Device,
     register: bool,
 ) -> Result<SessionOpened, LoginError> {
     let (name, password) = (name.clone(), password.clone());
     let request = if register {
         Request::Register { name, password }
     } else {
-        Request::Login { name, password, device: None }
+        Request::Login { name, password, device: device.token() }
     };
     match ask(link, &request).await? {
-        ServerFrame::Session(opened) => Ok(opened),
+        ServerFrame::Session(opened) => {
+            device.keep(&TokenText::new(opened.token.clone()));
+            Ok(opened)
+        }
         _ => Err(LoginError::Foreign),
     }
 }
@@ -114,6 +156,7 @@ pub async fn open_unattended(
     link: &mut Link,
     name: &UserName,
     password: &Password,
+    device: &Device,
     may_register: bool,
 ) -> Result<SessionOpened, LoginError> {
     welcome(link).await?;
@@ -122,10 +165,10 @@ pub async fn open_unattended(
         attempts += 1;
         let outcome = match may_register {
             true => match is_known(link, name).await {
-                Ok(known) => open(link, name, password, !known).await,
+                Ok(known) => open(link, name, password, device, !known).await,
                 Err(error) => Err(error),
             },
-            false => open(link, name, password, false).await,
+            false => open(link, name, password, device, false).await,
         };
         match outcome {
             Err(error)

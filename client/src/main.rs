@@ -1,13 +1,14 @@
 //! The bundled client of the Veche chat server.
 //!
 //! Read in this order: [`session`], the protocol as a pure state machine; [`login`], how a session is
-//! opened; [`link`], the connection; [`driver`], which brings these together; then the two faces, [`chat`]
+//! opened, and [`devices`], what this device shows for it; [`link`], the connection; [`driver`], which brings these together; then the two faces, [`chat`]
 //! on a [`terminal`] for a person and [`pipe`] for a script, with [`commands`] and [`display`] between them
 //! and the text. This file turns options into one of the two, and its end into an exit status.
 
 mod chat;
 mod clock;
 mod commands;
+mod devices;
 mod dialogue;
 mod display;
 mod driver;
@@ -30,6 +31,7 @@ use veche::protocol::Password;
 
 use crate::chat::Chat;
 use crate::clock::Clock;
+use crate::devices::Device;
 use crate::dialogue::{DEFAULT_HOST, DEFAULT_PORT, GaveUp, Given, LoggedIn};
 use crate::exit_status::ExitStatus;
 use crate::link::{Address, Link};
@@ -132,9 +134,11 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
         Ok(link) => link,
         Err(error) => return fail(&LoginError::from(error).to_string()),
     };
-    let opened = match login::open_unattended(&mut link, &name, &password, arguments.register).await {
+    let device = Device::of(&address, &name);
+    let opened = match login::open_unattended(&mut link, &name, &password, &device, arguments.register).await
+    {
         Ok(opened) => opened,
-        Err(error) => return fail(&error.to_string()),
+        Err(error) => return fail(&error.sentence(&name)),
     };
     let name = opened.account(name);
     let options = Options {
@@ -152,7 +156,7 @@ async fn run_by_lines(arguments: Arguments) -> ExitStatus {
     };
     let mut session = Session::new(options, name, password, &opened, link.term(), clock.now(), random);
     session.command(clock.now(), Command::Join(arguments.room));
-    let end = driver::run(session, link, address, &clock, &mut pipe).await;
+    let end = driver::run(session, link, address, device, &clock, &mut pipe).await;
     match ended(&end) {
         ExitStatus::Done if end.lost_messages => fail("Not everything that was to be said has a receipt."),
         ExitStatus::Done if !pipe.said_all() => ExitStatus::Failed,
@@ -196,7 +200,7 @@ async fn converse(
         exit_wait: Some(EXIT_WAIT),
         give_up_after: None,
     };
-    let LoggedIn { link, address, name, password, opened } = logged_in;
+    let LoggedIn { link, address, device, name, password, opened } = logged_in;
     let clock = Clock::start();
     let name = opened.account(name);
     let mut chat = Chat::new(terminal, name.clone(), arguments.room.clone());
@@ -204,7 +208,7 @@ async fn converse(
     let mut session =
         Session::new(options, name, password, &opened, link.term(), clock.now(), Box::new(random));
     session.command(clock.now(), Command::Join(arguments.room));
-    let end = driver::run(session, link, address, &clock, &mut chat).await;
+    let end = driver::run(session, link, address, device, &clock, &mut chat).await;
     chat.close().await;
     Ok(end)
 }

@@ -50,6 +50,8 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 const BYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait with a `join` that was refused for now, when the server gave no time.
 const JOIN_PAUSE: Duration = Duration::from_secs(1);
+/// How long to stay away at most while too many wrong passwords were tried: somebody may lift that.
+const LONGEST_LOCKED_PAUSE: Duration = Duration::from_secs(60);
 /// Events of a room that are kept while its history is read; with more, the history is read further.
 const HELD_EVENTS: usize = 1_000;
 /// Pages of names that one `/who` or `/rooms` shows at most.

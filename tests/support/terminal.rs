@@ -18,7 +18,9 @@ impl Terminal {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let terminal = Terminal { dir };
         // What follows shows how the program ended, and in what state it left the terminal.
-        let command = format!("{command}; echo \"ended with $?\"; stty -a | grep -o ' echo '; cat");
+        // What it remembers between two runs is its own, too.
+        let state = "XDG_STATE_HOME=$PWD/state; export XDG_STATE_HOME";
+        let command = format!("{state}; {command}; echo \"ended with $?\"; stty -a | grep -o ' echo '; cat");
         let folder = terminal.dir.path().to_str().expect("UTF-8").to_owned();
         let size = ["-x", "100", "-y", "30"];
         terminal.tmux(

@@ -14,7 +14,8 @@ use veche::protocol::{
 use super::inbox::Reading;
 use super::places::PutOut;
 use super::room::Stage;
-use super::{Asked, HELD_EVENTS, JOIN_PAUSE, Phase, Session, Show};
+use super::{Action, Asked, HELD_EVENTS, JOIN_PAUSE, LONGEST_LOCKED_PAUSE, Phase, Session, Show};
+use crate::login;
 
 /// An `error` of the server's.
 struct Refused {
@@ -72,7 +73,7 @@ impl Session {
                 self.open();
             }
             ServerFrame::Ping => {
-                self.actions.push_back(super::Action::Send(Request::Pong.encode(None, None)));
+                self.actions.push_back(Action::Send(Request::Pong.encode(None, None)));
             }
             ServerFrame::Message(message) => self.message(message, payload),
             ServerFrame::Presence { room, name, status, at } => {
@@ -99,7 +100,9 @@ impl Session {
             return;
         }
         let request = if self.token_is_dead {
-            Request::Login { name: self.name.clone(), password: self.password.clone(), device: None }
+            // Its own token is dead, and shows all the same that this device was in.
+            let device = Some(self.token.clone());
+            Request::Login { name: self.name.clone(), password: self.password.clone(), device }
         } else {
             Request::Resume { token: self.token.clone() }
         };
@@ -185,6 +188,7 @@ impl Session {
 
     fn opened(&mut self, now: Duration, opened: &SessionOpened) {
         self.token = TokenText::new(opened.token.clone());
+        self.actions.push_back(Action::Keep(self.token.clone()));
         self.token_is_dead = false;
         self.phase = Phase::Open { since: now };
         self.show(Show::Connected);
@@ -259,6 +263,12 @@ impl Session {
                 self.open();
             }
             ErrorCode::WrongPassword | ErrorCode::Banned | ErrorCode::BadName => self.end(false, Some(text)),
+            ErrorCode::TooManyAttempts if retry_after.is_some_and(|wait| wait > LONGEST_LOCKED_PAUSE) => {
+                let wait = retry_after.unwrap_or_default();
+                // The operator may lift it at any time.
+                self.retry_after = Some(LONGEST_LOCKED_PAUSE);
+                self.drop_connection(now, &sentence_part(&login::locked(&self.name, wait)));
+            }
             _ => {
                 self.retry_after = retry_after;
                 self.drop_connection(now, &sentence_part(&text));

@@ -15,6 +15,7 @@ pub(super) struct Bench {
     shown: Vec<Show>,
     connects: usize,
     pub(super) end: Option<End>,
+    kept: Option<TokenText>,
 }
 
 impl Bench {
@@ -46,7 +47,7 @@ impl Bench {
             now,
             random,
         );
-        Bench { session, now, sent: VecDeque::new(), shown: Vec::new(), connects: 0, end: None }
+        Bench { session, now, sent: VecDeque::new(), shown: Vec::new(), connects: 0, end: None, kept: None }
     }
 
     /// A session that is in the lobby and has seen the message 5.
@@ -71,6 +72,7 @@ impl Bench {
                 Action::Connect => self.connects += 1,
                 Action::End(end) => self.end = Some(end),
                 Action::Disconnect => {}
+                Action::Keep(token) => self.kept = Some(token),
             }
         }
     }
@@ -263,6 +265,7 @@ fn a_dead_token_is_answered_with_the_password_and_a_wrong_one_ends_it() {
     bench.reply(&resume, json!({"type": "error", "code": "bad_token", "text": "x"}));
     let login = bench.expect("login");
     assert_eq!((&login["name"], &login["password"]), (&json!("ann"), &json!("secret")));
+    assert_eq!(login["device"], "T1", "a token that is dead shows that this device was in");
     bench.reply(&login, json!({"type": "error", "code": "wrong_password", "text": "No."}));
     let end = bench.end.expect("an end");
     assert_eq!((end.well, end.sentence.as_deref()), (false, Some("No.")));
@@ -563,4 +566,27 @@ fn said_later(seconds: i64, id: u64, prev: u64, text: &str) -> Value {
     let mut message = said(id, prev, text);
     message["at"] = json!(AT.replace(":21.311Z", &format!(":{}.311Z", 21 + seconds)));
     message
+}
+
+// issue 7, "Locked out by a neighbour"
+#[test]
+fn a_lock_is_told_and_tried_again_before_its_hour() {
+    let mut bench = Bench::in_lobby();
+    bench.lose();
+    let resume = bench.reconnect();
+    bench.reply(&resume, json!({"type": "error", "code": "bad_token", "text": "x"}));
+    let login = bench.expect("login");
+    bench.shown.clear();
+    let locked =
+        json!({"type": "error", "code": "too_many_attempts", "text": "x", "retry_after_ms": 3_658_900});
+    bench.reply(&login, locked);
+    let outages: Vec<_> = bench.shown.iter().filter(|show| matches!(show, Show::Outage { .. })).collect();
+    let [Show::Outage { why, pause, .. }] = outages[..] else { panic!("{:?}", bench.shown) };
+    assert!(why.contains("in about an hour; the operator can let you in at once"), "{why}");
+    assert!(*pause <= Duration::from_secs(60), "{pause:?}");
+    bench.pass(30);
+    let login = bench.reconnect();
+    assert_eq!(login["type"], "login");
+    bench.reply(&login, session("T2"));
+    assert_eq!(bench.kept, Some(TokenText::new("T2")), "what shows it the next time");
 }

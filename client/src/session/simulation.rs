@@ -128,7 +128,7 @@ impl World {
                 }
                 Action::Send(_) => {}
                 Action::Show(Show::Message { message, .. }) => self.shown.push(message),
-                Action::Show(_) => {}
+                Action::Show(_) | Action::Keep(_) => {}
                 Action::Connect => self.connecting = true,
                 Action::Disconnect => self.cut(),
                 Action::End(end) => self.end = Some(end),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use veche::names::{RoomName, Timestamp, UserName};
 use veche::protocol::reply::{PresenceStatus, RoomEntry};
-use veche::protocol::{HistoryOf, Message, MessageText, Password};
+use veche::protocol::{HistoryOf, Message, MessageText, Password, TokenText};
 
 /// What distinguishes a person at a terminal from a script.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ pub enum Action {
     Connect,
     /// Drop the connection.
     Disconnect,
+    /// Keep this token: it shows the server that this device was in.
+    Keep(TokenText),
     /// Write this payload as a frame.
     Send(Vec<u8>),
     /// Show this.

@@ -10,7 +10,10 @@ use crate::model::{Faults, Server};
 fn command(port: u16, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_veche-client"));
     command.arg(format!("127.0.0.1:{port}")).args(options);
-    command.env("VECHE_PASSWORD", "password").env("LC_ALL", "C");
+    command
+        .env("VECHE_PASSWORD", "password")
+        .env("LC_ALL", "C")
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -21,6 +21,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(HELPER)
         .args(arguments)
         .env("LC_ALL", "C")
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
