@@ -1,12 +1,17 @@
 //! Text from outside, made safe for a terminal and for a line of the log.
 //!
 //! Whatever is shown to a person or written to the log goes through here last, so that no input can start a
-//! new line there, drive a terminal with escape sequences, or turn the order of what is read around.
+//! new line there, drive a terminal with escape sequences, or turn the order of what is read around. Ordinary
+//! writing passes as it is, in every script: [`reading`] decides character by character. Longer texts of
+//! others go to a terminal as [`rows`], none of which can pass for somebody else's.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+mod reading;
+pub mod rows;
+
+use reading::Shown;
 
 /// The ranges of Unicode's Default_Ignorable_Code_Point: what a screen shows nothing of.
 pub const INVISIBLE: [std::ops::RangeInclusive<char>; 17] = [
@@ -29,78 +34,75 @@ pub const INVISIBLE: [std::ops::RangeInclusive<char>; 17] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// The text on one line: control characters, line and paragraph separators and invisible format characters
-/// (bidi overrides among them) are written as `\n`, `\t` or `\u{1b}`. Everything else is left as it is.
+/// The text on one line: what could drive a display or deceive its reader is written as `\n`, `\t` or
+/// `\u{1b}`, the rest is left as it is. Behind right-to-left writing the direction is set right, so that what
+/// follows stands where it should.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    escaped(text, |_| false)
+    closed(escaped(text))
 }
 
 /// Like [`one_line`], but newlines stay: for the answers of commands, which are written in lines.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c == '\n')
+    if !text.contains('\n') {
+        return one_line(text);
+    }
+    let lines: Vec<_> = text.split('\n').map(one_line).collect();
+    Cow::Owned(lines.join("\n"))
 }
 
-fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let moves_eye = |c: char| drives_display(c) && !stays(c);
-    let Some(first) = text.find(moves_eye) else { return Cow::Borrowed(text) };
-    let mut safe = String::with_capacity(text.len() + 16);
-    safe.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        match c {
-            c if !moves_eye(c) => safe.push(c),
-            '\n' => safe.push_str("\\n"),
-            '\r' => safe.push_str("\\r"),
-            '\t' => safe.push_str("\\t"),
-            c => {
-                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c)); // writing to a String cannot fail
+/// Like [`one_line`], with nothing added behind: for what programs read.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    escaped_with(text, |out, c| out.push_str(&number(c)))
+}
+
+/// The text with `escape` called for each character that a display must not get.
+pub fn escaped_with(text: &str, escape: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    if reading::is_plain(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut changed = false;
+    for shown in reading::read(text) {
+        match shown {
+            Shown::AsItIs { c, .. } => out.push(c),
+            Shown::ByNumber(c) => {
+                changed = true;
+                escape(&mut out, c);
             }
         }
     }
-    Cow::Owned(safe)
+    if changed { Cow::Owned(out) } else { Cow::Borrowed(text) }
 }
 
-fn drives_display(c: char) -> bool {
-    if (' '..='~').contains(&c) {
-        return false;
+/// What is shown for each character of a text, in their order: itself, or its number.
+pub fn shown(text: &str) -> impl Iterator<Item = String> {
+    reading::read(text).map(|shown| match shown {
+        Shown::AsItIs { c, .. } => c.to_string(),
+        Shown::ByNumber(c) => number(c),
+    })
+}
+
+fn closed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match reading::closing(&text) {
+        Some(mark) => Cow::Owned(text.into_owned() + mark.encode_utf8(&mut [0; 4])),
+        None => text,
     }
-    matches!(
-        c.general_category(),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    )
+}
+
+/// A character by its number.
+fn number(c: char) -> String {
+    match c {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        c => {
+            let mut number = String::new();
+            let _ = write!(number, "\\u{{{:x}}}", u32::from(c)); // writing to a String cannot fail
+            number
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn ordinary_text_is_left_alone() {
-        for text in ["", "hello", "жанна said: 山田太郎 \\n \"x\"", "e\u{301} 😀"] {
-            assert!(matches!(one_line(text), Cow::Borrowed(same) if same == text), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_drives_a_terminal_or_forges_a_line_shows_itself() {
-        assert_eq!(one_line("a\nb\r\tc"), "a\\nb\\r\\tc");
-        assert_eq!(one_line("\u{1b}]0;x\u{7}\u{9b}2J\u{7f}"), "\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}");
-        assert_eq!(
-            one_line("\u{202e}evil\u{2066}\u{200b}\u{feff}"),
-            "\\u{202e}evil\\u{2066}\\u{200b}\\u{feff}"
-        );
-        assert_eq!(one_line("a\u{2028}b\u{2029}c\u{85}"), "a\\u{2028}b\\u{2029}c\\u{85}");
-        assert_eq!(lines("a\nb\u{1b}"), "a\nb\\u{1b}");
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_that_drives_a_display_is_left(text in any::<String>()) {
-            prop_assert!(!one_line(&text).contains(drives_display));
-            prop_assert!(one_line(&text).lines().count() <= 1);
-        }
-    }
-}
+#[path = "printable/printable_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@
 //! | issue 7 | [`operators`]: what hurts operators |
 //! | issue 7 | [`names`]: look-alikes, case, and names from before; [`terms`]: histories that were put back |
 //! | issue 7 | [`person`]: the bundled client at a terminal |
+//! | issue 7 | [`screens`]: what others send, on the screens of both clients |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -45,6 +46,7 @@ mod operators;
 mod pages;
 mod person;
 mod requests;
+mod screens;
 mod sessions;
 mod settings;
 mod talking;

@@ -13,7 +13,7 @@ use veche::protocol::request::PASSWORD_BYTES;
 use veche::protocol::{Message, Password, SessionOpened};
 
 use crate::commands::{self, Typed};
-use crate::display::{local_time, paragraph, safe};
+use crate::display::{fit, local_time, own_lines, paragraph, safe};
 use crate::driver::Front;
 use crate::session::{Command, Session, Show};
 use crate::terminal::{Answer, Ask, Terminal};
@@ -64,12 +64,12 @@ impl Chat {
     /// Shows what the server said on opening the session. Its greeting tells when the person was last seen,
     /// so that is not told again.
     pub async fn greet(&mut self, opened: &SessionOpened) {
-        self.terminal.tell(&format!("* {}", opened.greeting)).await;
-        self.terminal.tell("* /help shows the commands.").await;
+        self.terminal.tell(&opened.greeting).await;
+        self.terminal.tell("/help shows the commands.").await;
     }
 
     fn ask_line(&mut self) {
-        let prompt = self.place.as_ref().map_or_else(|| "> ".to_owned(), |room| format!("{room}> "));
+        let prompt = self.place.as_ref().map_or_else(|| "> ".to_owned(), |room| self.prompt(room));
         self.terminal.ask(Ask::Line { prompt, remember: true });
         self.asking = Asking::Line;
     }
@@ -123,9 +123,12 @@ impl Chat {
                 self.ask_line();
                 return Some(command);
             }
-            Ok(Typed::Help) => self.terminal.print(commands::help_lines()).await,
+            Ok(Typed::Help) => {
+                let lines = own_lines(&commands::help_lines(), self.terminal.screen());
+                self.terminal.print(lines).await
+            }
             Ok(Typed::Passwd) if !session.is_open() => {
-                self.terminal.tell("* There is no connection just now; try again in a moment.").await;
+                self.terminal.tell("There is no connection just now; try again in a moment.").await;
             }
             Ok(Typed::Passwd) => {
                 self.terminal.hold();
@@ -211,8 +214,14 @@ impl Chat {
             (None, Some(to)) if message.from == self.me.as_str() => format!("you \u{2192} {}", safe(to)),
             (None, _) => format!("{from} \u{2192} you"),
         };
-        let head = format!("{} {who}: ", self.time(message.at));
-        paragraph(&head, &message.text, self.terminal.width_cells())
+        let lead = self.time(message.at) + " ";
+        paragraph(&lead, &format!("{who}: "), &message.text, self.terminal.screen())
+    }
+
+    /// A prompt leaves half of the row, so that it never fills one.
+    fn prompt(&self, room: &RoomName) -> String {
+        let screen = self.terminal.screen();
+        format!("{}> ", fit(room.as_str(), (screen.width_cells / 2).saturating_sub(2), screen))
     }
 
     fn is_here(&self, room: &str) -> bool {
@@ -224,7 +233,8 @@ impl Chat {
     }
 
     fn lines(&self, show: Show) -> Option<String> {
-        let width = self.terminal.width_cells();
+        let screen = self.terminal.screen();
+        let told = |sentence: &str| paragraph("* ", "", sentence, screen);
         let more = |more: bool| if more { ", and others" } else { "" };
         Some(match show {
             Show::Message { message, .. } => self.message(&message),
@@ -234,32 +244,30 @@ impl Chat {
                     PresenceStatus::Left => "left",
                 };
                 let place = if self.is_here(&room) { String::new() } else { format!("#{} ", safe(&room)) };
-                format!("{} {place}* {} {verb}", self.time(at), safe(&name))
+                let what = format!("{place}* {} {verb}", safe(&name));
+                paragraph(&(self.time(at) + " "), "", &what, screen)
             }
-            Show::Notice { text, at, .. } => paragraph(&format!("{} ! ", self.time(at)), &text, width),
+            Show::Notice { text, at, .. } => paragraph(&(self.time(at) + " ! "), "", &text, screen),
             Show::Bye { .. } | Show::Joined { again: true, .. } => return None,
             Show::Joined { room, members, .. } => {
                 let others = members.saturating_sub(1);
-                format!(
-                    "* You are in {}, with {others} {}.",
-                    safe(&room),
-                    if others == 1 { "other" } else { "others" }
-                )
+                let others_are = if others == 1 { "other" } else { "others" };
+                told(&format!("You are in {}, with {others} {others_are}.", safe(&room)))
             }
-            Show::Left { room } => format!("* You left {}.", safe(&room)),
+            Show::Left { room } => told(&format!("You left {}.", safe(&room))),
             Show::Rooms { rooms, more: others } => {
                 let names: Vec<_> =
                     rooms.iter().map(|entry| format!("{} ({})", safe(&entry.room), entry.members)).collect();
-                paragraph("* Rooms: ", &format!("{}{}", names.join(", "), more(others)), width)
+                paragraph("* ", "Rooms: ", &format!("{}{}", names.join(", "), more(others)), screen)
             }
             Show::Who { room, names, more: others } => {
-                let head =
-                    room.map_or_else(|| "* Online: ".to_owned(), |room| format!("* In {}: ", safe(&room)));
-                paragraph(&head, &format!("{}{}", names.join(", "), more(others)), width)
+                let head = room.map_or_else(|| "Online: ".to_owned(), |room| format!("In {}: ", safe(&room)));
+                let names: Vec<_> = names.iter().map(|name| safe(name)).collect();
+                paragraph("* ", &head, &format!("{}{}", names.join(", "), more(others)), screen)
             }
             Show::Outage { why, pause, .. } => format!("* {}", safe(&outage(&why, pause))),
             Show::Connected => format!("* {CONNECTED}"),
-            Show::Info(sentence) | Show::Problem(sentence) => paragraph("* ", &sentence, width),
+            Show::Info(sentence) | Show::Problem(sentence) => told(&sentence),
         })
     }
 }

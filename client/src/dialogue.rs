@@ -246,7 +246,7 @@ async fn connect(
         match outcome {
             Ok((link, motd)) => {
                 if !motd.is_empty() {
-                    terminal.tell(&motd).await;
+                    terminal.tell_as("! ", &motd).await;
                 }
                 return Ok(Line { address, link: Some(link) });
             }

@@ -17,15 +17,17 @@
 //! with newlines, tabs, backslashes and everything that could drive a terminal escaped in TEXT.
 
 use std::io::{BufRead, BufWriter, IsTerminal, Stdout, Write};
+use std::os::fd::AsFd;
 
 use tokio::sync::mpsc;
-use veche::names::{RoomName, UserName};
+use veche::names::{RoomName, Timestamp, UserName};
+use veche::printable::escaped;
 use veche::protocol::reply::PresenceStatus;
 use veche::protocol::request::MAX_TEXT_BYTES;
 use veche::protocol::{Message, MessageText, ServerFrame};
 
 use crate::chat::{CONNECTED, outage};
-use crate::display::{json_line, one_line, safe};
+use crate::display::{UNWRAPPED, json_line, one_line, paragraph, safe, screen_of};
 use crate::driver::Front;
 use crate::session::{Command, Session, Show};
 
@@ -83,11 +85,22 @@ impl Pipe {
                     PresenceStatus::Joined => "joined",
                     PresenceStatus::Left => "left",
                 };
-                format!("{at} #{} * {} {verb}", safe(&room), safe(&name))
+                self.text_line(at, &format!("#{} * {} {verb}", escaped(&room), escaped(&name)))
             }
-            (Show::Notice { text, at, .. }, false) => format!("{at} ! {}", one_line(&text)),
+            (Show::Notice { text, at, .. }, false) => self.text_line(at, &format!("! {}", one_line(&text))),
             _ => return None,
         })
+    }
+
+    /// A line for scripts; for the eyes of somebody at a terminal the same in rows of which none can pass for
+    /// another line.
+    fn text_line(&self, at: Timestamp, rest: &str) -> String {
+        if !self.for_terminal {
+            return format!("{at} {rest}");
+        }
+        unwrapped(
+            paragraph(&format!("{at} "), "", rest, screen_of(&std::io::stdout())).trim_end_matches('\n'),
+        )
     }
 
     fn message_line(&self, message: &Message) -> String {
@@ -98,8 +111,9 @@ impl Pipe {
         let place = message
             .room
             .as_ref()
-            .map_or_else(|| format!("@{}", safe(peer)), |room| format!("#{}", safe(room)));
-        format!("{} {place} {}: {}", message.at, safe(&message.from), one_line(&message.text))
+            .map_or_else(|| format!("@{}", escaped(peer)), |room| format!("#{}", escaped(room)));
+        let from = escaped(&message.from);
+        self.text_line(message.at, &format!("{place} {from}: {}", one_line(&message.text)))
     }
 }
 
@@ -155,8 +169,20 @@ impl Front for Pipe {
 }
 
 /// Writes a sentence for a person. Where nobody can read it, nobody is told.
-pub fn tell(out: &mut impl Write, sentence: &str) {
-    let _ = writeln!(out, "veche-client: {}", safe(sentence));
+pub fn tell(out: &mut (impl Write + IsTerminal + AsFd), sentence: &str) {
+    let _ = if out.is_terminal() {
+        let rows = paragraph("veche-client: ", "", sentence, screen_of(out));
+        out.write_all((unwrapped(rows.trim_end_matches('\n')) + "\n").as_bytes())
+    } else {
+        writeln!(out, "veche-client: {}", safe(sentence))
+    };
+}
+
+/// Rows, written while the terminal's own wrapping is off, where it has such a thing.
+fn unwrapped(rows: &str) -> String {
+    let kind = std::env::var("TERM").unwrap_or_default();
+    let (off, on) = if matches!(kind.as_str(), "" | "dumb" | "unknown") { ("", "") } else { UNWRAPPED };
+    format!("{off}{rows}{on}")
 }
 
 /// Reads lines until the end of the input or an `exit`, and passes on what can be said, and why the rest

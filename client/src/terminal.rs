@@ -30,7 +30,7 @@ use self::keys::{Decoder, Key};
 pub use self::modes::Restorer;
 use self::modes::{Modes, size};
 use self::screen::{Frame, Screen};
-use crate::display::safe;
+use crate::display::{self, UNWRAPPED, paragraph};
 
 /// Texts that may wait for the terminal; who shows more waits.
 const QUEUE_TEXTS: usize = 256;
@@ -224,8 +224,13 @@ impl Terminal {
 
     /// Prints a sentence, made safe, also between questions that nothing else is printed into.
     pub async fn tell(&mut self, sentence: &str) {
-        let text = safe(sentence).into_owned();
-        self.print_now(&text).await;
+        self.tell_as("* ", sentence).await;
+    }
+
+    /// The same behind another mark.
+    pub async fn tell_as(&mut self, mark: &str, sentence: &str) {
+        let rows = paragraph(mark, "", sentence, self.screen());
+        self.print_now(&rows).await;
     }
 
     /// Tells how things are now, in one sentence that is safe, right above the question and in the place of
@@ -268,7 +273,7 @@ impl Terminal {
         let Some((held, lost)) = self.held.take() else { return };
         if lost > 0 {
             self.tell(&format!(
-                "* {lost} lines came meanwhile that are not shown; /history has what was said."
+                "{lost} lines came meanwhile that are not shown; /history has what was said."
             ))
             .await;
         }
@@ -277,9 +282,9 @@ impl Terminal {
         }
     }
 
-    /// How wide the terminal is, in cells.
-    pub fn width_cells(&self) -> usize {
-        size().cells
+    /// How wide the terminal is, and how it counts.
+    pub fn screen(&self) -> display::Screen {
+        display::Screen::of_this_locale(size().cells)
     }
 
     /// Gives up the question that stands, prints what was held, and waits until everything is printed, or for a
@@ -460,6 +465,10 @@ impl Terminal {
 
     fn send(&self, bytes: String, queued: bool) {
         self.modes.set_asking(self.screen.is_drawn());
+        // A row that is longer on this terminal than was reckoned is cut off: what would begin the next one
+        // could look like another's line.
+        let rows = self.modes.moves && bytes.contains('\n');
+        let bytes = if rows { format!("{}{bytes}{}", UNWRAPPED.0, UNWRAPPED.1) } else { bytes };
         // The thread lives as long as this does.
         let _ = self.out.send(Output::Bytes(bytes, queued));
     }

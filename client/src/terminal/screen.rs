@@ -8,7 +8,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::display::safe;
+use veche::printable;
 
 /// What a row of a draft begins with behind a line break: the mark of everything that goes on.
 const GOES_ON: &str = "| ";
@@ -219,16 +219,18 @@ impl Screen {
             rows.done.rows.push(Row::default());
         }
         rows.goes_on = "";
-        frame.prompt.graphemes(true).for_each(|piece| rows.push(piece));
+        rows.push_all(frame.prompt);
         let mut at = 0;
+        let mut shown = printable::shown(frame.text);
         for piece in frame.text.graphemes(true) {
             if at == frame.cursor {
                 rows.mark_cursor();
             }
+            let seen: String = shown.by_ref().take(piece.chars().count()).collect();
             match piece {
                 "\n" | "\r\n" => rows.break_line(GOES_ON),
-                "\t" => rows.push(" "),
-                piece => rows.push(piece),
+                "\t" => rows.push(" ", " "),
+                piece => rows.push(piece, &seen),
             }
             at += piece.len();
         }
@@ -263,8 +265,15 @@ impl Filling {
         Filling { width_cells, goes_on, done: Rows { rows: vec![Row::default()], ..Rows::default() } }
     }
 
-    fn push(&mut self, piece: &str) {
-        let shown = safe(piece);
+    fn push_all(&mut self, text: &str) {
+        let mut shown = printable::shown(text);
+        for piece in text.graphemes(true) {
+            let seen: String = shown.by_ref().take(piece.chars().count()).collect();
+            self.push(piece, &seen);
+        }
+    }
+
+    fn push(&mut self, piece: &str, shown: &str) {
         // What is escaped is longer than a cell or two, and may be parted.
         let parts: Vec<&str> = if shown == piece { vec![piece] } else { shown.graphemes(true).collect() };
         for part in parts {
@@ -286,7 +295,7 @@ impl Filling {
             if self.last().cells + cells > self.width_cells && fits_below {
                 self.break_line(self.goes_on);
             }
-            word.graphemes(true).for_each(|piece| self.push(piece));
+            self.push_all(word);
         }
     }
 
