@@ -21,6 +21,7 @@ use log::{error, info, warn};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::actors::auth::leaving::WayOfMessages;
 use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
 use crate::actors::console::terminal::{Terminal, WaitingTerminal};
@@ -347,7 +348,13 @@ impl House {
 
         let (directory, directory_seat) = seat::<DirectoryActor>();
         let listener = Context::<ListenerActor>::new();
-        let auth_actor = auth.actor.with(vital.of("the account keeper"));
+        let auth_actor = auth.actor.with(
+            vital.of("the account keeper"),
+            WayOfMessages {
+                directory: directory.clone().recipient(),
+                journal: journal.address.clone().recipient(),
+            },
+        );
         let wiring = Wiring {
             config: Arc::clone(config),
             started: Instant::now(),

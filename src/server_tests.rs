@@ -65,13 +65,19 @@ impl Client {
 }
 
 fn build(dir: &TempDir) -> House {
+    let data = crate::disk::real::open_folder(dir.path()).unwrap();
+    build_over(dir, &data)
+}
+
+/// A house whose history lies in this folder.
+fn build_over(dir: &TempDir, history_data: &Arc<dyn Folder>) -> House {
     let mut config = Config::default();
     config.server.data_dir = dir.path().to_owned();
     config.auth.argon2_memory_kib = 64;
     let config = Arc::new(config);
     let newest_id = Arc::new(AtomicU64::new(0));
     let data = crate::disk::real::open_folder(dir.path()).unwrap();
-    let history = open_history(&config, &data, &newest_id).unwrap();
+    let history = open_history(&config, history_data, &newest_id).unwrap();
     let auth = AuthActor::open(&config, &data, Arc::clone(&newest_id)).unwrap();
     let terms = begin_term(&history, &newest_id).unwrap();
     let past = Past { terms, newest_id: Arc::clone(&newest_id), spellings: Arc::default() };
@@ -115,3 +121,6 @@ fn a_room_that_panics_is_internal_to_its_members_and_costs_nobody_else() {
         house.stop().await;
     });
 }
+
+#[path = "server_slow_disk_tests.rs"]
+mod slow_disk;

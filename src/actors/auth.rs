@@ -12,6 +12,7 @@
 pub mod disk;
 mod entry;
 pub mod hashing;
+pub mod leaving;
 mod operator;
 
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ use tokio::sync::oneshot;
 
 use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Owner, Work};
+use self::leaving::{Leaving, WayOfMessages};
 use super::messages::auth::{
     AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify,
     LockedAccount, LookUp, MOST_LOCKS, Shutdown, TokenUsed,
@@ -149,6 +151,9 @@ pub struct AuthActor {
     pool: HashPool<Step<Hashed>>,
     disk: Disk<Step<Written>>,
     home: Home,
+    /// Where messages go, `None` without a server.
+    way: Option<WayOfMessages>,
+    leaving: Vec<Leaving>,
     newest_id: Arc<AtomicU64>,
     next_session: u64,
     rejected_rows: usize,
@@ -250,6 +255,8 @@ impl AuthActor {
                 pool,
                 disk,
                 home,
+                way: None,
+                leaving: Vec::new(),
                 newest_id,
                 rejected_rows: accounts.rejected_count,
                 closing: false,
@@ -259,9 +266,9 @@ impl AuthActor {
         Ok(opened)
     }
 
-    /// The actor with a sign of life, for a server that cannot do without it.
-    pub fn with(self, vital: Vital) -> Self {
-        AuthActor { _vital: Some(vital), ..self }
+    /// The actor of a server that cannot do without it, and whose messages go this way.
+    pub fn with(self, vital: Vital, way: WayOfMessages) -> Self {
+        AuthActor { _vital: Some(vital), way: Some(way), ..self }
     }
 
     /// Hashes, and goes on with `then`; also at once, when there is too much to hash. A job that nobody
@@ -352,6 +359,7 @@ impl AuthActor {
     }
 
     fn sweep(&mut self) {
+        self.give_up_lost();
         let now = Instant::now();
         self.gate.sweep(now);
         self.openings.sweep(now);
@@ -530,6 +538,7 @@ impl Handler<Detach> for AuthActor {
     type Result = ();
 
     fn handle(&mut self, message: Detach, _: &mut Self::Context) {
+        self.has_left(message.session);
         if let Some(row) = self.sessions.detach(message.session, Instant::now()) {
             let at = Timestamp::now();
             let seen = AccountChange::Seen { row, at, from: None };

@@ -73,8 +73,8 @@ pub struct DirectoryActor {
     letters: VecDeque<(Tell, Option<Option<AccountInfo>>)>,
     /// The number of the first of `letters`.
     first_letter: u64,
-    /// Who waits until no letter is being looked up.
-    flushed: Vec<oneshot::Sender<()>>,
+    /// Who waits until the letters before this number have gone on.
+    flushed: Vec<(u64, oneshot::Sender<()>)>,
     /// Operators who wait for a receipt.
     operators: HashMap<Ticket, oneshot::Sender<Result<Receipt, ErrorCode>>>,
     next_ticket: u64,
@@ -388,7 +388,7 @@ impl Handler<Flush> for DirectoryActor {
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) -> ResponseFuture<()> {
         let rooms: Vec<_> = self.rooms.values().map(|room| room.address.send(Flush)).collect();
         let (sender, letters) = oneshot::channel();
-        self.flushed.push(sender);
+        self.flushed.push((self.first_letter + self.letters.len() as u64, sender));
         self.send_letters();
         Box::pin(async move {
             // A directory that is gone sends no more letters.

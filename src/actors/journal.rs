@@ -25,7 +25,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::after_others;
 use super::messages::chat::{
-    Append, Author, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled, Verdict,
+    Append, Author, CatchUp, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled,
+    Verdict,
 };
 use super::messages::operator::{AskJournal, JournalStatus};
 use super::vital::Vital;
@@ -81,6 +82,10 @@ pub struct JournalActor {
     fault: Option<String>,
     page_reads: Arc<Semaphore>,
     drained: Vec<oneshot::Sender<()>>,
+    /// How many messages were stored or refused since the start.
+    settled: u64,
+    /// Who waits until so many are.
+    catching_up: VecDeque<(u64, oneshot::Sender<()>)>,
     closed: bool,
 }
 
@@ -138,6 +143,8 @@ impl JournalActor {
             fault: None,
             page_reads: Arc::new(Semaphore::new(limits.page_reads.max(1))),
             drained: Vec::new(),
+            settled: 0,
+            catching_up: VecDeque::new(),
             closed: false,
             config,
         })
@@ -259,9 +266,15 @@ impl JournalActor {
             error!("{notice}");
         }
         let waiting = std::mem::take(&mut self.batch);
+        self.settled += waiting.len() as u64;
         match committed.result {
             Ok(positions) => self.stored(waiting, committed.rows, positions),
             Err(why) => self.not_stored(waiting, &committed.rows, &why),
+        }
+        while self.catching_up.front().is_some_and(|(until, _)| *until <= self.settled) {
+            if let Some((_, caught_up)) = self.catching_up.pop_front() {
+                let _ = caught_up.send(()); // who has asked may have given up
+            }
         }
     }
 
@@ -482,6 +495,22 @@ impl Handler<AskJournal> for JournalActor {
                 // Also when nobody has said anything since.
                 require_in_place(&*self.data).err().map(|why| why.to_string())
             }),
+        })
+    }
+}
+
+impl Handler<CatchUp> for JournalActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: CatchUp, _: &mut Context<Self>) -> ResponseFuture<()> {
+        let (sender, receiver) = oneshot::channel();
+        let under_way = (self.batch.len() + self.queue.len()) as u64;
+        if under_way > 0 {
+            self.catching_up.push_back((self.settled + under_way, sender));
+        }
+        Box::pin(async move {
+            // With nothing under way nobody sends, and that ends the wait as well.
+            let _ = receiver.await;
         })
     }
 }

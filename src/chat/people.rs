@@ -110,6 +110,13 @@ impl People {
         free
     }
 
+    /// Keeps a name whose account is gone from becoming another's, until [`People::release`].
+    pub fn hold(&mut self, name: &UserName) {
+        if self.pending.insert(name.clone()) {
+            self.look(name, true);
+        }
+    }
+
     /// Gives a reserved name back.
     pub fn release(&mut self, name: &UserName) {
         if self.pending.remove(name) {

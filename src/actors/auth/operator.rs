@@ -1,6 +1,7 @@
 //! What the operator asks for, at the console or with `veche account`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::{Handler, ResponseFuture};
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::disk::{Done, Order, WriteFault};
 use super::hashing::{Hashed, Owner, Work};
-use super::{AuthActor, Step, answer, disk_is_gone};
+use super::{AuthActor, Step, answer, disk_is_gone, leaving};
 use crate::actors::auth::disk::Written;
 use crate::actors::messages::auth::{
     AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, EndSession, ImportAccount, ImportOutcome,
@@ -96,14 +97,30 @@ impl AuthActor {
             }
             actor.people.apply(&change);
             // A new password was not guessed at, and one that is gone cannot be.
-            if matches!(change, AccountChange::Password { .. } | AccountChange::Remove { .. }) {
+            if matches!(change, AccountChange::Password { .. }) {
                 actor.gate.forgive(row);
-            }
-            if let AccountChange::Remove { row } = change {
-                actor.devices.forget(row);
             }
             let ended = actor.sessions.end_account(row, None);
             send(reply, Ok(actor.tell_ended(ended, &bye)));
+        });
+    }
+
+    /// Removes an account; its name is free when what was meant for it has passed on.
+    fn remove(&mut self, account: &Account, freed: oneshot::Sender<()>, reply: Reply<usize>) {
+        log::info!("the operator removes the account {:?}", account.name);
+        let (row, name) = (account.row, account.name.clone());
+        let change = AccountChange::Remove { row };
+        let order = Order { accounts: vec![change.clone()], ..Order::default() };
+        self.store(order, move |actor, written| {
+            if let Err(fault) = written {
+                return send(reply, Err(fault.into()));
+            }
+            actor.people.apply(&change);
+            actor.gate.forgive(row);
+            actor.devices.forget(row);
+            let ended = actor.sessions.end_account(row, None);
+            actor.free_when_gone(vec![name], &ended, freed);
+            send(reply, Ok(actor.tell_ended(ended, &kicked("The operator has removed this account."))));
         });
     }
 
@@ -174,13 +191,15 @@ impl Handler<RemoveAccount> for AuthActor {
     type Result = ResponseFuture<Result<usize, OperatorError>>;
 
     fn handle(&mut self, message: RemoveAccount, _: &mut Self::Context) -> Self::Result {
-        command(|reply| match self.find(&message.name) {
-            Ok(account) => {
-                log::info!("the operator removes the account {:?}", account.name);
-                let bye = kicked("The operator has removed this account.");
-                self.change_and_end(AccountChange::Remove { row: account.row }, account.row, bye, reply);
-            }
+        let (freed, is_free) = oneshot::channel();
+        let removed = command(|reply| match self.find(&message.name) {
+            Ok(account) => self.remove(&account, freed, reply),
             Err(error) => send(reply, Err(error)),
+        });
+        Box::pin(async {
+            let removed = removed.await?;
+            leaving::freed(is_free).await;
+            Ok(removed)
         })
     }
 }
@@ -279,26 +298,40 @@ impl Handler<ClearAccounts> for AuthActor {
     type Result = ResponseFuture<Result<ClearedAccounts, OperatorError>>;
 
     fn handle(&mut self, _: ClearAccounts, _: &mut Self::Context) -> Self::Result {
-        command(|reply| {
+        let (freed, is_free) = oneshot::channel();
+        let cleared = command(|reply| {
             let then: Step<Written> = Box::new(move |actor, written| match written {
-                Ok(Done::Cleared { accounts, copy }) => actor.forget_all(accounts, copy, reply),
+                Ok(Done::Cleared { accounts, copy }) => actor.forget_all(accounts, copy, freed, reply),
                 Ok(_) => send(reply, Err(disk_is_gone().into())),
                 Err(fault) => send(reply, Err(fault.into())),
             });
             if let Err(Some(step)) = self.disk.clear(then) {
                 step(self, Err(disk_is_gone()));
             }
+        });
+        Box::pin(async {
+            let cleared = cleared.await?;
+            leaving::freed(is_free).await;
+            Ok(cleared)
         })
     }
 }
 
 impl AuthActor {
     /// The account file is empty.
-    fn forget_all(&mut self, accounts: usize, copy: std::path::PathBuf, reply: Reply<ClearedAccounts>) {
+    fn forget_all(
+        &mut self,
+        accounts: usize,
+        copy: PathBuf,
+        freed: oneshot::Sender<()>,
+        reply: Reply<ClearedAccounts>,
+    ) {
         log::warn!("the operator cleared the account file; {} holds what was in it", copy.display());
+        let names = self.people.iter().map(|account| account.name.clone()).collect();
         self.people.clear();
         self.devices.clear();
         let ended = self.sessions.end_all();
+        self.free_when_gone(names, &ended, freed);
         let bye = kicked("The operator has removed all accounts.");
         let sessions = self.tell_ended(ended, &bye);
         send(reply, Ok(ClearedAccounts { accounts, sessions, copy }));

@@ -44,11 +44,9 @@ impl DirectoryActor {
                 }
             }
         }
-        if self.letters.is_empty() {
-            for flushed in self.flushed.drain(..) {
-                // Who asked may have given up waiting.
-                let _ = flushed.send(());
-            }
+        for (_, flushed) in self.flushed.extract_if(.., |(until, _)| *until <= self.first_letter) {
+            // Who asked may have given up waiting.
+            let _ = flushed.send(());
         }
     }
 

@@ -498,11 +498,16 @@ pub struct Closed {
 #[rtype(result = "()")]
 pub struct StopRequests;
 
-/// Server → DirectoryActor → every ChatRoomActor: everything that was said before this has been passed on.
+/// Server or AuthActor → DirectoryActor → every ChatRoomActor: everything that was said before this has been passed on.
 /// Answers when that is so for every room.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Flush;
+
+/// AuthActor → JournalActor: answers when everything that was handed over before this is stored or refused.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CatchUp;
 
 /// Server → JournalActor: store what is accepted, force it to the disk, and take nothing more. Answers when
 /// it is done and the outcomes are on their way.
