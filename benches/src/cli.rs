@@ -65,6 +65,11 @@ pub struct Compare {
     #[arg(long, value_delimiter = ',', value_name = "ROOMS,…")]
     pub rooms: Vec<u32>,
 
+    /// An older server program of Veche, measured in the same rounds as `veche-old` (and `veche-old-os`). Settings
+    /// that one of the two does not know, neither gets
+    #[arg(long, value_name = "FILE")]
+    pub veche_old: Option<PathBuf>,
+
     /// Count the server's instructions in place of its CPU time: they are nearly the same on a busy machine.
     /// Counting slows the server down, so times mean nothing then
     #[arg(long)]

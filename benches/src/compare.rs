@@ -29,7 +29,10 @@ fn compare_in(scenario: &Scenario, targets: &[Target], rounds: u32, place: &Plac
     result.targets = targets.iter().map(of).collect();
     for round in 1..=rounds {
         let mut floor = None;
-        for (target, into) in targets.iter().zip(&mut result.targets) {
+        for index in in_turn(targets, round) {
+            let (Some(target), Some(into)) = (targets.get(index), result.targets.get_mut(index)) else {
+                continue;
+            };
             let label = format!("{} {} ({round}/{rounds})", scenario.name, target.name());
             match measure(scenario, *target, place, &label) {
                 Ok(measured) => {
@@ -43,6 +46,17 @@ fn compare_in(scenario: &Scenario, targets: &[Target], rounds: u32, place: &Plac
         }
     }
     result
+}
+
+/// The order of a round: the floor first, since all are measured against it; the others from the front and from
+/// the back by turns, so that none always has the machine as the same other one left it.
+fn in_turn(targets: &[Target], round: u32) -> Vec<usize> {
+    let is_floor = |index: &usize| targets[*index] == Target::Floor;
+    let (floor, mut others): (Vec<usize>, Vec<usize>) = (0..targets.len()).partition(is_floor);
+    if round.is_multiple_of(2) {
+        others.reverse();
+    }
+    [floor, others].concat()
 }
 
 /// Runs a scenario once against a server that is started for it.
@@ -71,4 +85,16 @@ pub fn progress_bar(label: &str, length: u64) -> ProgressBar {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(label.to_owned());
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_comes_first_and_the_others_by_turns() {
+        let targets = [Target::Floor, Target::Veche, Target::VecheOld];
+        assert_eq!(in_turn(&targets, 1), [0, 1, 2]);
+        assert_eq!(in_turn(&targets, 2), [0, 2, 1]);
+    }
 }

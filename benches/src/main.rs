@@ -28,7 +28,7 @@ mod target;
 mod text;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -37,7 +37,7 @@ use cli::{Command, Common, Compare, Scale};
 use error::BenchError;
 use report::Report;
 use scenario::Scenario;
-use target::{ALL, Place, Target};
+use target::{ALL, LIFTED, Place, Target};
 
 fn main() -> ExitCode {
     match run(cli::Typed::parse().command) {
@@ -63,7 +63,8 @@ fn run(command: Command) -> Result<(), BenchError> {
 }
 
 fn run_compare(options: Compare) -> Result<(), BenchError> {
-    let place = Place { counts_instructions: options.instructions, ..place(&options.common)? };
+    let place = place(&options.common, options.veche_old.as_deref())?;
+    let place = Place { counts_instructions: options.instructions, ..place };
     let mut scenarios = Vec::new();
     for letter in &options.scenarios {
         let scenario = Scenario { text_bytes: options.text_bytes, ..Scenario::named(letter)? };
@@ -88,7 +89,7 @@ fn run_compare(options: Compare) -> Result<(), BenchError> {
 }
 
 fn run_scale(options: Scale) -> Result<(), BenchError> {
-    let place = place(&options.common)?;
+    let place = place(&options.common, None)?;
     let mut report = Report { machine: machine::look(&place.scratch)?, ..Report::default() };
     report.points = scale::measure(&options.rows, &options.sizes, &options.targets, &place)?;
     finish(&report, &options.common)
@@ -99,7 +100,7 @@ fn finish(report: &Report, common: &Common) -> Result<(), BenchError> {
     common.json.as_deref().map_or(Ok(()), |path| report.write(path))
 }
 
-fn place(common: &Common) -> Result<Place, BenchError> {
+fn place(common: &Common, veche_old: Option<&Path>) -> Result<Place, BenchError> {
     let scratch = common.scratch.clone().unwrap_or_else(std::env::temp_dir);
     if machine::is_in_memory(&scratch) {
         eprintln!(
@@ -109,7 +110,14 @@ fn place(common: &Common) -> Result<Place, BenchError> {
     }
     let beside = || -> Option<PathBuf> { Some(std::env::current_exe().ok()?.parent()?.join("veche")) };
     let veche = common.veche.clone().or_else(beside).unwrap_or_else(|| "veche".into());
-    let veche =
-        std::path::absolute(&veche).map_err(BenchError::doing(format!("find {}", veche.display())))?;
-    Ok(Place { veche, scratch, set: common.set.clone(), counts_instructions: false })
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(BenchError::doing(format!("find {}", path.display())))
+    };
+    let veche = absolute(&veche)?;
+    let veche_old = veche_old.map(absolute).transpose()?;
+    let mut set: Vec<String> = LIFTED.into_iter().map(str::to_owned).chain(common.set.clone()).collect();
+    if let Some(old) = &veche_old {
+        set = target::known_to_all(set, &[&veche, old])?;
+    }
+    Ok(Place { veche, veche_old, scratch, set, counts_instructions: false })
 }

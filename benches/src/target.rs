@@ -3,6 +3,7 @@
 //! The peers' configurations are files in `benches/peers`, with `{PORT}` and `{DIR}` to fill in. Each server
 //! starts with an empty folder of its own and is ended when its [`Running`] is dropped.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,8 +29,12 @@ pub enum Target {
     Floor,
     /// Veche as it comes, every batch forced to the disk.
     Veche,
+    /// An older Veche, named with `--veche-old`.
+    VecheOld,
     /// Veche with `journal.durability = "os"`.
     VecheOs,
+    /// The older one with it.
+    VecheOldOs,
     /// ngIRCd.
     Ngircd,
     /// InspIRCd.
@@ -43,10 +48,12 @@ pub enum Target {
 }
 
 /// All of them, in the order in which they are measured and shown.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 10] = [
     Target::Floor,
     Target::Veche,
+    Target::VecheOld,
     Target::VecheOs,
+    Target::VecheOldOs,
     Target::Ngircd,
     Target::Inspircd,
     Target::Ergo,
@@ -59,9 +66,11 @@ pub const ALL: [Target; 8] = [
 pub struct Place {
     /// The server program of Veche.
     pub veche: PathBuf,
+    /// An older one to compare it with.
+    pub veche_old: Option<PathBuf>,
     /// A folder for the servers' files; it decides what an fsync costs.
     pub scratch: PathBuf,
-    /// Further `--set` options for Veche.
+    /// The `--set` options for Veche, [`LIFTED`] among them, that both programs know.
     pub set: Vec<String>,
     /// Whether instructions are counted.
     pub counts_instructions: bool,
@@ -84,13 +93,19 @@ impl Target {
         match self {
             Target::Floor => "floor",
             Target::Veche => "veche",
+            Target::VecheOld => "veche-old",
             Target::VecheOs => "veche-os",
+            Target::VecheOldOs => "veche-old-os",
             Target::Ngircd => "ngircd",
             Target::Inspircd => "inspircd",
             Target::Ergo => "ergo",
             Target::Nats => "nats",
             Target::Mosquitto => "mosquitto",
         }
+    }
+
+    fn is_veche(self) -> bool {
+        matches!(self, Target::Veche | Target::VecheOld | Target::VecheOs | Target::VecheOldOs)
     }
 
     /// How many clients may be on their way in at once. InspIRCd lets those in that have gathered, once a
@@ -107,10 +122,10 @@ impl Target {
     pub fn wire(self) -> Box<dyn Wire> {
         match self {
             Target::Floor => Box::new(Floor),
-            Target::Veche | Target::VecheOs => Box::new(Veche::default()),
-            Target::Ngircd | Target::Inspircd | Target::Ergo => Box::new(Irc),
+            veche if veche.is_veche() => Box::new(Veche::default()),
             Target::Nats => Box::new(Nats),
             Target::Mosquitto => Box::new(Mqtt),
+            _ => Box::new(Irc),
         }
     }
 
@@ -119,6 +134,7 @@ impl Target {
         match self {
             Target::Floor => std::env::current_exe().ok(),
             Target::Veche | Target::VecheOs => place.veche.is_file().then(|| place.veche.clone()),
+            Target::VecheOld | Target::VecheOldOs => place.veche_old.clone().filter(|old| old.is_file()),
             Target::Nats => installed("nats-server"),
             peer => installed(peer.name()),
         }
@@ -188,11 +204,11 @@ impl Target {
             Target::Floor => {
                 command.args(["floor", "--listen", &listen]);
             }
-            Target::Veche | Target::VecheOs => {
+            Target::Veche | Target::VecheOld | Target::VecheOs | Target::VecheOldOs => {
                 command.args(["--strict-port", "--listen", &listen, "--data-dir"]).arg(dir.join("data"));
-                let os = (self == Target::VecheOs).then_some("journal.durability=os");
-                let more = place.set.iter().map(String::as_str);
-                for setting in LIFTED.into_iter().chain(os).chain(more) {
+                let os =
+                    matches!(self, Target::VecheOs | Target::VecheOldOs).then_some("journal.durability=os");
+                for setting in place.set.iter().map(String::as_str).chain(os) {
                     command.args(["--set", setting]);
                 }
             }
@@ -260,7 +276,7 @@ impl Running {
 
     fn wait_until_it_listens(&mut self) -> Result<(), BenchError> {
         let start = Instant::now();
-        let says_so = matches!(self.target, Target::Floor | Target::Veche | Target::VecheOs);
+        let says_so = self.target == Target::Floor || self.target.is_veche();
         while start.elapsed() < START_PATIENCE {
             let ended = self.child.try_wait().map_err(BenchError::doing("look after the server"))?;
             if let Some(status) = ended {
@@ -304,6 +320,54 @@ impl Drop for Running {
     }
 }
 
+/// Of these settings, `KEY=VALUE` each, those that all the programs know; what one does not know, none gets, or
+/// two versions would be measured under different limits. What is left out is told on standard error.
+///
+/// # Errors
+/// A program cannot be asked.
+pub fn known_to_all(settings: Vec<String>, programs: &[&Path]) -> Result<Vec<String>, BenchError> {
+    let known = programs.iter().map(|program| settings_of(program)).collect::<Result<Vec<_>, _>>()?;
+    let (common, others): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| {
+        let key = setting.split('=').next().unwrap_or_default().trim();
+        known.iter().all(|keys| keys.contains(key))
+    });
+    if !others.is_empty() {
+        eprintln!("veche-bench: not set, since not both versions know it: {}", others.join(", "));
+    }
+    Ok(common)
+}
+
+/// The names of a version's settings.
+fn settings_of(program: &Path) -> Result<BTreeSet<String>, BenchError> {
+    let name = program.display();
+    let folder = tempfile::tempdir().map_err(BenchError::doing("make a folder"))?;
+    let mut command = Command::new(program);
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    ours.filter(|name| name.to_string_lossy().starts_with("VECHE_")).for_each(|name| {
+        command.env_remove(name);
+    });
+    let output = command.arg("--print-config").current_dir(folder.path()).output();
+    let output = output.map_err(BenchError::doing(format!("ask {name} for its settings")))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BenchError::Server(format!("{name} does not tell its settings: {why}")));
+    }
+    Ok(names_in(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn names_in(toml: &str) -> BTreeSet<String> {
+    let mut section = "";
+    let mut names = BTreeSet::new();
+    for line in toml.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name;
+        } else if let Some((name, _)) = line.split_once('=') {
+            names.insert(format!("{section}.{}", name.trim()));
+        }
+    }
+    names
+}
+
 /// The program of this name in the folders where servers are.
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -315,4 +379,15 @@ fn installed(name: &str) -> Option<PathBuf> {
 fn free_port() -> Result<u16, BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     Ok(listener.map_err(BenchError::doing("find a free port"))?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_settings_are_read_with_their_sections() {
+        let names = names_in("[server]\nlisten = \"a=b\"\n\n[limits]\nrooms = 7\n");
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["limits.rooms", "server.listen"]);
+    }
 }
