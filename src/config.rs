@@ -203,6 +203,17 @@ pub struct Limits {
     pub keys_per_account: usize,
     /// How long a key is remembered, in seconds.
     pub key_seconds: u64,
+    /// Lines of one kind that one address or account can make the log write, a minute; further ones are
+    /// counted. 0: none.
+    pub log_repeats_per_minute: u32,
+    /// What all such lines of the log may take, a minute, in bytes. 0: none.
+    pub log_repeats_bytes: usize,
+    /// How large the log file may grow, in bytes: it is then renamed to end in `.1`, in place of the one before.
+    /// 0: none.
+    pub log_file_bytes: u64,
+    /// What such lines of the log leave free on its disk, for the history, in bytes (but a twentieth of the disk
+    /// at most).
+    pub log_leaves_bytes: u64,
     /// Pages of history that are read at once.
     pub page_reads: usize,
     /// How long a stopping server waits for its clients to read what is theirs, in seconds.
@@ -322,6 +333,10 @@ impl Default for Limits {
             journal_queue_messages: 65_536,
             keys_per_account: 1_000,
             key_seconds: 120,
+            log_repeats_per_minute: 10,
+            log_repeats_bytes: 256 * 1024,
+            log_file_bytes: 64 * 1024 * 1024,
+            log_leaves_bytes: 64 * 1024 * 1024,
             page_reads: 16,
             shutdown_seconds: 4,
         }

@@ -12,17 +12,21 @@
 //! terminal of whoever reads it.
 
 mod filter;
+mod fold;
 pub mod writer;
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use env_logger::{Builder, Target};
-use log::{LevelFilter, Record};
+use env_logger::{Builder, Logger, Target};
+use log::kv::Key;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 pub use filter::FilterError;
+use fold::{Kind, Line};
 pub use writer::{LogControl, LogError};
 
+use crate::config::Limits;
 use crate::names::Timestamp;
 use crate::printable::one_line;
 
@@ -36,9 +40,9 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 /// [`LogError`] when the file cannot be opened, or the variable says what cannot be understood.
-pub fn start(path: &Path) -> Result<LogControl, LogError> {
+pub fn start(path: &Path, limits: &Limits) -> Result<LogControl, LogError> {
     let filters = check_filters()?;
-    let control = writer::open(path)?;
+    let control = writer::open(path, limits)?;
     let mut builder = Builder::new();
     builder.filter_level(LevelFilter::Info);
     // The line editor would tell every key that is typed.
@@ -48,8 +52,43 @@ pub fn start(path: &Path) -> Result<LogControl, LogError> {
     }
     builder.format(|buffer, record| writeln!(buffer, "{}", line_of(Timestamp::now(), record)));
     builder.target(Target::Pipe(Box::new(Queue(control.clone()))));
-    let _ = builder.try_init(); // an error means that there is a logger already, which stays
+    let inner = builder.build();
+    let most = inner.filter();
+    // An error means that there is a logger already, which stays.
+    if log::set_boxed_logger(Box::new(Folding { inner, log: control.clone() })).is_ok() {
+        log::set_max_level(most);
+    }
     Ok(control)
+}
+
+/// Hands on what is to be written; of lines that others bring about ([`fold`]) only the first few.
+struct Folding {
+    inner: Logger,
+    log: LogControl,
+}
+
+impl Log for Folding {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.inner.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let by = record.key_values().get(Key::from_str("by"));
+        let Some(by) = by.filter(|_| self.inner.matches(record)) else {
+            return self.inner.log(record);
+        };
+        let kind = Kind {
+            module: record.module_path_static().unwrap_or_default(),
+            line: record.line().unwrap_or_default(),
+        };
+        let by = by.to_string();
+        let line = Line { kind, by: &by, level: record.level(), target: record.target() };
+        if self.log.admits(line, || record.args().to_string()) {
+            self.log.queue_repeat(format!("{}\n", line_of(Timestamp::now(), record)).as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// Makes panics show in the log, as errors of one line, besides standard error.
@@ -70,8 +109,11 @@ pub fn check_filters() -> Result<Option<String>, FilterError> {
 }
 
 fn line_of(at: Timestamp, record: &Record<'_>) -> String {
-    let text = record.args().to_string();
-    let mut line = format!("{at} {:<5} {:<8} {}", record.level(), who(record.target()), one_line(&text));
+    line_with(at, record.level(), record.target(), &record.args().to_string())
+}
+
+fn line_with(at: Timestamp, level: Level, target: &str, text: &str) -> String {
+    let mut line = format!("{at} {level:<5} {:<8} {}", who(target), one_line(text));
     if line.len() > MAX_LINE_BYTES {
         let end = (0..=MAX_LINE_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
         line.truncate(end);

@@ -116,7 +116,7 @@ impl StartError {
 pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     owner::check(&config.server.data_dir)?;
     let lock = DataDirLock::acquire(&config.server.data_dir)?;
-    let log = logging::start(&config.log_file())?;
+    let log = logging::start(&config.log_file(), &config.limits)?;
     logging::log_panics();
     for strange in Overrides::strange_variables() {
         tell(&strange);

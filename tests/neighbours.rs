@@ -6,7 +6,8 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::support::client::{frame, json_frame};
-use crate::support::{PASSWORD, Server};
+use crate::support::files::files_below;
+use crate::support::{Client, PASSWORD, Server};
 
 fn join(room: &str) -> Value {
     json!({"type": "join", "room": room})
@@ -265,4 +266,57 @@ fn newcomers_are_refused_nothing_when_the_named_limits_are_lifted() {
             }
         }
     }
+}
+
+// "one connection with wrong tokens writes 5 700 lines in 7 s … connecting and going 1.7 MB/s": "lines at a
+// stranger's pace are folded: the first few, then a count for each address and kind"
+#[test]
+fn lines_at_a_strangers_pace_are_folded_and_nothing_else_is() {
+    let mut server = Server::with(&["limits.logins_per_minute=0", "limits.connections_per_address=0"]);
+    let mut stranger = Client::connect_from(2, server.address);
+    for number in 0..300 {
+        stranger.send_as_is(&json!({"type": "resume", "token": format!("wrong {number}")}));
+    }
+    for _ in 0..300 {
+        assert_eq!(stranger.reply()["code"], "bad_token");
+    }
+    for _ in 0..100 {
+        drop(Client::connect_from(3, server.address));
+    }
+    // Another address and another account have lines of their own.
+    let mut alice = server.register("alice");
+    server.connect().expect_error("bad_token", json!({"type": "resume", "token": "wrong"}));
+    alice.send(json!({"type": "exit"}));
+    alice.expect_bye("exit");
+    server.console("say to all");
+    server.stop();
+    let log = server.log();
+    let lines = |words: &[&str]| {
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word)) && !line.contains("…");
+        log.lines().filter(has_all).count()
+    };
+    assert_eq!(lines(&["failed resume from 127.0.0.2"]), 10, "{log}");
+    assert_eq!(lines(&["failed resume from 127.0.0.1"]), 1);
+    assert_eq!(lines(&["(127.0.0.3:", " connected"]), 10);
+    for once in ["registered from 127.0.0.1", "exited", "the operator asks for: say", "stopped"] {
+        assert_eq!(lines(&[once]), 1, "{once}: {log}");
+    }
+    assert!(log.contains("… and 290 more like it within a minute: failed resume from 127.0.0.2"), "{log}");
+    assert!(log.contains("… and 90 more like it"), "{log}");
+}
+
+// "the log cannot fill the disk that the history needs"
+#[test]
+fn the_log_is_bounded_and_begun_anew() {
+    let server = Server::with(&["limits.log_file_bytes=2000", "limits.log_repeats_per_minute=0"]);
+    for _ in 0..40 {
+        drop(server.connect());
+    }
+    server.register("alice");
+    server.log_line(&["alice"]);
+    let logs = files_below(&server.data_dir())
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("veche.log"));
+    let sizes: Vec<u64> = logs.map(|path| path.metadata().expect("a file").len()).collect();
+    assert!(sizes.len() == 2 && sizes.iter().all(|size| *size <= 2_000), "{sizes:?}");
 }

@@ -410,7 +410,7 @@ impl FanoutActor {
         let stream = match TcpStream::from_std(adopt.stream) {
             Ok(stream) => stream,
             Err(why) => {
-                warn!("the connection from {} could not be taken over: {why}", adopt.peer);
+                warn!(by:% = adopt.peer.ip(); "the connection from {} could not be taken over: {why}", adopt.peer);
                 around.listener.do_send(super::messages::chat::Closed {
                     peer: adopt.peer,
                     refused: adopt.refused.is_some(),

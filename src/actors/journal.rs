@@ -300,7 +300,7 @@ impl JournalActor {
 
     fn not_stored(&mut self, waiting: Vec<Waiting>, rows: &[Row], why: &CommitError) {
         if self.fault.is_none() {
-            error!("{} messages were refused: {why}", rows.len());
+            error!(by = "the journal"; "{} messages were refused: {why}", rows.len());
         }
         self.fault = Some(why.to_string());
         let now = self.now();
@@ -465,7 +465,7 @@ impl Handler<ReadPage> for JournalActor {
                 reading.await.map_err(|_| ErrorCode::Internal)?;
             drop(permit);
             let (mut page, damage, go_on) = result.map_err(|why| {
-                error!("a page could not be read: {why}");
+                error!(by = "the journal"; "a page could not be read: {why}");
                 ErrorCode::StorageUnavailable
             })?;
             for damage in damage {

@@ -167,7 +167,7 @@ impl ListenerActor {
                 *self.by_address.entry(AddressKey::of(peer.ip())).or_default() += 1;
             }
             Some(code) => {
-                info!("{peer} may not stay: {code}");
+                info!(by:% = peer.ip(); "{peer} may not stay: {code}");
                 if self.refusing >= REFUSALS_AT_ONCE {
                     return;
                 }
@@ -182,7 +182,7 @@ impl ListenerActor {
                 self.fanouts[thread].do_send(Adopt { stream, peer, refused });
             }
             Err(why) => {
-                warn!("the connection from {peer} failed at once: {why}");
+                warn!(by:% = peer.ip(); "the connection from {peer} failed at once: {why}");
                 self.closed(peer, refused.is_some());
             }
         }

@@ -213,6 +213,13 @@ impl SessionActor {
         }
     }
 
+    /// Whose doing it is when the log says something of this connection: it folds what comes too often.
+    fn by(&self) -> String {
+        self.session
+            .as_ref()
+            .map_or_else(|| self.connection.peer.ip().to_string(), |of| of.account.to_string())
+    }
+
     /// Whether a token is this session's; the first use of a fresh one ends the one before it.
     fn token_is_good(&mut self, shown: Option<&str>) -> bool {
         let (Some(session), Some(shown)) = (&mut self.session, shown) else { return false };
@@ -274,7 +281,7 @@ impl SessionActor {
         let nothing_left =
             read == Progress::AllHandled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
-            info!("{} disconnected", self.label());
+            info!(by:% = self.by(); "{} disconnected", self.label());
             self.leave_everything();
             self.connection.push_last_words([], false);
             self.phase = Phase::Leaving;
@@ -306,7 +313,7 @@ impl SessionActor {
     }
 
     fn say_last_words(&mut self, reason: ByeReason, text: Option<String>) {
-        info!("{} let go: {}", self.label(), reason.as_str());
+        info!(by:% = self.by(); "{} let go: {}", self.label(), reason.as_str());
         let text = text.unwrap_or_else(|| reason.sentence().to_owned());
         let error = reason.fault().map(|code| encode::error(code, &text, None, None));
         let bye = ServerFrame::Bye { reason: reason.as_str().to_owned(), text };
@@ -341,7 +348,7 @@ impl Actor for SessionActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         match self.refused {
             None => {
-                info!("{} connected", self.label());
+                info!(by:% = self.by(); "{} connected", self.label());
                 self.connection.push(self.around.welcome.clone());
             }
             Some(code) => self.say_goodbye(ByeReason::Fault(code), None),
@@ -354,7 +361,7 @@ impl Actor for SessionActor {
 impl Drop for SessionActor {
     fn drop(&mut self) {
         if self.phase == Phase::Talking {
-            info!("{} disconnected", self.label());
+            info!(by:% = self.by(); "{} disconnected", self.label());
         }
         self.leave_everything();
         self.connection.push_last_words([], true);

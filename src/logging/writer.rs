@@ -2,21 +2,26 @@
 //!
 //! It takes what is queued in batches. Before each batch it looks whether the file at its path is still the
 //! one that it has open: a file that was deleted, moved or replaced is opened anew, so log rotation needs no
-//! signal (SIGHUP asks for it all the same). When a batch cannot be written, for a full disk say, it is
+//! signal (SIGHUP asks for it all the same). A file that has become too large is renamed, and a new one begun.
+//! Lines that others bring about come through [`fold`](super::fold), which this thread asks once a minute what
+//! it counted, and are left out while the disk is nearly full. When a batch cannot be written, for a full disk say, it is
 //! dropped and counted, and the first batch that can be written again says so.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fstatvfs};
 use tokio::sync::oneshot;
 
+use super::fold::{Folded, Folds, Line};
+use super::line_with;
+use crate::config::Limits;
 use crate::names::Timestamp;
 use crate::store::append::close_to_others;
 
@@ -58,6 +63,8 @@ struct Shared {
     /// Lines that found the queue full, since this was last told.
     dropped_lines: AtomicU64,
     on_console: AtomicBool,
+    folds: Mutex<Folds>,
+    started: Instant,
 }
 
 /// How a line gets to the console; it must not wait.
@@ -65,6 +72,10 @@ pub type ConsoleLine = Box<dyn Fn(&str) + Send>;
 
 enum Order {
     Line(Box<[u8]>),
+    /// A line that somebody else brought about.
+    Repeat(Box<[u8]>),
+    /// A line was folded: there will be something to tell.
+    Folded,
     Console(ConsoleLine),
     Clear(oneshot::Sender<io::Result<()>>),
     Reopen,
@@ -72,13 +83,15 @@ enum Order {
 }
 
 /// Opens the log file and starts its thread, which ends when the last handle is gone.
-pub(super) fn open(path: &Path) -> Result<LogControl, LogError> {
+pub(super) fn open(path: &Path, limits: &Limits) -> Result<LogControl, LogError> {
     let (queue, orders) = mpsc::channel();
     let shared = Arc::new(Shared {
         path: path.to_owned(),
         queued_bytes: AtomicUsize::new(0),
         dropped_lines: AtomicU64::new(0),
         on_console: AtomicBool::new(false),
+        folds: Mutex::new(Folds::new(limits.log_repeats_per_minute, limits.log_repeats_bytes)),
+        started: Instant::now(),
     });
     let file = open_file(path).map_err(|error| LogError::Open { path: path.to_owned(), error })?;
     let writer = Writer {
@@ -87,6 +100,9 @@ pub(super) fn open(path: &Path) -> Result<LogControl, LogError> {
         torn: false,
         lost: Lost::default(),
         console: None,
+        most_bytes: limits.log_file_bytes,
+        leaves_bytes: limits.log_leaves_bytes,
+        is_scarce: None,
     };
     std::thread::Builder::new()
         .name("log".into())
@@ -140,18 +156,57 @@ impl LogControl {
 
     /// Queues a line, newline included, unless the queue is full.
     pub(super) fn queue_line(&self, line: &[u8]) {
+        self.queue(line, Order::Line);
+    }
+
+    fn queue(&self, line: &[u8], order: impl FnOnce(Box<[u8]>) -> Order) {
         let queued = self.shared.queued_bytes.fetch_add(line.len(), Ordering::Relaxed);
         if queued + line.len() > MAX_QUEUED_BYTES {
             self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
             self.shared.dropped_lines.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.order(Order::Line(line.into()));
+        self.order(order(line.into()));
+    }
+
+    /// Queues a line that somebody else brought about.
+    pub(super) fn queue_repeat(&self, line: &[u8]) {
+        self.shared.folds().wrote(line.len());
+        self.queue(line, Order::Repeat);
+    }
+
+    /// Whether a line that somebody else brought about is written; else it is counted. What was counted in the
+    /// minute before is told first.
+    pub(super) fn admits(&self, line: Line<'_>, text: impl FnOnce() -> String) -> bool {
+        let now = self.shared.started.elapsed();
+        let mut folds = self.shared.folds();
+        let over = folds.due(now);
+        let waited = folds.wait(now).is_some();
+        let admits = folds.admits(line, text);
+        drop(folds);
+        over.iter().for_each(|folded| self.queue_line(told(folded).as_bytes()));
+        if !admits && !waited {
+            self.order(Order::Folded);
+        }
+        admits
     }
 
     fn order(&self, order: Order) {
         let _ = self.queue.send(order); // an error means that the thread is gone, and nobody is left to tell
     }
+}
+
+impl Shared {
+    fn folds(&self) -> std::sync::MutexGuard<'_, Folds> {
+        self.folds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is told of lines that were counted.
+fn told(folded: &Folded) -> String {
+    let Folded { lines, example, level, target } = folded;
+    let text = format!("… and {lines} more like it within a minute: {example}");
+    line_with(Timestamp::now(), *level, target, &text) + "\n"
 }
 
 struct Writer {
@@ -162,6 +217,12 @@ struct Writer {
     torn: bool,
     lost: Lost,
     console: Option<ConsoleLine>,
+    /// How large the file may be. 0: any.
+    most_bytes: u64,
+    /// What others' lines leave free on the disk.
+    leaves_bytes: u64,
+    /// Whether there is less, and when that was looked at.
+    is_scarce: Option<(bool, Instant)>,
 }
 
 /// Lines that could not be written, since this was last told, and why.
@@ -174,14 +235,37 @@ struct Lost {
 impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
         let mut batch = Vec::new();
-        while let Ok(first) = orders.recv() {
-            let mut next = Some(first);
+        loop {
+            let folds_wait = self.shared.folds().wait(self.shared.started.elapsed());
+            let first = match folds_wait {
+                Some(wait) => orders.recv_timeout(wait),
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let mut next = match first {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tell_folded(&mut batch, false);
+                    None
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             while let Some(order) = next {
                 match order {
                     Order::Line(line) => {
                         self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
                         batch.extend_from_slice(&line);
                     }
+                    Order::Repeat(line) => {
+                        self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                        if self.disk_is_scarce() {
+                            self.lost.lines += 1;
+                            self.lost.why = Some(io::Error::other("the disk is nearly full"));
+                        } else {
+                            batch.extend_from_slice(&line);
+                        }
+                    }
+                    // What it is about is looked at before the next wait.
+                    Order::Folded => {}
                     other => {
                         self.write(&mut batch);
                         self.obey(other);
@@ -195,7 +279,7 @@ impl Writer {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Line(_) => {}
+            Order::Line(_) | Order::Repeat(_) | Order::Folded => {}
             Order::Console(print) => self.console = Some(print),
             Order::Clear(answer) => {
                 let cleared = self.clear();
@@ -203,6 +287,9 @@ impl Writer {
             }
             Order::Reopen => self.file = None,
             Order::Flush(answer) => {
+                let mut batch = Vec::new();
+                self.tell_folded(&mut batch, true);
+                self.write(&mut batch);
                 let _ = answer.send(());
             }
         }
@@ -221,6 +308,50 @@ impl Writer {
         }
         batch.clear();
         batch.shrink_to(MAX_BATCH_BYTES);
+    }
+
+    /// Puts what was folded into the batch: that of a minute that is over, or all of it.
+    fn tell_folded(&self, batch: &mut Vec<u8>, all: bool) {
+        let now = self.shared.started.elapsed();
+        let mut folds = self.shared.folds();
+        let folded = if all { folds.take(now) } else { folds.due(now) };
+        drop(folds);
+        folded.iter().for_each(|folded| batch.extend_from_slice(told(folded).as_bytes()));
+    }
+
+    /// Whether others' lines would take the disk space that the history needs. Looked at once a second.
+    fn disk_is_scarce(&mut self) -> bool {
+        let now = Instant::now();
+        if let Some((is_scarce, at)) = self.is_scarce
+            && now.saturating_duration_since(at) < Duration::from_secs(1)
+        {
+            return is_scarce;
+        }
+        let is_scarce = self.file.as_ref().is_some_and(|file| {
+            let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+            is_file
+                && fstatvfs(file).is_ok_and(|disk| {
+                    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+                    bytes(disk.f_bavail) < self.leaves_bytes.min(bytes(disk.f_blocks) / 20)
+                })
+        });
+        self.is_scarce = Some((is_scarce, now));
+        is_scarce
+    }
+
+    /// Renames a file that would become too large, so that a new one is begun.
+    fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(metadata) = self.file.as_ref().and_then(|file| file.metadata().ok()) else { return Ok(()) };
+        let grown = metadata.len().saturating_add(bytes as u64);
+        if self.most_bytes == 0 || !metadata.is_file() || metadata.len() == 0 || grown <= self.most_bytes {
+            return Ok(());
+        }
+        let mut before = self.shared.path.clone().into_os_string();
+        before.push(".1");
+        std::fs::rename(&self.shared.path, before)?;
+        self.file = Some(open_file(&self.shared.path)?);
+        self.torn = false;
+        Ok(())
     }
 
     fn tell_dropped(&self, batch: &mut Vec<u8>) {
@@ -246,6 +377,7 @@ impl Writer {
             self.file = Some(open_file(&self.shared.path)?);
             self.torn = false;
         }
+        self.make_room(batch.len())?;
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut head = String::new();
         if self.torn {
@@ -335,7 +467,7 @@ mod tests {
     fn opened() -> (tempfile::TempDir, PathBuf, LogControl) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("veche.log");
-        let log = open(&path).unwrap();
+        let log = open(&path, &Limits::default()).unwrap();
         (place, path, log)
     }
 
@@ -343,7 +475,7 @@ mod tests {
     fn lines_are_appended_to_a_private_file() {
         let (_place, path, log) = opened();
         say(&log, "one");
-        let again = open(&path).unwrap();
+        let again = open(&path, &Limits::default()).unwrap();
         say(&again, "two");
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
@@ -397,9 +529,39 @@ mod tests {
 
     #[test]
     fn a_full_disk_panics_nobody() {
-        let Ok(log) = open(Path::new("/dev/full")) else { return };
+        let Ok(log) = open(Path::new("/dev/full"), &Limits::default()) else { return };
         say(&log, "one");
         say(&log, "two");
+    }
+
+    #[test]
+    fn a_file_that_becomes_too_large_is_renamed() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("veche.log");
+        let log = open(&path, &Limits { log_file_bytes: 10, ..Limits::default() }).unwrap();
+        for text in ["one", "two", "three", "a line that is longer than that", "four"] {
+            say(&log, text);
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+        let before = fs::read_to_string(place.path().join("veche.log.1")).unwrap();
+        assert_eq!(before, "a line that is longer than that\n");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2, "one from before, and no more");
+    }
+
+    #[test]
+    fn what_was_folded_is_told_at_the_end() {
+        let (_place, path, log) = opened();
+        let kind = super::super::fold::Kind { module: "veche::actors::session", line: 1 };
+        let line = Line { kind, by: "192.0.2.7", level: log::Level::Info, target: "veche::actors::session" };
+        for number in 0..100 {
+            if log.admits(line, || format!("line {number}")) {
+                log.queue_repeat(b"written\n");
+            }
+        }
+        assert!(log.flush(PATIENCE));
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("written").count(), 10, "{text}");
+        assert!(text.ends_with("INFO  session  … and 90 more like it within a minute: line 10\n"), "{text}");
     }
 
     #[test]

@@ -347,7 +347,7 @@ impl Order {
 
 fn told(result: Result<(), StoreError>) -> Result<(), String> {
     result.map_err(|error| {
-        log::error!("accounts or sessions could not be written: {error}");
+        log::error!(by = "the disk"; "accounts or sessions could not be written: {error}");
         error.to_string()
     })
 }

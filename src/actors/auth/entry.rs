@@ -158,7 +158,7 @@ impl AuthActor {
         self.store(order, move |actor, written| match written {
             Ok(_) => {
                 actor.people.apply(&add);
-                log::info!("{name:?} registered from {}", opening.from);
+                log::info!(by:% = opening.from; "{name:?} registered from {}", opening.from);
                 actor.seat(fresh, None, true, opening);
             }
             Err(fault) => {
@@ -217,7 +217,7 @@ impl AuthActor {
                     actor.write_session(&name, &proven, rehash, opening);
                 }
                 (Hashed::Right(_) | Hashed::Wrong, _) => {
-                    log::info!("failed login of {name:?} from {}", opening.from);
+                    log::info!(by:% = opening.from; "failed login of {name:?} from {}", opening.from);
                     opening.refuse(ErrorCode::WrongPassword);
                 }
                 (other, _) => opening.refuse(not_hashed(&other)),
@@ -279,7 +279,7 @@ impl AuthActor {
         let account = match self.still(proven) {
             Ok(account) => account,
             Err(code) => {
-                log::info!("refused login of {name:?} from {}: {code}", opening.from);
+                log::info!(by:% = opening.from; "refused login of {name:?} from {}: {code}", opening.from);
                 return opening.refuse(code);
             }
         };
@@ -324,7 +324,7 @@ impl AuthActor {
                     });
                 }
                 Ok(account) => {
-                    log::info!("{:?} logged in from {}", account.name, opening.from);
+                    log::info!(by:% = account.name; "{:?} logged in from {}", account.name, opening.from);
                     actor.seat(fresh, last_seen, false, opening);
                 }
                 Err(code) => {
@@ -423,7 +423,7 @@ impl AuthActor {
             return opening.refuse(ErrorCode::Internal);
         };
         let Some(stored) = self.sessions.resumption(&self.tokens.hash(shown), hash, at, now) else {
-            log::info!("failed resume from {}", opening.from);
+            log::info!(by:% = opening.from; "failed resume from {}", opening.from);
             let denied = self.gate.wrong_token(opening.from, now);
             return opening.refuse(denied.map_or_else(AuthRefusal::from, |()| ErrorCode::BadToken.into()));
         };
@@ -533,7 +533,7 @@ impl AuthActor {
                         Err(code) => code.into(),
                     },
                     Hashed::Wrong => {
-                        log::info!("failed change of the password of {:?} from {from}", account.name);
+                        log::info!(by:% = account.name; "failed change of the password of {:?} from {from}", account.name);
                         ErrorCode::WrongPassword.into()
                     }
                     other => not_hashed(&other),
@@ -559,7 +559,7 @@ impl AuthActor {
                 return;
             }
             actor.people.apply(&change);
-            log::info!("the password of session {session} was changed");
+            log::info!(by:% = row; "the password of session {session} was changed");
             let ended = actor.sessions.end_account(row, Some(session));
             let bye = EndSession {
                 reason: ByeReason::Kicked,

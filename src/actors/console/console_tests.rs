@@ -92,7 +92,8 @@ impl Scene {
         let told = Arc::new(Mutex::new(Vec::new()));
         let house = House { told: told.clone(), listening: true }.start();
         let place = tempfile::tempdir().unwrap();
-        let log = crate::logging::start(&place.path().join("veche.log")).unwrap();
+        let log = crate::logging::start(&place.path().join("veche.log"), &crate::config::Limits::default())
+            .unwrap();
         let stopped = Arc::new(AtomicBool::new(false));
         let stop = stopped.clone();
         let links = ConsoleLinks {

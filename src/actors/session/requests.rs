@@ -208,7 +208,7 @@ impl SessionActor {
                 Ok(answer) => then(act, answer, ctx),
                 Err(_) if act.around.stopping.get() => act.refuse_code(ticket, ErrorCode::ShuttingDown),
                 Err(gone) => {
-                    warn!("{}: an actor did not answer: {gone}", act.label());
+                    warn!(by:% = act.by(); "{}: an actor did not answer: {gone}", act.label());
                     act.refuse_code(ticket, ErrorCode::Internal);
                 }
             }
@@ -263,7 +263,7 @@ impl SessionActor {
         }));
         self.connection.with_deadlines(Deadlines::session_opened);
         self.has_come_in();
-        info!("{} open", self.label());
+        info!(by:% = self.by(); "{} open", self.label());
         if let Some(member) = self.member() {
             let reply_to = self.connection.reply_to(ticket);
             self.around.directory.do_send(Online { member, reply_to, frame });
@@ -293,7 +293,7 @@ impl SessionActor {
             return;
         }
         self.farewell = None;
-        info!("{} exited", self.label());
+        info!(by:% = self.by(); "{} exited", self.label());
         let reason = ByeReason::Exit;
         let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };
         self.reply(ticket, &bye);
