@@ -226,6 +226,42 @@ fn status_fails_while_nothing_can_be_stored() {
     assert!(status["storage_fault"].is_string() && status["wrong"][0].is_string(), "{status}");
 }
 
+// issue 7: `ctl status` exits 0 while nothing can be stored: accounts are stored, too
+#[test]
+fn status_fails_while_accounts_cannot_be_stored() {
+    let full = ["sh", "-c", "ulimit -f 16; exec \"$@\"", "sh"];
+    let server = Options::new().wrapped_in(&full).start();
+    let register = |number: usize| {
+        let request = json!({"type": "register", "name": format!("user{number}"), "password": PASSWORD});
+        server.connect().request(request)["code"] != "storage_unavailable"
+    };
+    assert!((0..200).any(|number| !register(number)), "8 KiB are too little for so many");
+    server.veche(&["ctl", "status"], "").failure(1, &["accounts and sessions cannot be stored"]);
+}
+
+// issue 7: a FIFO in the place of any file: the console's history, and the configuration on SIGHUP
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let mut command = format!(
+        "mkdir data; chmod 700 data; mkfifo data/console_history; {VECHE} --listen 127.0.0.1:0 --data-dir data"
+    );
+    for setting in SETTINGS {
+        command += &format!(" --set {setting}");
+    }
+    let terminal = Terminal::running(&command);
+    terminal.has("veche>");
+    terminal.enter("who");
+    terminal.has("Nobody is online.");
+    program::veche(&terminal.folder().join("data"), &["ctl", "shutdown"], "").success();
+
+    let mut server = Server::start();
+    pipe(&server.dir.path().join("veche.toml"));
+    server.signal(Signal::HUP);
+    server.log_line(&["WARN", "SIGHUP", "no regular file"]);
+    server.stop();
+}
+
 // issue 7: `ctl status` exits 0 (cli.md: rows set aside that nobody has acknowledged with `status --seen`)
 #[test]
 fn status_fails_until_what_was_set_aside_is_acknowledged() {

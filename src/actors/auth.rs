@@ -158,6 +158,8 @@ pub struct AuthActor {
     next_session: u64,
     rejected_rows: usize,
     closing: bool,
+    /// Why the last write failed, when it did, for `status`.
+    fault: Option<String>,
 }
 
 impl AuthActor {
@@ -260,6 +262,7 @@ impl AuthActor {
                 newest_id,
                 rejected_rows: accounts.rejected_count,
                 closing: false,
+                fault: None,
             },
         };
         opened.report();
@@ -498,6 +501,7 @@ impl Handler<DiskDone> for AuthActor {
             self.devices.add(device);
         }
         for (step, written) in done.0.errands {
+            self.fault = written.as_ref().err().map(|fault| fault.sentence.clone());
             step(self, written);
         }
         for account in &done.0.accounts {
@@ -589,6 +593,7 @@ impl Handler<AuthStatus> for AuthActor {
     fn handle(&mut self, _: AuthStatus, _: &mut Self::Context) -> Self::Result {
         let locks = self.locks();
         MessageResult(AuthCounts {
+            fault: self.fault.clone(),
             accounts: self.people.len(),
             banned: self.people.iter().filter(|account| account.banned).count(),
             sessions: self.sessions.len(),

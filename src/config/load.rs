@@ -142,8 +142,29 @@ impl ConfigSource {
     /// # Errors
     /// The first thing that is wrong with any of it; nothing is ignored in silence.
     pub fn load(&self) -> Result<Config, ConfigError> {
+        self.load_from(read_file)
+    }
+
+    /// Like [`ConfigSource::load`], for a server that runs: a pipe in the place of the file, as a shell's
+    /// `<(…)` makes one, was read at the start, and must not be waited for again.
+    ///
+    /// # Errors
+    /// As there; also when the file is no regular file any more.
+    pub fn load_again(&self) -> Result<Config, ConfigError> {
+        self.load_from(|path| match path.metadata() {
+            Ok(there) if !there.is_file() => {
+                Err(ConfigError::Read { path: path.to_owned(), problem: "it is no regular file".into() })
+            }
+            _ => read_file(path),
+        })
+    }
+
+    fn load_from(
+        &self,
+        read: impl FnOnce(&Path) -> Result<Vec<Given>, ConfigError>,
+    ) -> Result<Config, ConfigError> {
         let mut given = match self.file()? {
-            Some(path) => read_file(&path)?,
+            Some(path) => read(&path)?,
             None => Vec::new(),
         };
         given.extend(self.environment.given(&ENVIRONMENT_NAMES)?);

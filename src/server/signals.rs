@@ -69,7 +69,7 @@ pub fn watch(stop: Arc<Notify>, log: LogControl, source: ConfigSource, printer: 
 /// Opens the log anew, and looks whether the configuration can be used.
 fn reload(log: &LogControl, source: &ConfigSource) {
     log.reopen();
-    match source.load() {
+    match source.load_again() {
         Ok(_) => info!(
             "server: SIGHUP: the log is opened anew; the configuration is good, and taken up at the next start"
         ),

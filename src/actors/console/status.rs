@@ -104,6 +104,9 @@ impl Status {
         if let Some(why) = self.fault() {
             wrong.push(format!("nothing can be stored: {why}"));
         }
+        if let Some(why) = self.accounts.as_ref().and_then(|it| it.fault.as_ref()) {
+            wrong.push(format!("accounts and sessions cannot be stored: {why}"));
+        }
         let answers = [
             ("the listener", self.listener.is_some()),
             ("the account keeper", self.accounts.is_some()),
@@ -190,6 +193,7 @@ impl Status {
             "newest_id": journal.map(|it| it.newest_id),
             "messages_waiting": journal.map(|it| it.waiting),
             "storage_fault": self.fault(),
+            "accounts_fault": accounts.and_then(|it| it.fault.as_ref()),
             "log": self.log,
             "log_on_console": self.log_on_console,
         })

@@ -297,14 +297,22 @@ fn editor(history: &Path, printer: &Printer) -> Option<LineEditor> {
     editor.set_helper(Some(Completion));
     let unsuspended = EventHandler::Conditional(Box::new(Unsuspended(printer.clone())));
     editor.bind_sequence(KeyEvent::ctrl('Z'), unsuspended);
-    let _ = editor.load_history(history); // a history that is not there yet is an empty one
+    if may_be_history(history) {
+        let _ = editor.load_history(history); // a history that is not there yet is an empty one
+    }
     Some(editor)
 }
 
 fn remember(editor: &mut LineEditor, line: &str, history: &Path) {
-    if !line.is_empty() && editor.add_history_entry(line).unwrap_or(false) {
+    if !line.is_empty() && editor.add_history_entry(line).unwrap_or(false) && may_be_history(history) {
         let _ = editor.append_history(history); // a line that is forgotten is no fault
     }
+}
+
+/// Whether the history can be opened without waiting for anybody, as a pipe in its place would make one.
+fn may_be_history(path: &Path) -> bool {
+    path.symlink_metadata()
+        .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |there| there.is_file())
 }
 
 /// A process in the background of its shell that reads the terminal is stopped by the system, and a server

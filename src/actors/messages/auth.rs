@@ -365,6 +365,8 @@ pub struct AuthCounts {
     pub locks: Vec<LockedAccount>,
     /// How many such locks there are in all.
     pub locks_in_all: usize,
+    /// Why the last write of accounts or sessions failed, when it did.
+    pub fault: Option<String>,
 }
 
 /// How many locks `status` tells one by one.
