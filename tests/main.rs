@@ -21,6 +21,7 @@
 //! | issue 7 | [`operators`]: what hurts operators |
 //! | issue 7 | [`names`]: look-alikes, case, and names from before; [`terms`]: histories that were put back |
 //! | issue 7 | [`person`]: the bundled client at a terminal |
+//! | issue 7 | [`netcat`]: what the netcat helper waits for and says |
 //! | issue 7 | [`screens`]: what others send, on the screens of both clients |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
@@ -40,6 +41,7 @@ mod keys;
 mod lockout;
 mod names;
 mod neighbours;
+mod netcat;
 mod one_message;
 mod operating;
 mod operators;

@@ -49,9 +49,9 @@ fn forgeries(width: usize) -> Vec<String> {
     texts
 }
 
-fn say_all(bob: &mut Client, texts: &[String]) {
+fn say_all(bob: &mut Client, room: &str, texts: &[String]) {
     for text in texts {
-        bob.say("lobby", text);
+        bob.say(room, text);
     }
 }
 
@@ -85,12 +85,47 @@ fn a_text_that_looks_like_anothers_line_does_not_begin_a_row() {
         terminal.enter(PASSWORD);
         terminal.shows("the prompt", |screen| screen.ends_with("lobby>") || screen.ends_with("…>"));
         for (number, texts) in forgeries(usize::from(width)).chunks(4).enumerate() {
-            say_all(&mut bob, texts);
+            say_all(&mut bob, "lobby", texts);
             bob.say("lobby", &format!("end{number}"));
             let end = format!("end{number}");
             let screen = terminal.shows(&end, |screen| screen.replace([' ', '|', '\n'], "").contains(&end));
             looks_sound(&screen, &["* ", "! ", "lobby>", "lo…>", "…>", "Password"], width);
         }
+    }
+}
+
+// issue 7: "A text that looks like another's line", in the netcat helper
+#[test]
+fn a_text_that_looks_like_anothers_line_does_not_begin_a_row_of_the_helper() {
+    let server = Server::start();
+    let mut bob = server.register("bob");
+    server.register("carol");
+    for width in WIDTHS {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/client/veche-nc");
+        let (host, port) = (server.address.ip(), server.address.port());
+        let terminal = Terminal::running(&format!("read ready; {program} {host} {port}"));
+        terminal.resize(width);
+        terminal.keys(&["Enter"]);
+        let has = |words: &str| {
+            let words = words.replace(' ', "");
+            terminal.shows(&words, |screen| screen.replace([' ', '|', '\n'], "").contains(&words))
+        };
+        has("veche/");
+        terminal.enter(&format!("login carol {PASSWORD}"));
+        has("Welcome");
+        let room = format!("w{width}");
+        bob.join(&room);
+        terminal.enter(&format!("join {room}"));
+        has("you are in");
+        // Half a line is typed while others talk.
+        terminal.type_text("dra");
+        for (number, texts) in forgeries(usize::from(width)).chunks(4).enumerate() {
+            say_all(&mut bob, &room, texts);
+            bob.say(&room, &format!("end{number}"));
+            looks_sound(&has(&format!("end{number}")), &["-- ", "dra", "login", "join"], width);
+        }
+        terminal.enter("ft");
+        assert_eq!(bob.message()["text"], "draft", "nothing of it was lost");
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::codec::Encoder;
 use veche::codec::FrameCodec;
 
-const AT: &str = "2026-11-21T18:05:21.311Z";
+pub const AT: &str = "2026-11-21T18:05:21.311Z";
 
 /// What the server does to its clients.
 #[derive(Debug, Default, Clone)]

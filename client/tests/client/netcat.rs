@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use crate::model::{Faults, Server};
+use crate::model::{AT, Faults, Server};
 
 const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/veche-nc");
 
@@ -70,4 +70,18 @@ fn what_does_not_work_is_told() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("wrong_password"));
     assert!(server.texts().is_empty(), "nothing is said before there is a session");
+}
+
+// issue 7: "`veche-nc` shows times without dates for older days"
+#[test]
+fn older_days_have_their_date() {
+    if !is_possible() {
+        return;
+    }
+    let server = Server::start(Faults::default());
+    server.bob_says("of old");
+    let output = run(&["127.0.0.1", &server.port.to_string()], "login ann password\njoin lobby\n");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    let date = shown.lines().find(|line| line.contains("of old")).expect("shown").split(' ').next();
+    assert_eq!(date, AT.get(..10), "{shown}");
 }
