@@ -22,7 +22,7 @@ use env_logger::{Builder, Logger, Target};
 use log::kv::Key;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-pub use filter::FilterError;
+pub use filter::{FilterError, Filters};
 use fold::{Kind, Line};
 pub use writer::{LogControl, LogError};
 
@@ -47,7 +47,7 @@ pub fn start(path: &Path, limits: &Limits) -> Result<LogControl, LogError> {
     builder.filter_level(LevelFilter::Info);
     // The line editor would tell every key that is typed.
     builder.filter_module("rustyline", LevelFilter::Off);
-    if let Some(filters) = filters {
+    if let Some(filters) = filters.text {
         builder.parse_filters(&filters);
     }
     builder.format(|buffer, record| writeln!(buffer, "{}", line_of(Timestamp::now(), record)));
@@ -104,7 +104,7 @@ pub fn log_panics() {
 ///
 /// # Errors
 /// [`FilterError`] when it cannot.
-pub fn check_filters() -> Result<Option<String>, FilterError> {
+pub fn check_filters() -> Result<Filters, FilterError> {
     filter::from_environment()
 }
 

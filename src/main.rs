@@ -25,8 +25,8 @@ fn run(invocation: Invocation) -> Result<Exit, Box<dyn Error>> {
     match invocation.task {
         Task::Serve => veche::server::run(config, source)?,
         Task::PrintConfig => {
-            veche::logging::check_filters()?;
-            Overrides::strange_variables().iter().for_each(|strange| cli::complain(strange));
+            let note = veche::logging::check_filters()?.note;
+            Overrides::strange_variables().iter().chain(&note).for_each(|strange| cli::complain(strange));
             cli::print(&config.to_toml()?);
         }
         Task::Ctl(asked) => return Ok(cli::ctl::run(&config.server.data_dir, &asked)?),

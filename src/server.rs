@@ -72,6 +72,9 @@ pub enum StartError {
     /// The log file.
     #[error(transparent)]
     Log(#[from] logging::LogError),
+    /// What is to be logged.
+    #[error(transparent)]
+    Filter(#[from] logging::FilterError),
     /// The port.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -118,7 +121,8 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file(), &config.limits)?;
     logging::log_panics();
-    for strange in Overrides::strange_variables() {
+    let note = logging::check_filters()?.note;
+    for strange in Overrides::strange_variables().into_iter().chain(note) {
         tell(&strange);
     }
     resources::raise_open_files();

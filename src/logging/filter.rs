@@ -1,4 +1,5 @@
-//! What is logged: `VECHE_LOG`, else `RUST_LOG`, checked before the log is opened.
+//! What is logged: `VECHE_LOG`, else `RUST_LOG`, checked before the log is opened. `RUST_LOG` may be meant for
+//! other programs, too: what is strange in it is told, and the server starts all the same.
 //!
 //! env_logger takes any word for the name of some part, so `wran` would silently mean "all of the part wran"
 //! and nothing of the others. Here a word is a level, and a part stands before an `=`.
@@ -33,26 +34,39 @@ pub struct FilterError {
     pub problem: String,
 }
 
-/// What `VECHE_LOG` says, else `RUST_LOG`; `None` when neither does. One that is empty says nothing.
+/// What is to be logged, as the environment has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filters {
+    /// The filters; `None` when nothing is said, or nothing that can be understood.
+    pub text: Option<String>,
+    /// What to tell about a `RUST_LOG` that says something else.
+    pub note: Option<String>,
+}
+
+/// What `VECHE_LOG` says, else `RUST_LOG`. One that is empty says nothing.
 ///
 /// # Errors
-/// [`FilterError`].
-pub fn from_environment() -> Result<Option<String>, FilterError> {
+/// [`FilterError`] when `VECHE_LOG` cannot be understood.
+pub fn from_environment() -> Result<Filters, FilterError> {
     from_variables(|name| std::env::var_os(name))
 }
 
-fn from_variables(value: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, FilterError> {
-    for variable in ["VECHE_LOG", "RUST_LOG"] {
-        let Some(bytes) = value(variable).filter(|value| !value.is_empty()) else { continue };
-        let wrong = |problem| FilterError { variable, problem };
-        let text = bytes.into_string().map_err(|_| wrong("this is not written in UTF-8".to_owned()))?;
-        let filters = text.trim();
-        if !filters.is_empty() {
-            filters.split(',').try_for_each(|filter| check(filter.trim())).map_err(wrong)?;
-            return Ok(Some(filters.to_owned()));
-        }
+fn from_variables(value: impl Fn(&str) -> Option<OsString>) -> Result<Filters, FilterError> {
+    if let Some(text) = value("VECHE_LOG").map_or(Ok(None), |value| read("VECHE_LOG", value))? {
+        return Ok(Filters { text: Some(text), note: None });
     }
-    Ok(None)
+    Ok(match value("RUST_LOG").map_or(Ok(None), |value| read("RUST_LOG", value)) {
+        Ok(text) => Filters { text, note: None },
+        Err(error) => Filters { text: None, note: Some(format!("{error}; it has no effect")) },
+    })
+}
+
+fn read(variable: &'static str, value: OsString) -> Result<Option<String>, FilterError> {
+    let wrong = |problem| FilterError { variable, problem };
+    let text = value.into_string().map_err(|_| wrong("this is not written in UTF-8".to_owned()))?;
+    let filters = text.trim();
+    filters.split(',').try_for_each(|filter| check(filter.trim())).map_err(wrong)?;
+    Ok((!filters.is_empty()).then(|| filters.to_owned()))
 }
 
 /// Why one filter of the list is none.
@@ -116,7 +130,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<String>, FilterError> {
-        from_variables(|name| (name == "VECHE_LOG").then(|| OsString::from(text)))
+        from_variables(|name| (name == "VECHE_LOG").then(|| OsString::from(text))).map(|filters| filters.text)
     }
 
     // issue 7: `VECHE_LOG=wran` and bytes that are no UTF-8 are ignored in silence
@@ -135,8 +149,20 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.starts_with("VECHE_LOG: ") && error.contains(told), "{text}: {error}");
         }
-        let bytes = |name: &str| (name == "RUST_LOG").then(|| OsString::from_vec(b"wa\xffrn".to_vec()));
-        assert_eq!(from_variables(bytes).unwrap_err().variable, "RUST_LOG");
+        let bytes = |name: &str| (name == "VECHE_LOG").then(|| OsString::from_vec(b"wa\xffrn".to_vec()));
+        assert!(from_variables(bytes).unwrap_err().problem.contains("UTF-8"));
+    }
+
+    #[test]
+    fn what_is_meant_for_other_programs_is_told_and_does_no_harm() {
+        let of_others =
+            |text: &'static str| move |name: &str| (name == "RUST_LOG").then(|| OsString::from(text));
+        for text in ["wran", "another_program=debug", "another_program"] {
+            let filters = from_variables(of_others(text)).unwrap();
+            assert!(filters.text.is_none() && filters.note.unwrap().starts_with("RUST_LOG: "), "{text}");
+        }
+        let filters = from_variables(of_others("warn")).unwrap();
+        assert_eq!(filters, Filters { text: Some("warn".into()), note: None });
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::advice::advice;
 use crate::disk::append::replace;
 use crate::disk::{Folder, read_whole};
 
@@ -39,7 +40,7 @@ pub enum FormatError {
     )]
     Unclear(PathBuf),
     /// It cannot be read or written.
-    #[error("the file {} could not be used: {source}", file.display())]
+    #[error("the file {} could not be used: {source}{}", file.display(), advice(source))]
     Io {
         /// The file.
         file: PathBuf,

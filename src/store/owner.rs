@@ -19,10 +19,7 @@ pub struct User {
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
     /// The directory, or the folder that it would be made in, belongs to somebody else.
-    #[error(
-        "{} belongs to {owner}, and this is run as {me}, whose files {owner} could not use; run it as {owner}: sudo -u {} veche …",
-        folder.display(), owner.for_sudo()
-    )]
+    #[error("{} belongs to {owner}, and this is run as {me}{}", folder.display(), whom_to_run_it_as(folder, owner, me))]
     Folder {
         /// The directory, or the nearest folder above it that is there.
         folder: PathBuf,
@@ -76,6 +73,15 @@ impl fmt::Display for User {
             None => write!(f, "user {}", self.id),
         }
     }
+}
+
+/// What to do about a folder of somebody else's.
+fn whom_to_run_it_as(folder: &Path, owner: &User, me: &User) -> String {
+    let sudo = format!("run it as {owner}: sudo -u {} veche …", owner.for_sudo());
+    if me.id == 0 {
+        return format!(", whose files {owner} could not use; {sudo}");
+    }
+    format!("; {sudo}, or give it to {me}, as root: chown -R {} {}", me.for_chown(), folder.display())
 }
 
 fn name_in(passwd: &str, id: u32) -> Option<String> {
@@ -160,6 +166,21 @@ mod tests {
         assert_eq!(name_in(passwd, 1), None);
         let nobody = User { id: 61_234, name: None };
         assert_eq!((nobody.to_string(), nobody.for_sudo()), ("user 61234".into(), "'#61234'".into()));
+    }
+
+    #[test]
+    fn a_stranger_is_told_both_ways_out_and_root_the_one() {
+        let user = |id: u32, name: &str| User { id, name: Some(name.to_owned()) };
+        let told = |owner: User, me: User| {
+            OwnerError::Folder { folder: "/var/lib/veche".into(), owner, me }.to_string()
+        };
+        let to_root = told(user(997, "veche"), user(0, "root"));
+        assert!(
+            to_root.contains("run it as veche: sudo -u veche") && !to_root.contains("chown"),
+            "{to_root}"
+        );
+        let to_the_service = told(user(0, "root"), user(997, "veche"));
+        assert!(to_the_service.contains("chown -R veche /var/lib/veche"), "{to_the_service}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Command {
 impl Command {
     /// Whether the log is to have a line about it. Monitors ask for the status every few seconds.
     pub fn is_logged(&self) -> bool {
-        !matches!(self, Command::Status { seen: false, .. })
+        !matches!(self, Command::Status { .. })
     }
 
     /// What to ask before it is done, where it cannot simply be taken back; [`SURE`] answers it.
@@ -483,7 +483,9 @@ mod tests {
         #[test]
         fn any_line_gets_an_answer_that_is_one_safe_line(line in any::<String>()) {
             if let Err(problem) = parse(&line) {
-                prop_assert_eq!(one_line(&problem), problem.as_str());
+                // Behind right-to-left text a mark puts the direction back, each time that it is shown.
+                let without = |text: &str| text.trim_end_matches('\u{200e}').to_owned();
+                prop_assert_eq!(without(&one_line(&problem)), without(&problem));
             }
         }
     }
