@@ -179,7 +179,7 @@ pub async fn serve(
     let newest_id = Arc::new(AtomicU64::new(0));
     let history = open_history(&config, data, &newest_id)?;
     let damaged: Vec<_> = history.damage.first.iter().map(ToString::to_string).collect();
-    let set_aside = SetAside::new(&config.server.data_dir, &damaged, history.damage.total);
+    let set_aside = SetAside::new(data, &damaged, history.damage.total);
     let auth = AuthActor::open(&config, data, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);

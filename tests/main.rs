@@ -17,6 +17,7 @@
 //! | 15 | [`terminal`]: the console at a terminal |
 //! | 19 | [`settings`]: where settings come from |
 //! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
+//! | issue 7 | [`promises`]: what is acknowledged, over several lives and on a disk that fails |
 //! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others |
 //! | issue 7 | [`operators`]: what hurts operators |
 //! | issue 7 | [`names`]: look-alikes, case, and names from before; [`terms`]: histories that were put back |
@@ -47,6 +48,7 @@ mod operating;
 mod operators;
 mod pages;
 mod person;
+mod promises;
 mod requests;
 mod screens;
 mod sessions;

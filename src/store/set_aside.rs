@@ -4,17 +4,16 @@
 //! something that is wrong, until `status --seen` says that somebody knows. That is kept in the file `seen`:
 //! a line for each thing that was known then. What changes after that is something new.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::sync::Arc;
 
-use super::append::sync_dir;
+use crate::disk::append::replace;
+use crate::disk::{Folder, read_whole};
 
 /// The name of the file in the data directory.
 const SEEN_FILE: &str = "seen";
 /// How the names of files end that hold rows which were set aside.
-const REJECTED_ENDING: &str = "rejected";
+const REJECTED_ENDING: &str = ".rejected";
 /// The largest file of its kind that is read, in bytes.
 const MAX_SEEN_BYTES: u64 = 64 * 1024;
 
@@ -30,14 +29,14 @@ pub struct Finding {
 /// What there is to look at.
 #[derive(Debug, Clone)]
 pub struct SetAside {
-    data_dir: PathBuf,
+    data: Arc<dyn Folder>,
     history: Option<Finding>,
 }
 
 impl SetAside {
-    /// What is set aside in this data directory, with damaged places of the history: the first of them, each
+    /// What is set aside in the data directory `data`, with damaged places of the history: the first of them, each
     /// with its file and place, and how many there are in all.
-    pub fn new(data_dir: &Path, history: &[String], in_all: u64) -> Self {
+    pub fn new(data: &Arc<dyn Folder>, history: &[String], in_all: u64) -> Self {
         let history = (in_all > 0).then(|| {
             let mut sum = crc32fast::Hasher::new();
             history.iter().for_each(|place| sum.update(place.as_bytes()));
@@ -49,7 +48,7 @@ impl SetAside {
                 sentence: format!("{places} in the history{first}"),
             }
         });
-        SetAside { data_dir: data_dir.to_owned(), history }
+        SetAside { data: Arc::clone(data), history }
     }
 
     /// What nobody has acknowledged yet. Reads the data directory.
@@ -75,50 +74,35 @@ impl SetAside {
             return Ok(0);
         }
         let marks: String = self.findings()?.into_iter().map(|finding| finding.mark + "\n").collect();
-        let temporary = self.data_dir.join(".seen.tmp");
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(marks.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.data_dir.join(SEEN_FILE))?;
-        sync_dir(&self.data_dir)?;
+        replace(&*self.data, SEEN_FILE, marks.as_bytes())?;
         Ok(unseen)
     }
 
     fn findings(&self) -> io::Result<Vec<Finding>> {
         let mut findings: Vec<Finding> = self.history.iter().cloned().collect();
-        for entry in fs::read_dir(&self.data_dir)? {
-            let entry = entry?;
-            let path = PathBuf::from(entry.file_name());
-            let about = entry.metadata()?;
-            if path.extension().is_none_or(|ending| ending != REJECTED_ENDING) || about.len() == 0 {
-                continue;
+        for name in self.data.list()? {
+            let Some(of) = name.strip_suffix(REJECTED_ENDING) else { continue };
+            match self.data.stat(&name)? {
+                Some(about) if about.len > 0 => findings.push(Finding {
+                    mark: format!("{name} {}", about.len).replace('\n', " "),
+                    sentence: format!("rows of {of}.csv were set aside in {name}"),
+                }),
+                _ => {}
             }
-            let of = path.with_extension("csv");
-            findings.push(Finding {
-                mark: format!("{} {}", path.display(), about.len()).replace('\n', " "),
-                sentence: format!("rows of {} were set aside in {}", of.display(), path.display()),
-            });
         }
         findings.sort_by(|one, other| one.mark.cmp(&other.mark));
         Ok(findings)
     }
 
     fn read_seen(&self) -> io::Result<String> {
-        let path = self.data_dir.join(SEEN_FILE);
-        // Whatever else has taken its place says nothing, and must not be waited for.
-        match path.symlink_metadata() {
-            Ok(about) if about.is_file() => {}
-            Ok(_) => return Ok(String::new()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-            Err(error) => return Err(error),
+        match read_whole(&*self.data, SEEN_FILE, MAX_SEEN_BYTES) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()),
+            // Whatever else has taken its place says nothing.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+                Ok(String::new())
+            }
+            Err(error) => Err(error),
         }
-        let mut bytes = Vec::new();
-        fs::File::open(path)?.take(MAX_SEEN_BYTES).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
