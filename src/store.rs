@@ -2,7 +2,6 @@
 
 pub mod accounts;
 pub mod advice;
-pub mod append;
 pub mod cells;
 pub mod devices;
 pub mod format;

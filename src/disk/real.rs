@@ -43,6 +43,16 @@ pub fn make_folder(path: &Path) -> io::Result<Arc<dyn Folder>> {
     open_folder(path)
 }
 
+/// Takes the rights of everybody but the owner away from a file that was found with some: a restored backup
+/// often has them.
+///
+/// # Errors
+/// What the system says.
+pub fn close_to_others(file: &fs::File) -> io::Result<()> {
+    let mode = file.metadata()?.mode();
+    if mode & OTHERS == 0 { Ok(()) } else { file.set_permissions(fs::Permissions::from_mode(FILE_MODE)) }
+}
+
 #[derive(Debug)]
 struct RealFolder {
     held: fs::File,
@@ -84,8 +94,8 @@ impl Folder for RealFolder {
         if !metadata.is_file() {
             return Err(not_a_regular_file(&path));
         }
-        if metadata.mode() & OTHERS != 0 && access != Access::Inspect {
-            let closed = file.set_permissions(fs::Permissions::from_mode(FILE_MODE));
+        if access != Access::Inspect {
+            let closed = close_to_others(&file);
             // One that is only read may be another user's, in a backup say; reading it is no less possible.
             if access != Access::Read {
                 closed?;

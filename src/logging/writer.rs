@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 use super::fold::{Folded, Folds, Line};
 use super::line_with;
 use crate::config::Limits;
+use crate::disk::real::close_to_others;
 use crate::names::Timestamp;
-use crate::store::append::close_to_others;
 
 /// What may wait to be written, in bytes; lines beyond it are dropped.
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use super::append::close_to_others;
 use super::format::{self, FormatError};
+use crate::disk::real::close_to_others;
 use crate::disk::{self, Folder};
 
 /// The name of the lock file in the data directory.

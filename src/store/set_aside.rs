@@ -98,7 +98,9 @@ impl SetAside {
         match read_whole(&*self.data, SEEN_FILE, MAX_SEEN_BYTES) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()),
             // Whatever else has taken its place says nothing.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) =>
+            {
                 Ok(String::new())
             }
             Err(error) => Err(error),
@@ -109,6 +111,7 @@ impl SetAside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::simulated::SimulatedDisk;
 
     fn sentences(set_aside: &SetAside) -> Vec<String> {
         set_aside.unseen().unwrap().into_iter().map(|finding| finding.sentence).collect()
@@ -116,25 +119,26 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_told_no_more_until_it_changes() {
-        let place = tempfile::tempdir().unwrap();
-        let sound = SetAside::new(place.path(), &[], 0);
+        let disk = SimulatedDisk::new(1);
+        let data = disk.root();
+        let sound = SetAside::new(&data, &[], 0);
         assert_eq!(sentences(&sound), Vec::<String>::new());
         assert_eq!(sound.acknowledge().unwrap(), 0);
 
-        let damaged = SetAside::new(place.path(), &["2026-11.csv, line 5: x".into()], 2);
+        let damaged = SetAside::new(&data, &["2026-11.csv, line 5: x".into()], 2);
         let told = "2 damaged places in the history, the first in 2026-11.csv, line 5: x";
         assert_eq!(sentences(&damaged), [told]);
-        fs::write(place.path().join("clients.rejected"), "a row\n").unwrap();
+        replace(&*data, "clients.rejected", b"a row\n").unwrap();
         assert_eq!(sentences(&damaged), ["rows of clients.csv were set aside in clients.rejected", told]);
         assert_eq!(damaged.acknowledge().unwrap(), 2);
         assert_eq!(sentences(&damaged), Vec::<String>::new());
         assert_eq!(damaged.acknowledge().unwrap(), 0);
 
-        let again = SetAside::new(place.path(), &["2026-11.csv, line 5: x".into()], 2);
+        let again = SetAside::new(&data, &["2026-11.csv, line 5: x".into()], 2);
         assert_eq!(sentences(&again), Vec::<String>::new(), "also in the next life");
-        fs::write(place.path().join("clients.rejected"), "a row\nanother\n").unwrap();
+        replace(&*data, "clients.rejected", b"a row\nanother\n").unwrap();
         assert_eq!(sentences(&again).len(), 1);
-        let other = SetAside::new(place.path(), &["2026-11.csv, line 6: x".into()], 2);
+        let other = SetAside::new(&data, &["2026-11.csv, line 6: x".into()], 2);
         assert_eq!(sentences(&other).len(), 2);
     }
 }

@@ -110,7 +110,11 @@ impl Scene {
             unban: house.clone().recipient(),
             unlock: house.clone().recipient(),
             clear_accounts: house.recipient(),
-            set_aside: SetAside::new(place.path(), &["x.csv, line 1: y".into()], 1),
+            set_aside: SetAside::new(
+                &crate::disk::real::open_folder(place.path()).unwrap(),
+                &["x.csv, line 1: y".into()],
+                1,
+            ),
             log: log.clone(),
             printer: Printer::start().unwrap(),
             shutdown: Arc::new(move || stop.store(true, Ordering::Relaxed)),
