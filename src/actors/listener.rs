@@ -38,8 +38,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const DOOR_IS_FULL: Duration = Duration::from_millis(2);
 /// Connections that are taken before other actors have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
-/// Descriptors that connections never take: files that are open, and those that are opened now and then, a
-/// new month's history or a fresh account file.
+/// Descriptors that connections never take: for files that are opened now and then, a new month's history or a
+/// fresh account file. Where few are allowed, a quarter of them has to do.
 const KEPT_DESCRIPTORS: usize = 64;
 /// Connections that are told that they may not stay, at once; further ones are closed without a word.
 const REFUSALS_AT_ONCE: usize = 64;
@@ -229,11 +229,17 @@ impl ListenerActor {
     }
 }
 
-/// How many sockets leave enough descriptors for everything else.
+/// How many sockets leave enough descriptors for everything else, now that all is open that is always open.
 fn most_sockets() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    limit.saturating_sub(KEPT_DESCRIPTORS).max(limit / 2)
+    let kept = KEPT_DESCRIPTORS.min(limit / 4);
+    limit.saturating_sub(open_descriptors().unwrap_or(KEPT_DESCRIPTORS) + kept).max(1)
+}
+
+/// How many descriptors are open, on a system that tells.
+fn open_descriptors() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
 /// Whether an error of `accept` concerns only the connection that would have come (accept(2)).

@@ -16,6 +16,6 @@ pub fn advice(error: &io::Error) -> &'static str {
         _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
             "; raise the limit on open files (ulimit -n, LimitNOFILE of a service)"
         }
-        _ => "; see to its disk and its owner, then start again",
+        _ => "; it has to belong to the user that runs veche, on a disk that is sound and has space",
     }
 }

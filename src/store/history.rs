@@ -30,6 +30,7 @@ pub use row::{Row, RowFault};
 pub use segment::{Damage, DamageList, Place, Position};
 pub use writer::{CommitError, HistoryWriter, require_in_place};
 
+use super::advice::advice;
 use crate::disk::Folder;
 use crate::names::{MessageId, Timestamp};
 
@@ -66,11 +67,7 @@ pub struct Opened {
 
 /// Why the history cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot {doing} {}: {source}; the history has to belong to the user that runs veche, on a disk that is sound \
-     and has space",
-    path.display()
-)]
+#[error("cannot {doing} {}: {source}{}", path.display(), advice(source))]
 pub struct HistoryError {
     doing: &'static str,
     path: PathBuf,
