@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::disk::real::open_folder;
+use crate::disk::simulated::{Faults, Random, SimulatedDisk};
 use crate::secrets::keys::Keys;
 
 const LIMITS: DeviceLimits = DeviceLimits { per_account: 4, days: 90 };
@@ -98,4 +99,35 @@ fn a_file_that_has_grown_or_was_lost_is_written_anew() {
     std::fs::remove_file(&path).expect("it is there");
     opened.file.commit(&[DeviceEvent::Had(device(1, 9))], true).expect("space");
     assert!(knows(&open(dir.path()), 1, 9));
+}
+
+/// Lives that end at any step, by a kill or a power cut: a token whose death was acknowledged is known ever
+/// after, nothing else is, and every start succeeds.
+#[test]
+fn what_was_acknowledged_outlives_every_later_crash() {
+    let limits = DeviceLimits { per_account: 100, days: 90 };
+    for seed in 0..400_u64 {
+        let mut random = Random(seed);
+        let mut disk = SimulatedDisk::new(seed);
+        let (mut promised, mut given): (Vec<Device>, u8) = (Vec::new(), 0);
+        for life in 0..5 {
+            let dies_at_change = (random.below(4) > 0).then(|| random.below(12) as u64);
+            disk.begin(Faults { dies_at_change, ..Faults::default() });
+            if let Ok(mut opened) = DeviceFile::open(disk.root(), sealer(), limits, now(), |_| true) {
+                let known: Vec<_> = opened.devices.iter().copied().collect();
+                assert!(promised.iter().all(|device| known.contains(device)), "seed {seed}, life {life}");
+                assert!(known.iter().all(|it| *it == device(it.account, it.session as u8)), "seed {seed}");
+                for _ in 0..random.below(6) {
+                    given += 1;
+                    let had = device(1 + random.below(3) as u64, given);
+                    if opened.file.commit(&[DeviceEvent::Had(had)], true).is_ok() {
+                        promised.push(had);
+                    }
+                }
+            } else {
+                assert!(disk.is_dead(), "seed {seed}, life {life}: a start fails");
+            }
+            disk = if random.below(2) == 0 { disk.after_kill() } else { disk.after_power_cut(random.bits()) };
+        }
+    }
 }
