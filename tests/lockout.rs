@@ -86,6 +86,22 @@ fn locked_out_by_a_neighbour() {
     assert!(server.console("unlock bob").contains("no wrong guesses"));
 }
 
+/// A limit of an address passes within a minute; the operator sees it until then.
+#[test]
+fn an_address_that_has_used_up_its_attempts_is_seen() {
+    let mut server = Server::with(&["limits.logins_per_minute=2", "limits.registrations_per_minute=1"]);
+    drop(server.register("alice"));
+    for name in ["alice", "bob"] {
+        server.connect().expect_error("wrong_password", login(name, "a wrong guess"));
+    }
+    server.connect().expect_error("too_many_attempts", login("alice", PASSWORD));
+    let status = server.console("status");
+    let row = status.lines().find(|line| line.starts_with("busy")).expect("a row");
+    assert!(row.contains("127.0.0.1 (limits.logins_per_minute), 127.0.0.1 (limits.registrations"), "{row}");
+    let status: Value = serde_json::from_str(&server.console("status --json")).expect("JSON");
+    assert_eq!(status["addresses_without_logins"], json!(["127.0.0.1"]));
+}
+
 /// Whoever is in changes the password, whatever a neighbour has tried.
 #[test]
 fn a_neighbour_keeps_nobody_from_a_new_password() {

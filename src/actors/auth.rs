@@ -6,6 +6,7 @@
 //! other, on what is durable: accounts and sessions are in memory when they are on the disk.
 //!
 //! - `entry`: `register`, `login`, `resume` and `passwd`;
+//! - `lockout`: who is tried no more for now, and who all the same;
 //! - `operator`: what the console and `veche account` ask for;
 //! - this file: how it starts and stops, and what is answered at once.
 
@@ -13,8 +14,10 @@ pub mod disk;
 mod entry;
 pub mod hashing;
 pub mod leaving;
+mod lockout;
 mod operator;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,12 +35,12 @@ use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Owner, Work};
 use self::leaving::{Leaving, WayOfMessages};
 use super::messages::auth::{
-    AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify,
-    LockedAccount, LookUp, MOST_LOCKS, Shutdown, TokenUsed,
+    AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
+    MOST_LOCKS, Shutdown, TokenUsed,
 };
 use super::vital::Vital;
 use crate::chat::devices::Devices;
-use crate::chat::login::{Gate, Lock};
+use crate::chat::login::Gate;
 use crate::chat::openings::Openings;
 use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
@@ -185,9 +188,14 @@ impl AuthActor {
             idle: Duration::from_secs(config.auth.session_idle_seconds),
             max: Duration::from_secs(config.auth.session_max_seconds),
         });
+        let dropped = RefCell::new(Vec::new());
         let files = SessionFile::open(Arc::clone(data), Arc::clone(&sealer), |session| {
-            let account = accounts.accounts.get(&session.account);
-            account.is_some_and(|account| !account.banned && account.sessions.admits(session.number))
+            let Some(account) = accounts.accounts.get(&session.account) else { return false };
+            let stays = !account.banned && account.sessions.admits(session.number);
+            if !stays {
+                dropped.borrow_mut().push(session.clone());
+            }
+            stays
         })
         .map_err(AuthStartError::Sessions)?;
         let over: Vec<SessionEvent> = files
@@ -203,11 +211,12 @@ impl AuthActor {
             .collect();
         let limits =
             DeviceLimits { per_account: config.limits.devices_per_account, days: config.limits.device_days };
-        let remembered =
+        let mut remembered =
             DeviceFile::open(Arc::clone(data), Arc::clone(&sealer), limits, Timestamp::now(), |row| {
                 accounts.accounts.contains_key(&row)
             })
             .map_err(AuthStartError::Devices)?;
+        remembered.add(&dropped.into_inner(), Timestamp::now()).map_err(AuthStartError::Devices)?;
 
         let home = Home::default();
         let (to_hash, to_disk) = (Arc::clone(&home), Arc::clone(&home));
@@ -340,17 +349,6 @@ impl AuthActor {
     /// The newest message of the server.
     fn newest(&self) -> Option<MessageId> {
         MessageId::new(self.newest_id.load(Ordering::Acquire))
-    }
-
-    /// The accounts that are not tried for now, those that are for longest first.
-    fn locks(&self) -> Vec<LockedAccount> {
-        let locks = self.gate.locks(Instant::now()).filter_map(|Lock { row, whom, wait }| {
-            let name = self.people.row(row)?.name.clone();
-            Some(LockedAccount { name, whom, seconds: wait.as_secs() })
-        });
-        let mut locks: Vec<_> = locks.collect();
-        locks.sort_by(|one, other| (other.seconds, &one.name).cmp(&(one.seconds, &other.name)));
-        locks
     }
 
     fn expire(&mut self) {
@@ -592,8 +590,11 @@ impl Handler<AuthStatus> for AuthActor {
 
     fn handle(&mut self, _: AuthStatus, _: &mut Self::Context) -> Self::Result {
         let locks = self.locks();
+        let (addresses_without_logins, addresses_without_registrations) = self.addresses_used_up();
         MessageResult(AuthCounts {
             fault: self.fault.clone(),
+            addresses_without_logins,
+            addresses_without_registrations,
             accounts: self.people.len(),
             banned: self.people.iter().filter(|account| account.banned).count(),
             sessions: self.sessions.len(),

@@ -230,6 +230,12 @@ impl<K: Hash + Eq> Buckets<K> {
         self.entries.retain(|_, bucket| !bucket.is_idle(now));
     }
 
+    /// The keys whose buckets are empty.
+    pub fn used_up(&self, now: Instant) -> impl Iterator<Item = &K> {
+        let empty = move |bucket: &Bucket| self.rate.is_some_and(|rate| !bucket.has_one(rate, now));
+        self.entries.iter().filter(move |(_, bucket)| empty(bucket)).map(|(key, _)| key)
+    }
+
     /// How many buckets there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -188,6 +188,11 @@ impl Gate {
         if verdict == Verdict::Wrong { self.lock(&attempt.guessed, now) } else { None }
     }
 
+    /// The addresses that may not log in, and those that may make no account, for a moment. In no order.
+    pub fn used_up(&self, now: Instant) -> (Vec<AddressKey>, Vec<AddressKey>) {
+        (self.logins.used_up(now).copied().collect(), self.registrations.used_up(now).copied().collect())
+    }
+
     /// Which accounts are tried no more for now, and by whom. In no order.
     pub fn locks(&self, now: Instant) -> impl Iterator<Item = Lock> {
         self.guesses.keys().filter_map(move |guessed| self.lock(guessed, now))
@@ -454,6 +459,7 @@ mod tests {
         assert_eq!((denied.code, denied.retry_after_ms), (ErrorCode::TooManyAttempts, 20_000));
         assert!(gate.wrong_token(ip(1), now).is_err());
         assert!(gate.wrong_token(ip(2), now).is_ok());
+        assert_eq!(gate.used_up(now), (vec![AddressKey::of(ip(1))], vec![]), "the operator can see it");
         let later = now + Duration::from_millis(denied.retry_after_ms);
         assert!(gate.wrong_token(ip(1), later).is_ok(), "the wait that was told is true");
     }

@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::accounts::StoreError;
+use super::sessions::StoredSession;
 use crate::chat::devices::{Device, Devices};
 use crate::disk::append::{AppendFile, replace};
 use crate::disk::{Folder, read_whole};
@@ -58,6 +59,28 @@ pub struct OpenedDevices {
     pub devices: Devices,
     /// Lines that were none of this file's.
     pub damaged: usize,
+}
+
+impl OpenedDevices {
+    /// Remembers the tokens of sessions that have ended unseen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn add(&mut self, ended: &[StoredSession], at: Timestamp) -> Result<(), StoreError> {
+        let tokens = ended.iter().flat_map(|session| {
+            let tokens = std::iter::once(session.token).chain(session.previous);
+            let (account, number) = (session.account, session.number);
+            tokens.map(move |token| Device { account, session: number, token, at })
+        });
+        let events: Vec<_> = tokens.map(DeviceEvent::Had).collect();
+        self.file.commit(&events, true)?;
+        for event in events {
+            if let DeviceEvent::Had(device) = event {
+                self.devices.add(device);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `devices.csv`, open for one writer.

@@ -227,8 +227,11 @@ mod tests {
                 } else {
                     assert!(disk.is_dead(), "case {case}");
                 }
-                disk =
-                    if way % 2 == 0 { disk.after_kill() } else { disk.after_power_cut(case + life as u64) };
+                disk = if way.is_multiple_of(2) {
+                    disk.after_kill()
+                } else {
+                    disk.after_power_cut(case + life as u64)
+                };
             }
         }
     }

@@ -262,7 +262,14 @@ impl Session {
                 self.password = self.password_perhaps.take().unwrap_or_else(|| self.password.clone());
                 self.open();
             }
-            ErrorCode::WrongPassword | ErrorCode::Banned | ErrorCode::BadName => self.end(false, Some(text)),
+            ErrorCode::WrongPassword => self.end(
+                false,
+                Some(format!(
+                    "{text} It did a moment ago: the password was changed elsewhere, or the account is gone (perhaps the \
+                     server's data was put back from a copy). Start this program again to log in."
+                )),
+            ),
+            ErrorCode::Banned | ErrorCode::BadName => self.end(false, Some(text)),
             ErrorCode::TooManyAttempts if retry_after.is_some_and(|wait| wait > LONGEST_LOCKED_PAUSE) => {
                 let wait = retry_after.unwrap_or_default();
                 // The operator may lift it at any time.

@@ -268,7 +268,7 @@ fn a_dead_token_is_answered_with_the_password_and_a_wrong_one_ends_it() {
     assert_eq!(login["device"], "T1", "a token that is dead shows that this device was in");
     bench.reply(&login, json!({"type": "error", "code": "wrong_password", "text": "No."}));
     let end = bench.end.expect("an end");
-    assert_eq!((end.well, end.sentence.as_deref()), (false, Some("No.")));
+    assert!(!end.well && end.sentence.is_some_and(|text| text.starts_with("No. It did a moment ago")));
 }
 
 #[test]

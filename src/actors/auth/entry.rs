@@ -12,12 +12,13 @@ use tokio::sync::oneshot;
 
 use super::disk::Order;
 use super::hashing::{Hashed, Owner, Work};
+use super::lockout::seen_by_gate;
 use super::{AuthActor, answer};
 use crate::actors::messages::auth::{
     AuthRefusal, ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
 };
 use crate::chat::budget::{AddressKey, wait_ms};
-use crate::chat::login::{self, Attempt, Denied, Lock, Verdict, greeting};
+use crate::chat::login::{Attempt, Denied, Verdict, greeting};
 use crate::chat::openings::UnderWay;
 use crate::config::Registration;
 use crate::names::{Timestamp, UserName};
@@ -225,15 +226,6 @@ impl AuthActor {
         });
     }
 
-    /// The session by which a device that shows a token was in before, when it is one that the account had.
-    fn device(&self, row: u64, shown: Option<&TokenText>) -> Option<u64> {
-        let token = self.tokens.hash(shown?);
-        match self.sessions.holder_of(&token) {
-            Some((account, session)) => (account == row).then_some(session),
-            None => self.devices.find(row, &token, Timestamp::now()),
-        }
-    }
-
     fn settle(&mut self, attempt: Attempt, hashed: &Hashed) {
         let verdict = match hashed {
             Hashed::Right(_) | Hashed::Fresh(_) => Verdict::Right,
@@ -243,18 +235,6 @@ impl AuthActor {
         if let Some(lock) = self.gate.settle(attempt, verdict, Instant::now()) {
             self.tell_locked(&lock);
         }
-    }
-
-    /// The operator hears of a lock in the log, and how to lift it.
-    fn tell_locked(&self, lock: &Lock) {
-        let Some(account) = self.people.row(lock.row) else { return };
-        log::warn!(
-            "{:?} is locked for {} for {} min: too many wrong passwords; `unlock {}` lifts that",
-            account.name,
-            lock.whom,
-            lock.wait.as_secs().div_ceil(60),
-            account.name
-        );
     }
 
     /// The account that a right password opens, looked at anew: much may have changed since it was shown.
@@ -476,11 +456,6 @@ impl Fresh {
     fn end(&self) -> SessionEvent {
         SessionEvent::End { number: self.stored.number }
     }
-}
-
-/// An account, and the session by which a device shows that it was in, as the gate sees them.
-fn seen_by_gate(account: &Account, device: Option<u64>) -> login::Account<'_> {
-    login::Account { row: account.row, addresses: &account.addresses, device }
 }
 
 fn last_seen(account: &Account) -> Option<(Timestamp, IpAddr)> {

@@ -13,7 +13,7 @@ use super::{AuthActor, Step, answer, disk_is_gone, leaving};
 use crate::actors::auth::disk::Written;
 use crate::actors::messages::auth::{
     AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, EndSession, ImportAccount, ImportOutcome,
-    Kick, ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban, Unlock,
+    Kick, ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
 };
 use crate::names::{Timestamp, UserName};
 use crate::protocol::{ByeReason, ErrorCode};
@@ -51,7 +51,7 @@ fn kicked(text: &str) -> EndSession {
 }
 
 impl AuthActor {
-    fn find(&self, name: &UserName) -> Result<Arc<Account>, OperatorError> {
+    pub(super) fn find(&self, name: &UserName) -> Result<Arc<Account>, OperatorError> {
         self.people.meant(name).cloned().ok_or_else(|| OperatorError::NoSuchAccount(name.clone()))
     }
 
@@ -241,17 +241,6 @@ impl Handler<Unban> for AuthActor {
                 send(reply, written.map(|_| ()).map_err(OperatorError::from));
             });
         })
-    }
-}
-
-impl Handler<Unlock> for AuthActor {
-    type Result = Result<u32, OperatorError>;
-
-    fn handle(&mut self, message: Unlock, _: &mut Self::Context) -> Self::Result {
-        let row = self.find(&message.name)?.row;
-        let guesses = self.gate.forgive(row);
-        log::info!("the operator has {guesses} wrong guesses at {:?} forgotten", message.name);
-        Ok(guesses)
     }
 }
 

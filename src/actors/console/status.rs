@@ -163,8 +163,9 @@ impl Status {
             row("log", Some(format!("{} ({shown})", self.log))),
         ];
         let locked = accounts.filter(|it| it.locks_in_all > 0).map(|it| row("locked", Some(locked(it))));
+        let busy = accounts.and_then(busy).map(|told| row("busy", Some(told)));
         let wrong = wrong.iter().map(|what| row("wrong", Some(what.clone())));
-        rows.into_iter().chain(locked).chain(wrong).collect::<Vec<_>>().join("\n")
+        rows.into_iter().chain(locked).chain(busy).chain(wrong).collect::<Vec<_>>().join("\n")
     }
 
     /// One line. Members are only ever added; `docs/operating.md` lists them.
@@ -186,6 +187,8 @@ impl Status {
             "accounts_banned": accounts.map(|it| it.banned),
             "account_rows_set_aside": accounts.map(|it| it.rejected_rows),
             "accounts_locked": accounts.map(|it| it.locks.iter().map(lock_as_json).collect::<Vec<_>>()),
+            "addresses_without_logins": accounts.map(|it| &it.addresses_without_logins),
+            "addresses_without_registrations": accounts.map(|it| &it.addresses_without_registrations),
             "sessions": accounts.map(|it| it.sessions),
             "sessions_connected": accounts.map(|it| it.attached),
             "password_checks": accounts.map(|it| it.hashes),
@@ -210,6 +213,17 @@ fn locked(accounts: &AuthCounts) -> String {
         told.push(format!("{} more", accounts.locks_in_all - told.len()));
     }
     format!("by wrong passwords: {} (`unlock NAME` lifts it)", told.join(", "))
+}
+
+/// Which addresses are refused for a moment, if any are.
+fn busy(accounts: &AuthCounts) -> Option<String> {
+    let told = |addresses: &[String], what: &str| {
+        (!addresses.is_empty()).then(|| format!("{} ({what})", addresses.join(", ")))
+    };
+    let logins = told(&accounts.addresses_without_logins, "limits.logins_per_minute");
+    let registrations = told(&accounts.addresses_without_registrations, "limits.registrations_per_minute");
+    let both: Vec<String> = logins.into_iter().chain(registrations).collect();
+    (!both.is_empty()).then(|| format!("refused for less than a minute: {}", both.join(", ")))
 }
 
 fn lock_as_json(lock: &LockedAccount) -> Value {

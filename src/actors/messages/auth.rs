@@ -367,9 +367,13 @@ pub struct AuthCounts {
     pub locks_in_all: usize,
     /// Why the last write of accounts or sessions failed, when it did.
     pub fault: Option<String>,
+    /// Addresses that have used up their attempts to log in for the moment, sorted; at most [`MOST_LOCKS`].
+    pub addresses_without_logins: Vec<String>,
+    /// Addresses that have used up their new accounts for the moment, sorted; at most [`MOST_LOCKS`].
+    pub addresses_without_registrations: Vec<String>,
 }
 
-/// How many locks `status` tells one by one.
+/// How many locks and addresses `status` tells one by one.
 pub const MOST_LOCKS: usize = 20;
 
 /// An account at which too many wrong passwords were tried.

@@ -1,0 +1,74 @@
+//! Accounts that are tried no more for now, because of wrong guesses: who is told, who is not concerned, and how
+//! the operator lifts it. [`crate::chat::login`] decides.
+
+use std::time::Instant;
+
+use actix::Handler;
+
+use super::AuthActor;
+use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
+use crate::chat::budget::AddressKey;
+use crate::chat::login::{self, Lock};
+use crate::names::Timestamp;
+use crate::protocol::TokenText;
+use crate::store::accounts::Account;
+
+impl AuthActor {
+    /// The session by which a device that shows a token was in before, when it is one that the account had.
+    pub(super) fn device(&self, row: u64, shown: Option<&TokenText>) -> Option<u64> {
+        let token = self.tokens.hash(shown?);
+        match self.sessions.holder_of(&token) {
+            Some((account, session)) => (account == row).then_some(session),
+            None => self.devices.find(row, &token, Timestamp::now()),
+        }
+    }
+
+    /// The operator hears of a lock in the log, and how to lift it.
+    pub(super) fn tell_locked(&self, lock: &Lock) {
+        let Some(account) = self.people.row(lock.row) else { return };
+        log::warn!(
+            "{:?} is locked for {} for {} min: too many wrong passwords; `unlock {}` lifts that",
+            account.name,
+            lock.whom,
+            lock.wait.as_secs().div_ceil(60),
+            account.name
+        );
+    }
+
+    /// The accounts that are not tried for now, those that are for longest first.
+    pub(super) fn locks(&self) -> Vec<LockedAccount> {
+        let locks = self.gate.locks(Instant::now()).filter_map(|Lock { row, whom, wait }| {
+            let name = self.people.row(row)?.name.clone();
+            Some(LockedAccount { name, whom, seconds: wait.as_secs() })
+        });
+        let mut locks: Vec<_> = locks.collect();
+        locks.sort_by(|one, other| (other.seconds, &one.name).cmp(&(one.seconds, &other.name)));
+        locks
+    }
+
+    /// The first addresses that may not log in, and those that may make no account, for a moment.
+    pub(super) fn addresses_used_up(&self) -> (Vec<String>, Vec<String>) {
+        let first = |mut addresses: Vec<AddressKey>| {
+            addresses.sort_unstable();
+            addresses.iter().take(MOST_LOCKS).map(AddressKey::to_string).collect()
+        };
+        let (logins, registrations) = self.gate.used_up(Instant::now());
+        (first(logins), first(registrations))
+    }
+}
+
+/// An account, and the session by which a device shows that it was in, as the gate sees them.
+pub(super) fn seen_by_gate(account: &Account, device: Option<u64>) -> login::Account<'_> {
+    login::Account { row: account.row, addresses: &account.addresses, device }
+}
+
+impl Handler<Unlock> for AuthActor {
+    type Result = Result<u32, OperatorError>;
+
+    fn handle(&mut self, message: Unlock, _: &mut Self::Context) -> Self::Result {
+        let row = self.find(&message.name)?.row;
+        let guesses = self.gate.forgive(row);
+        log::info!("the operator has {guesses} wrong guesses at {:?} forgotten", message.name);
+        Ok(guesses)
+    }
+}
