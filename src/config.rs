@@ -95,7 +95,7 @@ pub struct AuthConfig {
     pub hash_threads: usize,
     /// How long a session lives without a connection, in seconds.
     pub session_idle_seconds: u64,
-    /// How long a session lives at most, in seconds.
+    /// How long a session lives at most, in seconds. 0: none.
     pub session_max_seconds: u64,
 }
 
@@ -282,8 +282,8 @@ impl Default for AuthConfig {
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hash_threads: 0,
-            session_idle_seconds: 24 * 60 * 60,
-            session_max_seconds: 7 * 24 * 60 * 60,
+            session_idle_seconds: 30 * 24 * 60 * 60,
+            session_max_seconds: 0,
         }
     }
 }

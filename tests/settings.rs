@@ -34,6 +34,9 @@ fn print_config_shows_the_settings_that_others_rely_on() {
         ("journal.durability", "\"fsync\""),
         ("auth.argon2_memory_kib", "19456"),
         ("auth.registration", "\"open\""),
+        ("auth.session_idle_seconds", "2592000"),
+        ("auth.session_max_seconds", "0"),
+        ("limits.rooms_per_session", "500"),
         ("limits.presence_members", "200"),
     ] {
         assert_eq!(setting(&printed, key).to_string(), value, "{key}");
@@ -43,6 +46,8 @@ fn print_config_shows_the_settings_that_others_rely_on() {
         "limits.logins_per_minute",
         "limits.registrations_per_minute",
         "limits.connections_per_address",
+        "limits.joins_per_minute",
+        "limits.password_changes_per_minute",
         "limits.new_rooms_per_minute",
         "limits.rooms_per_session",
         "limits.login_timeout_seconds",

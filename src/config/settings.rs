@@ -31,7 +31,6 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("auth.argon2_passes", 1..=1_000),
     ("auth.hash_threads", 0..=256),
     ("auth.session_idle_seconds", 1..=MAX_SECONDS),
-    ("auth.session_max_seconds", 1..=MAX_SECONDS),
     ("limits.max_frame_bytes", 16_384..=16_777_216),
     ("limits.close_timeout_seconds", 1..=600),
     ("limits.outbox_bytes", 32_768..=MAX_BYTES),

@@ -183,7 +183,7 @@ fn register_then_login() {
         let (client, opened) = alice(&auth).await;
         assert!(opened.new && opened.last_seen.is_none() && opened.previous.is_none());
         assert_eq!((opened.account.as_str(), opened.first_id), ("alice", MessageId::new(41)));
-        assert_eq!(opened.expires_in_seconds, 24 * 60 * 60);
+        assert_eq!(opened.expires_in_seconds, 30 * 24 * 60 * 60);
         assert!(opened.greeting.contains("first visit"), "{}", opened.greeting);
         assert_eq!(code(client.ask(&auth, register("alice", SECRET), HOME).await), ErrorCode::NameTaken);
         assert_eq!(code(client.ask(&auth, register("server", SECRET), HOME).await), ErrorCode::NameTaken);
