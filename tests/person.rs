@@ -220,6 +220,50 @@ fn secrets_that_are_typed_ahead_answer_their_questions() {
 
 // issue 7: "A secret becomes a message"
 #[test]
+fn a_password_that_is_typed_twice_in_impatience_is_no_message() {
+    let mut server = Server::start();
+    let mut bob = server.member("bob", "lobby");
+    server.register("alice");
+    let terminal = Terminal::running(&format!("{} {}", client_program().display(), server.address));
+    terminal.has("Name:");
+    // A name that is not known brings a question that nobody expects: what was typed for the password is not seen.
+    server.signal(Signal::STOP);
+    terminal.enter("alcie");
+    terminal.enter("secret of alice");
+    terminal.has("Waiting for");
+    server.signal(Signal::CONT);
+    terminal.has("Make a new account? [y]:");
+    terminal.enter("n");
+    terminal.shows("the name", |screen| screen.ends_with("Name:"));
+    terminal.enter("alice");
+    terminal.shows("the password", |screen| screen.ends_with("Password:"));
+    server.signal(Signal::STOP);
+    terminal.enter(PASSWORD);
+    terminal.enter(PASSWORD);
+    terminal.shows("that it takes long", |screen| screen.matches("Waiting for").count() == 2);
+    server.signal(Signal::CONT);
+    prompts(&terminal, "lobby");
+    // Nor is one that is typed for /passwd while the server is away.
+    let address = server.address.to_string();
+    server.crash();
+    terminal.has("The connection is lost");
+    terminal.type_text(&format!("/passwd\r{PASSWORD}\ra long new secret\ra long new secret\r"));
+    terminal.has("as soon as the server is back");
+    server = Options::new().listen(&address).start_in(Arc::clone(&server.dir));
+    terminal.has("The password is changed");
+    let screen = terminal.screen();
+    bob = {
+        drop(bob);
+        server.login("bob")
+    };
+    for secret in [PASSWORD, "secret"] {
+        assert!(!screen.contains(secret), "{screen}");
+        nowhere(&mut bob, &["lobby"], secret);
+    }
+}
+
+// issue 7: "A secret becomes a message"
+#[test]
 fn every_question_before_the_chat_asks_again_and_ctrl_c_gives_up_one() {
     let server = Server::start();
     server.register("alice");

@@ -127,9 +127,6 @@ impl Chat {
                 let lines = own_lines(&commands::help_lines(), self.terminal.screen());
                 self.terminal.print(lines).await
             }
-            Ok(Typed::Passwd) if !session.is_open() => {
-                self.terminal.tell("There is no connection just now; try again in a moment.").await;
-            }
             Ok(Typed::Passwd) => {
                 self.terminal.hold();
                 self.ask_secret("Old password: ", Asking::OldPassword);

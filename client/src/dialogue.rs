@@ -128,6 +128,7 @@ async fn enter(
     let known = match known(terminal, line, &name).await? {
         Ok(known) => known,
         Err(error) => {
+            terminal.forget_typed_ahead();
             terminal.tell(&error.to_string()).await;
             return Ok(Entered::NoServer);
         }
@@ -329,6 +330,8 @@ async fn agrees(terminal: &mut Terminal, name: &UserName, unasked: bool) -> Resu
     if unasked {
         return Ok(true);
     }
+    // Who meant to log in may have typed the password already.
+    terminal.forget_typed_ahead();
     loop {
         let typed =
             line(terminal, &format!("{name} is not known here yet. Make a new account? [y]: ")).await?;
@@ -358,11 +361,16 @@ async fn open(
             .ask(terminal, async |link| login::open(link, name, &password, device, register).await)
             .await?;
         match opened {
-            Ok(opened) => return Ok(Some((opened, password))),
+            Ok(opened) => {
+                // A password that is typed once more because nothing happened is no message.
+                terminal.forget_typed_ahead();
+                return Ok(Some((opened, password)));
+            }
             Err(LoginError::Refused { code, text, .. }) if is_wrong_password(code) => {
                 terminal.tell(&text).await
             }
             Err(error) if error.pause().is_some_and(|wait| wait > SHORT_WAIT) => {
+                terminal.forget_typed_ahead();
                 terminal.tell(&error.sentence(name)).await;
                 if !wants_to_wait(terminal).await? {
                     return Ok(None);
@@ -376,6 +384,7 @@ async fn open(
                 given = Some(password);
             }
             Err(error) => {
+                terminal.forget_typed_ahead();
                 terminal.tell(&error.to_string()).await;
                 return Ok(None);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::devices::Device;
-use crate::link::{Address, Link, LinkError};
+use crate::link::{Address, Link, LinkError, words};
 use crate::session::{Action, Command, End, Session, Show};
 
 /// Whoever types and reads: a person at a terminal, or a script.
@@ -64,7 +64,7 @@ pub async fn run<F: Front>(
             Ok(None) => {}
             Ok(Some(end)) => return end,
             Err(error) => {
-                let sentence = Some(format!("The output cannot be written: {error}."));
+                let sentence = Some(format!("The output cannot be written: {}.", words(&error)));
                 return End { well: false, lost_messages: false, sentence };
             }
         }

@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     let by_lines = arguments.json || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("The program cannot start: {error}.")).into(),
+        Err(error) => return fail(&format!("The program cannot start: {}.", link::words(&error))).into(),
     };
     let status = runtime.block_on(async {
         if by_lines { run_by_lines(arguments).await } else { run_at_terminal(arguments).await }

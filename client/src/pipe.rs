@@ -29,6 +29,7 @@ use veche::protocol::{Message, MessageText, ServerFrame};
 use crate::chat::{CONNECTED, outage};
 use crate::display::{UNWRAPPED, json_line, one_line, paragraph, safe, screen_of};
 use crate::driver::Front;
+use crate::link::words;
 use crate::session::{Command, Session, Show};
 
 /// Something to say, or the sentence that tells why there is nothing.
@@ -200,7 +201,8 @@ fn read_lines(input: &mut impl BufRead, lines: &mpsc::Sender<Read>) {
                 Err(format!("Line {number} was skipped: it has more than {MAX_TEXT_BYTES} bytes."))
             }
             Err(error) => {
-                let sentence = format!("The input ends at line {number}: it cannot be read ({error}).");
+                let sentence =
+                    format!("The input ends at line {number}: it cannot be read ({}).", words(&error));
                 return drop(lines.blocking_send(Err(sentence)));
             }
         };

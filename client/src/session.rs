@@ -111,6 +111,8 @@ pub struct Session {
     password: Password,
     /// A new password whose `passwd` has no answer, because the connection was lost.
     password_perhaps: Option<Password>,
+    /// The old password and the new one, when they were given while there was no connection.
+    passwd_wanted: Option<(Password, Password)>,
     token: TokenText,
     /// Set after `bad_token`: the next connection logs in with the password.
     token_is_dead: bool,
@@ -161,6 +163,7 @@ impl Session {
             name,
             password,
             password_perhaps: None,
+            passwd_wanted: None,
             token: TokenText::new(opened.token.clone()),
             token_is_dead: false,
             phase: Phase::Open { since: now },
@@ -311,6 +314,7 @@ impl Session {
             Command::Exit => {
                 self.leaving_since.get_or_insert(now);
             }
+            Command::Passwd(old, new) => self.change_password(old, new),
             other if !self.is_open() => {
                 drop(other);
                 self.problem("There is no connection just now; try again in a moment.".to_owned());
@@ -325,13 +329,21 @@ impl Session {
             Command::History(of, limit) => {
                 self.ask(&Request::History { of, page: Page::Newest, limit, term: None }, Asked::History);
             }
-            Command::Passwd(old, new) => {
-                let asked = Asked::Passwd(new.clone());
-                self.ask(&Request::Passwd { old, new }, asked);
-            }
         }
         self.end_when_due(now);
         self.go_on(now);
+    }
+
+    fn change_password(&mut self, old: Password, new: Password) {
+        if self.is_open() {
+            let asked = Asked::Passwd(new.clone());
+            return self.ask(&Request::Passwd { old, new }, asked);
+        }
+        self.passwd_wanted = Some((old, new));
+        self.info(
+            "There is no connection just now; the password is changed as soon as the server is back."
+                .to_owned(),
+        );
     }
 
     fn queue(&mut self, target: Target, text: MessageText) {
@@ -363,6 +375,9 @@ impl Session {
             self.ask_for_rooms();
         }
         self.ask_to_leave();
+        if let Some((old, new)) = self.passwd_wanted.take() {
+            self.change_password(old, new);
+        }
         let rooms = &self.rooms;
         let ready = |target: &Target| match target {
             Target::Room(room) => {

@@ -197,6 +197,15 @@ impl Terminal {
         }
     }
 
+    /// Forgets what was typed ahead. It was typed for another question than the one that comes now, and may be
+    /// a secret.
+    pub fn forget_typed_ahead(&mut self) {
+        while let Ok(mut piece) = self.typed.try_recv() {
+            piece.zeroize();
+        }
+        self.decoder = Decoder::default();
+    }
+
     /// Asks for a line, below everything printed so far, and waits for it.
     pub async fn line(&mut self, prompt: impl Into<String>) -> Answer {
         self.ask(Ask::Line { prompt: prompt.into(), remember: false });

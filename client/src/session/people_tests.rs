@@ -209,3 +209,22 @@ fn a_password_that_was_changed_perhaps_is_tried_after_the_old_one() {
     bench.expect("join");
     assert!(bench.end.is_none() && bench.session.has_password(&new));
 }
+
+// issue 7: "A secret becomes a message"
+#[test]
+fn a_password_is_changed_when_the_server_is_back() {
+    let mut bench = Bench::in_lobby();
+    bench.lose();
+    bench.command(Command::Passwd(Password::given("secret"), Password::given("new secret")));
+    assert!(bench.told().iter().any(|told| told.contains("as soon as the server is back")));
+    bench.command(Command::Leave(RoomName::lobby()));
+    assert!(bench.shown.iter().any(|show| matches!(show, Show::Left { .. })), "{:?}", bench.shown);
+    let resume = bench.reconnect();
+    bench.reply(&resume, session("T2"));
+    bench.expect("inbox");
+    let passwd = bench.expect("passwd");
+    assert_eq!((&passwd["old"], &passwd["new"]), (&json!("secret"), &json!("new secret")));
+    bench.reply(&passwd, json!({"type": "ok"}));
+    assert!(bench.told().iter().any(|told| told.contains("is changed")));
+    assert!(bench.session.has_password(&Password::given("new secret")) && bench.sent.is_empty());
+}

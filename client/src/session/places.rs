@@ -71,7 +71,10 @@ impl Session {
 
     pub(super) fn leave(&mut self, name: &RoomName) {
         match self.rooms.get_mut(name).filter(|room| !room.unwanted) {
-            Some(room) => room.unwanted = true,
+            Some(room) => {
+                room.unwanted = true;
+                self.ask_to_leave();
+            }
             None => self.problem(format!("You are not in {name}.")),
         }
     }
@@ -140,6 +143,7 @@ impl Session {
     /// The connection is gone, and with it this session is out of all rooms.
     pub(super) fn rooms_disconnected(&mut self) {
         self.rooms.values_mut().for_each(Room::disconnected);
+        self.ask_to_leave();
     }
 
     /// Someone was put out of a room; if it was this account, it is in that room no more.

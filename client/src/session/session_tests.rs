@@ -12,7 +12,7 @@ pub(super) struct Bench {
     pub(super) session: Session,
     now: Duration,
     pub(super) sent: VecDeque<Value>,
-    shown: Vec<Show>,
+    pub(super) shown: Vec<Show>,
     connects: usize,
     pub(super) end: Option<End>,
     kept: Option<TokenText>,
