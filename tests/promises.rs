@@ -70,6 +70,28 @@ fn what_a_predecessor_left_is_forced_before_anyone_is_let_in() {
     drop(again);
 }
 
+// "A folder's fsync that fails once"
+#[test]
+fn nothing_is_acknowledged_under_a_name_that_was_never_forced() {
+    let dir = directory();
+    let history = dir.path().canonicalize().expect("a path").join("data/history");
+    fs::create_dir_all(&history).expect("made");
+    let trace_file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let trace_path = trace_file.path().to_str().expect("UTF-8");
+    let folder = history.to_str().expect("UTF-8");
+    // Each thread's second fsync of the folder fails: the writer's, behind the rename of the month's file.
+    let wrapper = ["strace", "-D", "-f", "-y", "-o", trace_path, "-P", folder, "-e", "trace=fsync"];
+    let wrapper = [&wrapper[..], &["-e", "inject=fsync:error=EIO:when=2"]].concat();
+    let server = Options::new().wrapped_in(&wrapper).start_in(dir);
+    let mut alice = server.member("alice", "lobby");
+    let say = json!({"type": "say", "room": "lobby", "text": "where?", "key": "k"});
+    alice.expect_error("storage_unavailable", say.clone());
+    alice.expect("ok", say);
+    let trace = fs::read_to_string(trace_path).expect("a trace");
+    let failed = trace.find("(INJECTED)").expect("it has failed");
+    assert!(trace[failed..].contains("= 0"), "and was made good before the receipt: {trace}");
+}
+
 // "A page with a hole": a passing error
 #[test]
 fn a_page_of_which_one_row_cannot_be_read_now_is_refused_and_whole_the_next_time() {
@@ -178,6 +200,53 @@ fn damage_across_the_end_of_a_line_costs_one_row_and_no_id_or_key_is_given_again
         let again = json!({"type": "say", "room": "lobby", "text": "text 6", "key": "key 6"});
         assert_eq!(id(&alice.expect("ok", again)), said[5], "its key is known");
         assert!(id(&alice.say("lobby", "text 7")) > said[5], "no id is given again");
+        server.stop();
+    }
+}
+
+/// A line of a history file.
+fn row(id: u64, prev: u64, at: &str, text: &str) -> String {
+    let fields = format!("{id},{prev},{at},lobby,alice,,{text},");
+    format!("{fields},x{:08x}\n", crc32fast::hash(fields.as_bytes()))
+}
+
+// "A hole in an unsynced tail"
+#[test]
+fn what_stands_behind_a_hole_in_the_last_batch_is_set_aside() {
+    const PAGE_BYTES: usize = 4_096;
+    let mut server = Server::start();
+    let mut alice = server.member("alice", "lobby");
+    let said = [id(&alice.say("lobby", "one")), id(&alice.say("lobby", "two"))];
+    server.stop();
+    let month = newest_history(&server.data_dir());
+    let acknowledged = fs::read(&month).expect("a file");
+    // Of a batch over two pages the first one never got to the disk; with one time for all of it, as a batch
+    // has, and with a time for each row, as no batch has.
+    for is_batch in [true, false] {
+        let mut content = acknowledged.clone();
+        for n in 0..120 {
+            let second = if is_batch { 0 } else { n % 60 };
+            let at = format!("2026-11-25T12:00:{second:02}.000Z");
+            content
+                .extend(row(said[1] + 1 + n, said[1] + n, &at, &format!("unacknowledged {n}")).into_bytes());
+        }
+        let next_page = acknowledged.len().next_multiple_of(PAGE_BYTES);
+        content[acknowledged.len()..next_page].fill(0);
+        fs::write(&month, &content).expect("written");
+        let mut server = server.start_again();
+        let mut alice = server.login("alice");
+        let joined = enter(&mut alice);
+        let receipt = alice.say("lobby", "three");
+        assert!(id(&receipt) > said[1] + 120, "no id is given again");
+        if is_batch {
+            assert_eq!(texts(&joined["messages"]), ["one", "two"]);
+            assert_eq!(receipt["prev"], said[1], "what it names is there");
+            let torn = fs::read(month.with_extension("torn")).expect("it is kept");
+            assert!(String::from_utf8_lossy(&torn).contains("unacknowledged 119"));
+            server.log_line(&["never got to the disk"]);
+        } else {
+            assert!(texts(&joined["messages"]).contains(&"unacknowledged 119".to_owned()), "damage, no hole");
+        }
         server.stop();
     }
 }
