@@ -85,6 +85,7 @@ fn accounts_and_rooms_from_before_the_rules_are_reached_by_their_spelling() {
     let open = |name: &str| server.connect().open("login", name, PASSWORD)["name"].clone();
     assert_eq!(open("İvan"), "ivan", "the canonical form is the other's");
     assert_eq!(open("İspir"), old[1], "nobody else's");
+    assert_eq!(open("ispir"), old[1], "what it would be called now");
     assert_eq!(open("ΓΙΏΡΓΟΣ"), old[2]);
 
     // They are taken, talked to and read by that spelling, too.
