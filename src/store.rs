@@ -11,3 +11,7 @@ pub mod owner;
 pub mod sessions;
 pub mod set_aside;
 pub mod terms;
+
+#[cfg(test)]
+#[path = "store/lives_tests.rs"]
+mod lives_tests;

@@ -35,7 +35,7 @@ use crate::secrets::seal::{Sealer, fresh_epoch};
 /// Addresses that an account was last opened from, at most.
 pub const MAX_ADDRESSES: usize = 8;
 /// Rows that the file may have besides one for each account before it is rewritten, whatever their number …
-const SPARE_ROWS: usize = 1_000;
+const SPARE_ROWS: usize = if cfg!(test) { 8 } else { 1_000 };
 /// Rows that are appended with one fsync, at most: well below what may be unsynced at the end of a file.
 const ROWS_AT_ONCE: usize = 2_000;
 
@@ -138,8 +138,12 @@ impl AccountFile {
     /// [`StoreError`]; a later call may succeed.
     pub fn commit(&mut self, changes: &[AccountChange]) -> Result<(), StoreError> {
         let mut before: BTreeMap<u64, Option<Arc<Account>>> = BTreeMap::new();
+        let mut gone: BTreeMap<u64, Arc<Account>> = BTreeMap::new();
         for change in changes {
             let row = change.row();
+            if let (AccountChange::Remove { .. }, Some(account)) = (change, self.accounts.get(&row)) {
+                gone.insert(row, Arc::clone(account));
+            }
             if change.can_wait() {
                 if self.accounts.contains_key(&row) {
                     self.dirty.insert(row);
@@ -150,7 +154,8 @@ impl AccountFile {
             }
             change.apply(&mut self.accounts);
         }
-        let result = self.append(&before);
+        let rows: Vec<u64> = before.keys().copied().collect();
+        let result = self.append(&rows, &gone);
         if result.is_err() {
             for (row, account) in before {
                 match account {
@@ -188,9 +193,8 @@ impl AccountFile {
             return self.settle_or_flush_all();
         }
         while !self.dirty.is_empty() {
-            let rows = self.dirty.iter().take(ROWS_AT_ONCE);
-            let some = rows.map(|row| (*row, self.accounts.get(row).cloned())).collect();
-            self.append(&some)?;
+            let some: Vec<u64> = self.dirty.iter().copied().take(ROWS_AT_ONCE).collect();
+            self.append(&some, &BTreeMap::new())?;
         }
         Ok(())
     }
@@ -223,23 +227,23 @@ impl AccountFile {
         }
     }
 
-    /// Appends the present rows of these accounts; `before` has what they were, to tell those that are gone.
-    fn append(&mut self, before: &BTreeMap<u64, Option<Arc<Account>>>) -> Result<(), StoreError> {
-        if before.is_empty() {
+    /// Appends the present rows of these accounts; `gone` has what those were that are no more.
+    fn append(&mut self, touched: &[u64], gone: &BTreeMap<u64, Arc<Account>>) -> Result<(), StoreError> {
+        if touched.is_empty() {
             return Ok(());
         }
         self.look_at_place()?;
-        if self.distrusted || self.rows + before.len() > 2 * self.accounts.len() + SPARE_ROWS {
+        if self.distrusted || self.rows + touched.len() > 2 * self.accounts.len() + SPARE_ROWS {
             return self.rewrite();
         }
         let mut lines = String::new();
         let synced = self.change;
         let mut change = synced;
-        for (row, before) in before {
-            let (account, state) = match (self.accounts.get(row), before) {
+        for row in touched {
+            let (account, state) = match (self.accounts.get(row), gone.get(row)) {
                 (Some(account), _) => (account, rows::State::of(account)),
                 (None, Some(gone)) => (gone, rows::State::Removed),
-                // It came and went in one batch.
+                // It was gone before.
                 (None, None) => continue,
             };
             change += 1;
@@ -250,13 +254,15 @@ impl AccountFile {
             Ok(()) => {
                 self.rows += usize::try_from(change - synced).unwrap_or(usize::MAX);
                 self.change = change;
-                self.dirty.retain(|row| !before.contains_key(row));
+                for row in touched {
+                    self.dirty.remove(row);
+                }
                 Ok(())
             }
             Err(source) => {
-                // After a `Refused` the file is as it was; else what of it is there is not known, and it may
-                // not be appended to before it is written anew.
-                self.distrusted |= matches!(source, AppendError::Poisoned(_));
+                // After a `Refused` the file is as it was, which has to outlive a power cut, too; else what of
+                // it is there is not known, and it may not be appended to before it is written anew.
+                self.distrusted |= matches!(source, AppendError::Poisoned(_)) || self.file.sync().is_err();
                 Err(StoreError::Append { path: self.path(), source })
             }
         }

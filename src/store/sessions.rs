@@ -26,7 +26,7 @@ use crate::secrets::token::TokenHash;
 
 pub(super) const FILE_NAME: &str = "sessions.csv";
 /// The file is written anew when it is larger than this, in bytes, …
-const COMPACT_ABOVE_BYTES: u64 = 1 << 20;
+const COMPACT_ABOVE_BYTES: u64 = if cfg!(test) { 1 << 11 } else { 1 << 20 };
 /// … and this many times as large as it was after the last time.
 const COMPACT_GROWTH: u64 = 4;
 
@@ -354,8 +354,9 @@ impl SessionFile {
         let result = appended.and_then(|_| if durable { self.file.sync() } else { Ok(()) });
         match result {
             Ok(()) if durable => self.synced_len = self.file.len(),
-            // The file is as it was before.
-            Ok(()) | Err(AppendError::Refused(_)) => {}
+            Ok(()) => {}
+            // The file is as it was before, which has to outlive a power cut, too.
+            Err(AppendError::Refused(_)) => self.distrusted |= self.file.sync().is_err(),
             Err(AppendError::Poisoned(_)) => self.distrusted = true,
         }
         result.map_err(|source| StoreError::Append { path: self.path(), source })

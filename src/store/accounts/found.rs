@@ -220,7 +220,7 @@ impl<'f, 'a> Sorting<'f, 'a> {
         // The header is there before any row is appended.
         let has_header = self.found.lines.first().is_some_and(|(number, _)| *number > 1);
         let is_last = at + 1 == self.found.lines.len();
-        let strange = |byte: &&u8| !matches!(**byte, b' '..=b'~');
+        let strange = |byte: &&u8| !matches!(**byte, b'\t' | b' '..=b'~');
         let is_strange = self.found.lines[at].1.iter().filter(strange).count() > MAX_STRANGE_BYTES;
         has_header && (is_strange || (is_last && !self.found.is_finished))
     }

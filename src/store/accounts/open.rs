@@ -245,7 +245,9 @@ fn refuse_loss(
             None => Ok(()),
         };
     }
-    if let Some(shape) = shape_of(bytes).filter(|_| rows > 0 && found.sound_rows() == 0) {
+    // A crash leaves zeros too, but behind a header.
+    let is_foreign = rows > 0 && found.header.is_none() && found.sound_rows() == 0;
+    if let Some(shape) = shape_of(bytes).filter(|_| is_foreign) {
         return Err(AccountsError::Unreadable { file, lost: rows, rows, why: shape.into() });
     }
     if lost > 0 && (sorted.accounts.is_empty() || is_too_much(lost, rows)) {

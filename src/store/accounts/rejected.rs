@@ -48,9 +48,8 @@ pub(super) fn set_aside(
     let mut notes = String::new();
     for RejectedRow { line, at, fault, keeps } in rejected {
         let text = lines.get(*at).map_or(&b""[..], |(_, text)| text);
-        let keeps =
-            if keeps.is_empty() { ": ".to_owned() } else { format!("{KEEPS}{}{KEEPS_END}", keeps.join(" ")) };
-        notes += &format!("{now} line {line}: {fault}{keeps}{}\n", text.escape_ascii());
+        let keeps = if keeps.is_empty() { "nothing".to_owned() } else { keeps.join(" ") };
+        notes += &format!("{now} line {line}: {fault}{KEEPS}{keeps}{KEEPS_END}{}\n", text.escape_ascii());
     }
     let file = match folder.open(FILE_NAME, Access::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => folder.open(FILE_NAME, Access::Create)?,
@@ -73,18 +72,11 @@ pub(super) fn kept(folder: &dyn Folder, sealer: &Sealer) -> io::Result<HashSet<S
         if let Some((_, rest)) = note.split_once(KEEPS)
             && let Some((indexes, _)) = rest.split_once(KEEPS_END)
         {
-            kept.extend(indexes.split(' ').map(str::to_owned));
-        } else if let Some(line) = note.splitn(3, ": ").nth(2).filter(|_| is_old_note(&note)) {
+            kept.extend(indexes.split(' ').filter(|index| index.starts_with("v1:")).map(str::to_owned));
+        } else if let Some(line) = note.splitn(3, ": ").nth(2) {
             // A version before this one has written it.
             kept.extend(indexes_in(sealer, line.as_bytes()));
         }
     }
     Ok(kept)
-}
-
-/// A note without indexes keeps nothing when it says that a newer row serves.
-fn is_old_note(note: &str) -> bool {
-    [RowFault::Shape, RowFault::Changed, RowFault::OtherEpoch, RowFault::Content]
-        .iter()
-        .any(|fault| note.contains(&fault.to_string()))
 }
