@@ -9,7 +9,7 @@ use crate::actors::messages::auth::{
     AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
     SetPassword,
 };
-use crate::actors::messages::console::RunCommand;
+use crate::actors::messages::console::{Done, RunCommand};
 use crate::names::Timestamp;
 
 /// Stands in for the console and the AuthActor.
@@ -34,12 +34,30 @@ macro_rules! answers {
     };
 }
 
-answers! {
-    RunCommand => |_house, asked| match asked.line.as_str() {
+/// Lets the command `slow` end.
+static GO: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+impl Handler<RunCommand> for House {
+    type Result = actix::ResponseFuture<Result<Done, String>>;
+
+    fn handle(&mut self, asked: RunCommand, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async move { do_command(&asked.line).await })
+    }
+}
+
+async fn do_command(line: &str) -> Result<Done, String> {
+    match line {
+        "slow" => {
+            GO.notified().await;
+            Ok("at last".to_owned().into())
+        }
         "long" => Ok(vec!["0123456789abcdef"; 100_000].join("\n").into()),
         "bad" => Err("No.\u{1b}[2J".into()),
         line => Ok(format!("did {line}").into()),
-    };
+    }
+}
+
+answers! {
     AddAccount => |house, asked| if std::mem::replace(&mut house.busy, false) {
         Err(OperatorError::Busy { retry_after_ms: 1 })
     } else if asked.password.expose() == "correct horse" {
@@ -213,6 +231,42 @@ fn clients_that_ask_for_nothing_hold_nobody_up() {
         let newest = idle.last_mut().unwrap();
         assert_eq!(ask(newest, &command("who")).unwrap(), "did who");
     });
+}
+
+// issue 7: `ctl` to a server that hangs: one that is busy says so, and is waited for
+#[test]
+fn a_server_that_is_at_it_says_so() {
+    use std::io::{BufRead, BufReader, Write};
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_owned();
+    with_server(place.path(), move || {
+        let mut stream = std::os::unix::net::UnixStream::connect(folder.join(SOCKET_FILE)).unwrap();
+        stream.write_all(b"{\"command\":\"slow\"}\n").unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert!(lines.next().unwrap().unwrap().contains("\"working\":true"));
+        GO.notify_one();
+        let last = lines.map_while(Result::ok).find(|line| !line.contains("working")).unwrap();
+        assert_eq!(last, r#"{"ok":true,"text":"at last"}"#);
+    });
+}
+
+#[test]
+fn a_line_without_a_text_is_none_of_the_answer() {
+    use std::io::{Read, Write};
+    let place = tempfile::tempdir().unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(place.path().join(SOCKET_FILE)).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = socket.accept().unwrap();
+        let _ = client.read(&mut [0; 1_000]).unwrap();
+        let (working, done) = (Answer::at_work(), Answer::line(true, "done".into()));
+        for line in [&working, &working, &done] {
+            client.write_all(&serde_json::to_vec(line).unwrap()).unwrap();
+            client.write_all(b"\n").unwrap();
+        }
+    });
+    let mut client = Client::connect(place.path()).unwrap();
+    assert_eq!(ask(&mut client, &command("who")).unwrap(), "done");
+    server.join().unwrap();
 }
 
 #[test]

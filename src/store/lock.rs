@@ -134,6 +134,13 @@ fn force_name(folder: &Path) -> io::Result<()> {
 }
 
 fn open_lock_file(folder: &Path) -> io::Result<File> {
+    let path = folder.join(LOCK_FILE);
+    let in_the_way = || {
+        io::Error::other(format!("its file {LOCK_FILE} is a link, a folder, a pipe or a device; remove it"))
+    };
+    if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(in_the_way());
+    }
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -142,11 +149,9 @@ fn open_lock_file(folder: &Path) -> io::Result<File> {
         .mode(0o600)
         // NONBLOCK, so that a pipe in its place cannot hold up the start.
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(folder.join(LOCK_FILE))?;
+        .open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!(
-            "its file {LOCK_FILE} is a link, a folder, a pipe or a device; remove it"
-        )));
+        return Err(in_the_way());
     }
     close_to_others(&file)?;
     Ok(file)
