@@ -199,6 +199,47 @@ fn a_device_that_was_in_before_gets_in_past_a_neighbour() {
     assert!(text.lines().count() > 2 && tokens.iter().all(|token| !text.contains(token.as_str())), "{text}");
 }
 
+/// However a session ends, its device stays known, also over a crash right behind the end.
+#[test]
+fn a_device_is_known_however_its_session_ended() {
+    let mut server = Server::with(&["limits.sessions_per_account=2"]);
+    drop(server.register("alice"));
+    let mut tokens = Vec::new();
+    let mut kicked = server.login("alice");
+    tokens.push(("kicked", kicked.token.clone()));
+    server.console("kick alice");
+    kicked.expect_bye("kicked");
+    let mut other = server.login("alice");
+    let mut changes = server.login("alice");
+    tokens.push(("ended by a change of the password", other.token.clone()));
+    changes.expect("ok", json!({"type": "passwd", "old": PASSWORD, "new": PASSWORD}));
+    other.expect_bye("kicked");
+    tokens.push(("one too many", changes.token.clone()));
+    drop(changes);
+    for _ in 0..2 {
+        // Connected ones do not make room, so they go before the next comes.
+        let client = server.login("alice");
+        client.finish_writing();
+        tokens.push(("one too many", client.token.clone()));
+    }
+    server.console("ban alice");
+    server.console("unban alice");
+    for crash in [false, true] {
+        if crash {
+            server.crash_and_restart();
+        }
+        lock(&server, 1, "alice");
+        for (how, token) in &tokens {
+            let mut client = server.connect();
+            let reply = client.request(with_device("alice", PASSWORD, token));
+            assert_eq!(reply["type"], "session", "{how}: {reply}");
+            client.send(json!({"type": "exit"}));
+            client.expect_bye("exit");
+        }
+        server.console("unlock alice");
+    }
+}
+
 /// What a removed account had is nobody's, and damage costs a device and no start.
 #[test]
 fn devices_go_with_their_account_and_damage_is_told() {
