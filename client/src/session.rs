@@ -479,7 +479,7 @@ impl Session {
 
     fn show(&mut self, show: Show) {
         if let Show::Message { message, .. } = &show {
-            self.past.saw(message.id, message.at);
+            self.saw(message);
         }
         self.actions.push_back(Action::Show(show));
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::put_back::Moments;
 use super::{HELD_EVENTS, Show};
 
 /// Ids that are remembered one by one; older ones count as seen.
@@ -26,6 +27,8 @@ pub enum Reading {
 /// The direct messages that were seen.
 #[derive(Debug, Default)]
 pub struct Inbox {
+    /// When the letters were written that were seen.
+    pub moments: Moments,
     /// Everything up to this id counts as seen.
     floor: u64,
     seen: BTreeSet<u64>,

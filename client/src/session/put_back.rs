@@ -4,11 +4,12 @@
 //! Whoever comes back to a server that was started meanwhile asks first whether the newest id that is
 //! remembered is of its history ([`Session::check_or_go_back`]). If so, all that is remembered is. If not
 //! (`reset`), nothing of it is relied on any more: the person is told, and every room and the inbox begin anew
-//! where the history ends now. Of what lies there, that is news which was said after everything that was ever
-//! seen of this server.
+//! where the history ends now. Of what lies there, that is news which was said after everything that was seen
+//! of that list: ids tell nothing any more, so the time has to.
 
-use veche::names::{MessageId, RoomName, Timestamp};
-use veche::protocol::{Message, Request, TermName};
+use veche::names::{MessageId, RoomName, Timestamp, UserName};
+use veche::protocol::reply::ReceiptMembers;
+use veche::protocol::{Message, Request, Target, TermName};
 
 use super::timeline::Timeline;
 use super::{Asked, Session, Show};
@@ -26,12 +27,40 @@ pub struct Past {
     seen_in: Option<TermName>,
     /// The largest id that was seen, 0 for none.
     newest: u64,
-    /// The moment of the latest message that was seen.
-    latest: Option<Timestamp>,
     /// Whether the server was asked about the newest id and has not answered.
     pub checking: bool,
-    /// The moment up to which everything had been seen when the history was put back.
-    put_back_at: Option<Timestamp>,
+}
+
+/// When the messages of a list were said that were seen.
+#[derive(Debug, Default)]
+pub struct Moments {
+    /// The latest of those that were shown.
+    latest: Option<Timestamp>,
+    /// The latest of one's own, which may come before others' that were said before it.
+    own: Option<Timestamp>,
+    /// The two when the history was put back.
+    before: (Option<Timestamp>, Option<Timestamp>),
+}
+
+impl Moments {
+    fn saw(&mut self, at: Timestamp) {
+        self.latest = self.latest.max(Some(at));
+    }
+
+    fn stored(&mut self, at: Timestamp) {
+        self.own = self.own.max(Some(at));
+    }
+
+    fn put_back(&mut self) {
+        self.before = (self.latest, self.own);
+    }
+
+    /// Whether a message that is read from the history was seen in the one before, as far as its time tells.
+    pub fn are_of(&self, message: &Message, me: &UserName) -> bool {
+        let (latest, own) = self.before;
+        let before = if message.from == me.as_str() { latest.max(own) } else { latest };
+        before.is_some_and(|moment| message.at <= moment)
+    }
 }
 
 impl Past {
@@ -50,17 +79,6 @@ impl Past {
         self.term.clone()
     }
 
-    /// A message was seen.
-    pub fn saw(&mut self, id: u64, at: Timestamp) {
-        self.newest = self.newest.max(id);
-        self.latest = self.latest.max(Some(at));
-    }
-
-    /// Whether a message that is read from the history was seen in the one before, as far as its time tells.
-    pub fn is_old(&self, message: &Message) -> bool {
-        self.put_back_at.is_some_and(|moment| message.at <= moment)
-    }
-
     /// Whether the server has to be asked whether its history is the one that is remembered.
     fn is_in_doubt(&self) -> bool {
         self.newest > 0 && self.term.is_some() && self.term != self.seen_in
@@ -68,6 +86,33 @@ impl Past {
 }
 
 impl Session {
+    /// A message was seen.
+    pub(super) fn saw(&mut self, message: &Message) {
+        self.past.newest = self.past.newest.max(message.id);
+        match message.room.as_deref().map(RoomName::parse) {
+            Some(Ok(room)) => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.moments.saw(message.at);
+                }
+            }
+            Some(Err(_)) => {}
+            None => self.inbox.moments.saw(message.at),
+        }
+    }
+
+    /// A message of one's own was stored.
+    pub(super) fn saw_receipt(&mut self, target: &Target, receipt: &ReceiptMembers) {
+        self.past.newest = self.past.newest.max(receipt.id);
+        match target {
+            Target::Room(room) => {
+                if let Some(room) = self.rooms.get_mut(room) {
+                    room.moments.stored(receipt.at);
+                }
+            }
+            Target::Account(_) => self.inbox.moments.stored(receipt.at),
+        }
+    }
+
     /// The session is open anew: goes back to the rooms and letters, or asks first whether what is remembered
     /// is of this history.
     pub(super) fn check_or_go_back(&mut self) {
@@ -90,18 +135,23 @@ impl Session {
             self.info(TOLD.to_owned());
         }
         self.ask_for_rooms();
-        for held in self.inbox.release() {
-            if let Show::Message { message, .. } = &held {
-                self.letter(message.id, held);
+        // What was held waits for the pages before it; where none are shown, it waits for nothing.
+        if !self.reads_inbox_to_show() {
+            for held in self.inbox.release() {
+                if let Show::Message { message, .. } = &held {
+                    self.letter(message.id, held);
+                }
             }
         }
         self.read_inbox();
     }
 
     fn forget_history(&mut self) {
-        (self.past.newest, self.past.put_back_at) = (0, self.past.latest);
+        self.past.newest = 0;
         self.inbox.forget();
+        self.inbox.moments.put_back();
         for room in self.rooms.values_mut() {
+            room.moments.put_back();
             (room.timeline, room.anew) = (Timeline::default(), room.known);
         }
     }
@@ -113,8 +163,10 @@ impl Session {
         // Whoever sees a room's newest messages on entering it sees them now.
         let shown = if self.options.shows_history { self.options.history } else { 0 };
         let old = messages.len().saturating_sub(shown);
-        for (position, message) in messages.into_iter().enumerate() {
-            if (position >= old || !self.past.is_old(&message)) && !self.is_met(&message) {
+        let is_news: Vec<bool> =
+            messages.iter().map(|message| !room.moments.are_of(message, &self.name)).collect();
+        for (position, (message, is_news)) in messages.into_iter().zip(is_news).enumerate() {
+            if (position >= old || is_news) && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });
             }
         }

@@ -284,11 +284,11 @@ impl Session {
     }
 
     fn joined(&mut self, name: RoomName, members: u64, messages: Vec<Message>, more: bool) {
+        messages.iter().for_each(|message| self.saw(message));
         let Some(room) = self.rooms.get_mut(&name) else { return };
         let again = std::mem::replace(&mut room.known, true);
         (room.stage, room.delayed) = (Stage::Paging, false);
         let anew = std::mem::take(&mut room.anew);
-        messages.iter().for_each(|message| self.past.saw(message.id, message.at));
         if !again {
             let newest = messages.last().map_or(0, |message| message.id);
             room.timeline.begin(newest);
@@ -308,7 +308,7 @@ impl Session {
     /// Shows what is new in a page that follows a room's cursor.
     fn page(&mut self, name: &RoomName, messages: Vec<Message>) {
         for message in messages {
-            self.past.saw(message.id, message.at);
+            self.saw(&message);
             let Some(room) = self.rooms.get_mut(name) else { return };
             if room.timeline.page(message.id) && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });
@@ -395,7 +395,7 @@ impl Session {
     }
 
     fn receipt(&mut self, target: &Target, receipt: &ReceiptMembers) {
-        self.past.saw(receipt.id, receipt.at);
+        self.saw_receipt(target, receipt);
         match target {
             Target::Room(name) => {
                 if let Some(room) = self.rooms.get_mut(name) {
@@ -407,6 +407,11 @@ impl Session {
                 self.inbox.take(receipt.id);
             }
         }
+    }
+
+    /// Whether the inbox is read for letters that are shown, not for its end only.
+    pub(super) fn reads_inbox_to_show(&self) -> bool {
+        self.away_since.is_some() || self.inbox.has_begun()
     }
 
     /// Reads the inbox, for the first of these reasons that there is.
@@ -445,7 +450,7 @@ impl Session {
 
     /// A page of direct messages from before the login: only its end matters.
     fn letters_before(&mut self, messages: &[Message], more: bool) {
-        messages.iter().for_each(|message| self.past.saw(message.id, message.at));
+        messages.iter().for_each(|message| self.saw(message));
         let last = messages.last().map(|message| message.id);
         self.inbox.pass_over(last.unwrap_or(0));
         match last.filter(|_| more) {
@@ -463,8 +468,8 @@ impl Session {
             // Of what came while nobody was here, one's own letters and those read then are known.
             let was_here = self.away_since.flatten().is_some_and(|since| message.at <= since);
             let old = reading == Reading::Missed && (was_here || message.from == self.name.as_str());
-            let old = old || self.past.is_old(&message);
-            self.past.saw(message.id, message.at);
+            let old = old || self.inbox.moments.are_of(&message, &self.name);
+            self.saw(&message);
             let new = self.inbox.take_past(message.id);
             if new && !old && !self.is_met(&message) {
                 self.show(Show::Message { message, past: true, payload: None });

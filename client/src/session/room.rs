@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Show;
+use super::put_back::Moments;
 use super::timeline::Timeline;
 
 /// Where a room stands on this connection.
@@ -27,6 +28,8 @@ pub struct Room {
     pub stage: Stage,
     /// What was seen of it.
     pub timeline: Timeline,
+    /// When it was said.
+    pub moments: Moments,
     /// Whether it was joined before: then `join` goes on after the cursor.
     pub known: bool,
     /// Whether the history was put back since: then `join` gives the newest messages, and the cursor begins
@@ -50,6 +53,7 @@ impl Room {
         Room {
             stage: Stage::Wanted,
             timeline: Timeline::default(),
+            moments: Moments::default(),
             known: false,
             anew: false,
             held: VecDeque::new(),

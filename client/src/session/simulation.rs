@@ -29,6 +29,8 @@ enum Step {
     Cut,
     /// The server refuses the next message for now.
     Limit,
+    /// The server is started anew, with a copy of its history from so many messages ago.
+    PutBack(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -40,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1_usize..6).prop_map(Step::ToClient),
         1 => Just(Step::Cut),
         1 => Just(Step::Limit),
+        1 => (0_usize..8).prop_map(Step::PutBack),
     ]
 }
 
@@ -67,6 +70,13 @@ struct World {
     in_session: bool,
     in_room: bool,
     limit_next: bool,
+    /// The terms that it knows: in which each began behind which id. The last is the present one.
+    terms: Vec<(String, u64)>,
+    starts: usize,
+    /// How many messages were ever said; the clock goes with them.
+    moments: usize,
+    /// Whether messages were lost with a history that was put back.
+    lost: bool,
 }
 
 impl World {
@@ -89,7 +99,15 @@ impl World {
         .expect("a session");
         let name = UserName::parse("ann").expect("a name");
         let now = Duration::from_secs(1);
-        let mut session = Session::new(options, name, Password::given("secret"), &opened, None, now, random);
+        let mut session = Session::new(
+            options,
+            name,
+            Password::given("secret"),
+            &opened,
+            Some(TermName::new("t0")),
+            now,
+            random,
+        );
         session.command(now, Command::Join(RoomName::lobby()));
         let mut world = World {
             session,
@@ -107,6 +125,10 @@ impl World {
             in_session: false,
             in_room: false,
             limit_next: false,
+            terms: vec![("t0".to_owned(), 0)],
+            starts: 0,
+            moments: 0,
+            lost: false,
         };
         (0..OLD_LETTERS).for_each(|_| world.store("bob", "to", "ann", "old"));
         world.in_session = true;
@@ -162,6 +184,13 @@ impl World {
             }
             Step::Cut => {}
             Step::Limit => self.limit_next = true,
+            Step::PutBack(back) if self.connected && self.cuts < MAX_CUTS => {
+                self.cuts += 1;
+                self.put_back(*back);
+                self.cut();
+                self.session.lost(self.now, "started anew");
+            }
+            Step::PutBack(_) => {}
         }
         self.act();
         self.connect_when_due();
@@ -180,9 +209,31 @@ impl World {
             self.connected = true;
             self.session.connected(self.now);
             self.to_client.push_back(
-                json!({"type": "welcome", "protocol": 1, "server": "x", "max_frame": 65536, "motd": ""}),
+                json!({"type": "welcome", "protocol": 1, "server": "x", "max_frame": 65536, "motd": "", "term": self.terms.last().expect("one").0}),
             );
             self.act();
+        }
+    }
+
+    fn put_back(&mut self, back: usize) {
+        let kept = self.stored.len().saturating_sub(back).max(OLD_LETTERS);
+        self.lost |= kept < self.stored.len();
+        self.stored.truncate(kept);
+        self.keys.retain(|_, place| *place < kept);
+        self.terms.retain(|(_, began)| *began <= kept as u64);
+        self.starts += 1;
+        self.terms.push((format!("t{}", self.starts), kept as u64));
+    }
+
+    /// Whether the id that a request names is of another history.
+    fn resets(&self, request: &Value) -> bool {
+        let Some(after) = request["after"].as_u64().filter(|after| *after > 0) else { return false };
+        let newest = self.stored.len() as u64;
+        let term = self.terms.iter().position(|(name, _)| request["term"] == name.as_str());
+        match (request.get("term"), term) {
+            (None, _) => after > newest,
+            (Some(_), None) => true,
+            (Some(_), Some(at)) => after > self.terms.get(at + 1).map_or(newest, |(_, began)| *began),
         }
     }
 
@@ -190,7 +241,9 @@ impl World {
         let id = self.stored.len() as u64 + 1;
         let before = self.stored.iter().rev().find(|message| message.get(place).is_some());
         let prev = before.map_or(0, |message| message["id"].as_u64().expect("an id"));
-        let mut message = json!({"id": id, "prev": prev, "at": AT, "from": from, "text": text});
+        self.moments += 1;
+        let at = AT.replace("18:05:21", &format!("18:{:02}:{:02}", self.moments / 60, self.moments % 60));
+        let mut message = json!({"id": id, "prev": prev, "at": at, "from": from, "text": text});
         message[place] = json!(target);
         self.stored.push(message.clone());
         message["type"] = json!("message");
@@ -216,7 +269,8 @@ impl World {
     }
 
     fn reply(&mut self, request: &Value) -> Option<Value> {
-        let after = request["after"].as_u64();
+        let reset = self.resets(request);
+        let after = request["after"].as_u64().filter(|_| !reset);
         Some(match request["type"].as_str().expect("a type") {
             "resume" => {
                 self.in_session = true;
@@ -224,20 +278,25 @@ impl World {
             }
             "join" => {
                 self.in_room = true;
-                let newest = self.stored.iter().rfind(|message| message.get("room").is_some()).cloned();
+                let of_room = self.stored.iter().filter(|message| message.get("room").is_some());
+                let count = request["history"].as_u64().expect("a count") as usize;
                 let (messages, more) = match after {
                     Some(after) => self.page("room", after),
-                    None => (newest.into_iter().collect(), false),
+                    None => {
+                        let all: Vec<_> = of_room.cloned().collect();
+                        (all[all.len().saturating_sub(count)..].to_vec(), all.len() > count)
+                    }
                 };
-                json!({"type": "joined", "room": "lobby", "members": 2, "messages": messages, "more": more})
+                json!({"type": "joined", "room": "lobby", "members": 2, "reset": reset, "messages": messages, "more": more})
             }
             "history" => {
+                assert!(!reset, "a client that has asked once is never reset again: {request}");
                 let (messages, more) = self.page("room", after.expect("only pages behind an id"));
                 json!({"type": "history", "room": "lobby", "messages": messages, "more": more})
             }
             "inbox" => {
                 let (messages, more) = self.page("to", after.unwrap_or(0));
-                json!({"type": "inbox", "messages": messages, "more": more})
+                json!({"type": "inbox", "reset": reset, "messages": messages, "more": more})
             }
             "say" if std::mem::take(&mut self.limit_next) => {
                 json!({"type": "error", "code": "rate_limited", "text": "x", "retry_after_ms": 10})
@@ -250,7 +309,7 @@ impl World {
                     self.keys.insert(key.clone(), self.stored.len() - 1);
                 }
                 let message = &self.stored[self.keys[&key]];
-                json!({"type": "ok", "id": message["id"], "prev": message["prev"], "at": AT})
+                json!({"type": "ok", "id": message["id"], "prev": message["prev"], "at": message["at"]})
             }
             "ping" => json!({"type": "pong"}),
             "exit" => json!({"type": "bye", "reason": "exit", "text": ""}),
@@ -277,11 +336,11 @@ impl World {
         }
     }
 
-    /// The messages that Ann has to see.
-    fn ids(&self, place: &str) -> Vec<u64> {
+    /// The messages that Ann has to see, by their moments: of a history that was put back, those that it has.
+    fn moments_of(&self, place: &str) -> Vec<String> {
         let news = self.stored.iter().skip(OLD_LETTERS);
         let others = news.filter(|message| message["from"] != "ann" && message.get(place).is_some());
-        others.filter_map(|message| message["id"].as_u64()).collect()
+        others.map(|message| message["at"].to_string()).collect()
     }
 }
 
@@ -295,12 +354,16 @@ proptest! {
         let of_ann = world.stored.iter().filter(|message| message["from"] == "ann");
         let stored: Vec<_> = of_ann.map(|message| message["text"].as_str().expect("a text").to_owned()).collect();
         let said: Vec<_> = (1..=world.said).map(|number| format!("a{}", number % 3)).collect();
-        prop_assert_eq!(stored, said, "what Ann said is stored once and in order");
-        let seen = |in_room: bool| -> Vec<u64> {
+        prop_assert!(world.lost || stored == said, "what Ann said is stored once and in order: {stored:?}");
+        let seen = |in_room: bool, there: &[String]| -> Vec<String> {
             let messages = world.shown.iter().filter(|message| message.room.is_some() == in_room);
-            messages.map(|message| message.id).collect()
+            let moments = messages.map(|message| json!(message.at).to_string());
+            // What was lost with a history was seen, too, perhaps.
+            moments.filter(|at| !world.lost || there.contains(at)).collect()
         };
-        prop_assert_eq!(seen(true), world.ids("room"), "what others said is seen once and in order");
-        prop_assert_eq!(seen(false), world.ids("to"));
+        for (in_room, place) in [(true, "room"), (false, "to")] {
+            let there = world.moments_of(place);
+            prop_assert_eq!(seen(in_room, &there), there, "what others said is seen once and in order");
+        }
     }
 }
