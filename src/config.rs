@@ -156,6 +156,8 @@ pub struct Limits {
     pub requests_in_flight: usize,
     /// Requests other than `say` and `tell` that a connection may make, a second. 0: none.
     pub requests_per_second: u32,
+    /// Bytes of such a request that count as one.
+    pub request_bytes: usize,
     /// Messages that an account may send, a second. 0: none.
     pub messages_per_second: u32,
     /// Rooms that an account may enter, a minute; so many at once, and never fewer than `rooms_per_session`.
@@ -311,6 +313,7 @@ impl Default for Limits {
             newcomers: 256,
             requests_in_flight: 256,
             requests_per_second: 1_000,
+            request_bytes: 4 * 1024,
             messages_per_second: 20,
             joins_per_minute: 600,
             new_rooms_per_minute: 30,

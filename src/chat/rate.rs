@@ -46,16 +46,25 @@ impl SharedRate {
     /// # Errors
     /// How long to wait until it would do.
     pub fn take(&self, pace: Pace, now: Duration) -> Result<(), Duration> {
+        self.take_several(pace, 1, now)
+    }
+
+    /// Takes what counts for `count` events, but no more than may come at once.
+    ///
+    /// # Errors
+    /// How long to wait until it would do.
+    pub fn take_several(&self, pace: Pace, count: usize, now: Duration) -> Result<(), Duration> {
         let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let interval_us = pace.interval_us.saturating_mul(count).min(pace.burst_us);
         let next = |due_us: u64| {
-            let due_us = due_us.max(now_us).saturating_add(pace.interval_us);
+            let due_us = due_us.max(now_us).saturating_add(interval_us);
             (due_us - now_us <= pace.burst_us).then_some(due_us)
         };
         match self.due_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(_) => Ok(()),
             Err(due_us) => {
-                let wait_us =
-                    (due_us + pace.interval_us).saturating_sub(now_us.saturating_add(pace.burst_us));
+                let wait_us = (due_us + interval_us).saturating_sub(now_us.saturating_add(pace.burst_us));
                 Err(Duration::from_micros(wait_us))
             }
         }
@@ -106,6 +115,16 @@ mod tests {
         assert_eq!(Pace::per_minute(60, 10).map(taken), Some(60));
         assert_eq!(Pace::per_minute(60, 500).map(taken), Some(500));
         assert_eq!(Pace::per_minute(0, 500), None);
+    }
+
+    #[test]
+    fn what_counts_for_several_takes_as_many_and_never_more_than_there_can_be() {
+        let pace = Pace::per_second(10, 20).expect("not zero");
+        let (rate, at) = (SharedRate::default(), Duration::from_millis);
+        assert_eq!(rate.take_several(pace, 15, at(1_000)), Ok(()));
+        assert_eq!(rate.take_several(pace, 15, at(1_000)), Err(at(1_000)));
+        assert_eq!(rate.take_several(pace, 5, at(1_000)), Ok(()));
+        assert_eq!(rate.take_several(pace, 1_000, at(3_000)), Ok(()), "as many as may come at once");
     }
 
     #[test]

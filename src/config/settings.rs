@@ -40,6 +40,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("limits.strangers_time_percent", 0..=100),
     ("limits.newcomers", 1..=65_536),
     ("limits.requests_in_flight", 1..=65_536),
+    ("limits.request_bytes", 1_024..=MAX_BYTES),
     ("limits.room_window_messages", 1..=100_000),
     ("limits.hash_queue", 1..=1_000_000),
     ("limits.journal_batch_messages", 1..=1_000_000),

@@ -53,12 +53,15 @@ impl SessionActor {
         };
         if kind == RequestKind::Pong {
             // It says that the peer lives, which reading it has told already, and has no reply.
+            if self.take_request_rate(payload.len()).is_err() {
+                self.refused_at = Some(self.now());
+            }
             return Taken::Done;
         }
         if !self.connection.may_begin(company(kind)) {
             return Taken::Waits;
         }
-        match self.checked(&raw, kind) {
+        match self.checked(&raw, kind, payload.len()) {
             Ok(request) => {
                 let ticket = self.connection.begin(reference.clone(), company(kind));
                 if let Err((refusal, retry_after_ms)) = self.carry_out(request, ticket, reference, ctx) {
@@ -87,20 +90,23 @@ impl SessionActor {
     }
 
     /// The steps between `type` and state.
-    fn checked(&mut self, raw: &RawRequest<'_>, kind: RequestKind) -> Result<Request, Refused> {
-        let pace = match kind {
-            RequestKind::Say | RequestKind::Tell => None,
-            _ => self.around.request_pace,
-        };
-        if let Some(pace) = pace {
-            self.request_rate
-                .take(pace, self.now())
-                .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))?;
+    fn checked(&mut self, raw: &RawRequest<'_>, kind: RequestKind, bytes: usize) -> Result<Request, Refused> {
+        if !matches!(kind, RequestKind::Say | RequestKind::Tell) {
+            self.take_request_rate(bytes)?;
         }
         let stopping = self.around.stopping.get();
         gate::check(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))
             .map_err(|code| (Refusal::from(code), None))?;
         raw.to_request(kind, &self.around.spellings).map_err(|refusal| (refusal, None))
+    }
+
+    /// Takes a request of so many bytes from the connection's pace: a large one counts for several.
+    fn take_request_rate(&self, bytes: usize) -> Result<(), Refused> {
+        let Some(pace) = self.around.request_pace else { return Ok(()) };
+        let count = bytes.div_ceil(self.around.limits.request_bytes);
+        self.request_rate
+            .take_several(pace, count, self.now())
+            .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))
     }
 
     /// Refuses a frame that was no request, and counts it.
