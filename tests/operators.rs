@@ -103,7 +103,9 @@ fn root_may_ask_a_server_that_makes_the_files_itself() {
     let mut output = std::io::BufReader::new(server.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut output, &mut line).unwrap();
     assert!(line.starts_with("listening on "), "{line}");
+    fs::remove_file(data.join("lock")).unwrap();
     veche(&data, &["account", "add", "bob"], PASSWORD).success();
+    assert!(!data.join("lock").exists(), "nothing is made by the way");
     assert!(veche(&data, &["ctl", "status"], "").success().contains("1 (0 banned"));
     let mut other = Command::new(VECHE);
     other

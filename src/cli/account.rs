@@ -178,22 +178,21 @@ impl Door {
     }
 }
 
-/// The lock, or the server that has it. Somebody who has the lock and no socket is either a server that has
-/// just begun to start or another `veche account`; both are worth a moment's wait.
+/// The server that runs, or the lock. The server first: whoever asks one makes no files, not even that of the
+/// lock. Somebody who has the lock and no socket is either a server that has just begun to start or another
+/// `veche account`; both are worth a moment's wait.
 fn lock_or_connect(data_dir: &Path) -> Result<Result<DataDirLock, Client>, DoorError> {
     let begun = Instant::now();
     loop {
-        let held = match DataDirLock::acquire(data_dir) {
-            Ok(lock) => return Ok(Ok(lock)),
-            Err(error @ LockError::Held { .. }) => error,
-            Err(error) => return Err(error.into()),
-        };
         match Client::connect(data_dir) {
             Ok(client) => return Ok(Err(client)),
-            Err(ClientError::NotRunning { .. }) if begun.elapsed() < DOOR_PATIENCE => {
-                std::thread::sleep(DOOR_POLL);
-            }
-            Err(ClientError::NotRunning { .. }) => return Err(held.into()),
+            Err(ClientError::NotRunning { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        owner::check(data_dir)?;
+        match DataDirLock::acquire(data_dir) {
+            Ok(lock) => return Ok(Ok(lock)),
+            Err(LockError::Held { .. }) if begun.elapsed() < DOOR_PATIENCE => std::thread::sleep(DOOR_POLL),
             Err(error) => return Err(error.into()),
         }
     }
