@@ -59,6 +59,21 @@ fn what_the_client_does_about_it_is_told_for_each_cause() {
 
 // issue 7: "Nobody is told"
 #[test]
+fn a_server_that_gives_receipts_answers() {
+    let mut bench = Bench::in_lobby();
+    (0..10).for_each(|number| bench.say(&format!("line {number}")));
+    for number in 0..9 {
+        let say = bench.expect("say");
+        bench.pass(1);
+        bench.reply(&say, receipt(6 + number, 5 + number));
+    }
+    assert!(bench.told().is_empty(), "each waits for the one before, and that was answered");
+    bench.pass(2);
+    assert_eq!(bench.told().len(), 1);
+}
+
+// issue 7: "Nobody is told"
+#[test]
 fn whatever_a_person_asked_for_is_told_when_it_is_not_answered() {
     let tea = || RoomName::parse("tea").expect("a room");
     for command in

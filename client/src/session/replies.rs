@@ -142,6 +142,7 @@ impl Session {
             (Asked::Leave(room), _) => self.left(&room),
             (Asked::Message(key, target), ServerFrame::Ok { receipt: Some(receipt) }) => {
                 self.outbox.receipted(&key);
+                self.answered_at(now);
                 self.receipt(&target, &receipt);
             }
             (Asked::History, ServerFrame::History { messages, .. }) => {

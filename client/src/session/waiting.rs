@@ -23,6 +23,8 @@ pub struct Waiting {
     told: Vec<Cause>,
     /// Whether it was about messages.
     about_messages: bool,
+    /// When the latest receipt came: as long as they come, the server answers.
+    answered_at: Duration,
     /// Whether one of them was given up.
     gave_up: bool,
 }
@@ -30,10 +32,16 @@ pub struct Waiting {
 impl Session {
     /// When there will be something to tell, if nothing happens until then.
     pub(super) fn notice_deadline(&self) -> Option<Duration> {
-        let since = self.waits_since()?;
+        let cause = self.cause();
+        let mut since = self.waits_since()?;
         // A new connection is given its own time.
-        let since = if let Phase::Open { since: open } = self.phase { since.max(open) } else { since };
-        (!self.waiting.told.contains(&self.cause())).then_some(since + TELL_AFTER)
+        if let Phase::Open { since: open } = self.phase {
+            since = since.max(open);
+        }
+        if cause == Cause::NoAnswer {
+            since = since.max(self.waiting.answered_at);
+        }
+        (!self.waiting.told.contains(&cause)).then_some(since + TELL_AFTER)
     }
 
     /// Tells what has waited for long, and that it waits no more.
@@ -49,6 +57,11 @@ impl Session {
             self.waiting.about_messages |= count > 0;
             self.info(sentence(cause, count));
         }
+    }
+
+    /// A receipt came.
+    pub(super) fn answered_at(&mut self, now: Duration) {
+        self.waiting.answered_at = now;
     }
 
     /// Something that was to be said is not on its way any more.
