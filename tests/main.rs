@@ -18,7 +18,7 @@
 //! | 19 | [`settings`]: where settings come from |
 //! | 20, 21 | [`clients`]: the bundled client and the netcat helper against this server |
 //! | issue 7 | [`promises`]: what is acknowledged, over several lives and on a disk that fails |
-//! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others |
+//! | issue 7 | [`neighbours`]: what strangers and neighbours may cost the others; [`lockout`]: who locks whom out |
 //! | issue 7 | [`operators`]: what hurts operators |
 //! | issue 7 | [`names`]: look-alikes, case, and names from before; [`terms`]: histories that were put back |
 //! | issue 7 | [`person`]: the bundled client at a terminal |

@@ -43,7 +43,7 @@ impl Devices {
             return;
         }
         let of_account = self.by_account.entry(device.account).or_default();
-        of_account.retain(|known| known.token != device.token && is_alive(known, device.at, self.life_ms));
+        of_account.retain(|known| known.token != device.token);
         of_account.push_back(device);
         if of_account.len() > self.most {
             let has_later = |(at, known): (usize, &Device)| {

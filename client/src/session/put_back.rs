@@ -15,8 +15,8 @@ use super::timeline::Timeline;
 use super::{Asked, Session, Show};
 
 /// What the person is told.
-const TOLD: &str = "The server's history was put back from a copy: some of what you saw may be gone from it, \
-                    and messages may be missing. You see what it has now.";
+const TOLD: &str = "The server's history was put back to an earlier state: some of what you saw may be gone from \
+                    it, and messages may be missing. You see what it has now.";
 
 /// What is remembered of the server's history as a whole.
 #[derive(Debug, Default)]

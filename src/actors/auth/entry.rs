@@ -34,6 +34,10 @@ const ENDED_RETRY_MS: u64 = 100;
 /// What a session hears that was taken over while it was chosen to end.
 const MADE_ROOM: &str = "This session has ended, to make room for another one of this account.";
 
+/// A wait beyond this is for an account that was guessed at, in milliseconds: an address waits for a minute at
+/// most.
+const LOCKED_FROM_MS: u64 = 60_000;
+
 /// Somebody who wants in.
 struct Opening {
     from: IpAddr,
@@ -68,7 +72,13 @@ impl Opening {
 
 impl From<Denied> for AuthRefusal {
     fn from(denied: Denied) -> Self {
-        AuthRefusal { code: denied.code, text: None, retry_after_ms: Some(denied.retry_after_ms) }
+        let is_locked = denied.code == ErrorCode::TooManyAttempts && denied.retry_after_ms > LOCKED_FROM_MS;
+        let text = is_locked.then(|| {
+            "Too many wrong passwords were tried, by you or by somebody else; wait, or ask the operator, who can \
+             let you in at once."
+                .to_owned()
+        });
+        AuthRefusal { code: denied.code, text, retry_after_ms: Some(denied.retry_after_ms) }
     }
 }
 
