@@ -75,13 +75,7 @@ impl UserName {
     /// # Errors
     /// [`NameError`] when the text is no name by the present rules, and was none by the former.
     pub fn as_given(text: &str) -> Result<Self, NameError> {
-        let present = Self::parse(text);
-        match rules::former(text, MAX_USER_NAME_CHARS) {
-            Ok(former) if present.as_ref().map(UserName::as_str) != Ok(&former) => {
-                Self::from_canonical(text).or_else(|_| Self::from_canonical(&former))
-            }
-            _ => present,
-        }
+        rules::as_given(text, MAX_USER_NAME_CHARS).map(|name| UserName(name.into()))
     }
 
     /// Takes a name that was canonical when Veche wrote it to a file, or sent it, with none of the costly
@@ -123,6 +117,14 @@ impl RoomName {
     /// [`NameError`] when the text is no name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         rules::canonical(text, MAX_ROOM_NAME_CHARS).map(|name| RoomName(name.into()))
+    }
+
+    /// Takes a room's name for whoever stores names, like [`UserName::as_given`].
+    ///
+    /// # Errors
+    /// As for [`UserName::as_given`].
+    pub fn as_given(text: &str) -> Result<Self, NameError> {
+        rules::as_given(text, MAX_ROOM_NAME_CHARS).map(|name| RoomName(name.into()))
     }
 
     /// Takes a room's name that was canonical when Veche wrote it to a file, with none of the costly checks.

@@ -117,6 +117,8 @@ fn accounts_and_rooms_from_before_the_rules_are_reached_by_their_spelling() {
     assert_eq!(ivan.request(json!({"type": "join", "room": "izmir"}))["room"], "izmir");
 
     // The operator reaches them as well.
+    let done = server.console("say #i\u{307}zmir hear, hear");
+    assert_eq!(ivan.message()["room"], "i\u{307}zmir", "{done}");
     let done = server.console("kick i\u{307}van");
     assert!(done.contains("i\u{307}van"), "{done}");
     clients[0].expect_bye("kicked");

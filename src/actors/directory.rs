@@ -328,7 +328,11 @@ impl Handler<FindRoom> for DirectoryActor {
 impl Handler<SayAsServer> for DirectoryActor {
     type Result = ResponseActFuture<Self, Result<Receipt, SayRefusal>>;
 
-    fn handle(&mut self, say: SayAsServer, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, mut say: SayAsServer, _: &mut Context<Self>) -> Self::Result {
+        match self.wiring.spellings.room(say.room.as_str()) {
+            Ok(room) => say.room = room,
+            Err(_) => return Box::pin(fut::err(SayRefusal::NoSuchRoom { nearest: None })),
+        }
         if self.occupied.contains_key(&say.room) {
             return Box::pin(self.say_as_server(say));
         }
@@ -345,7 +349,8 @@ impl Handler<SayAsServer> for DirectoryActor {
             Ok(Ok(past)) if past.newest.is_some() => act.say_as_server(say).boxed_local(),
             Ok(Ok(_)) => {
                 let rooms = act.occupied.keys().map(RoomName::as_str);
-                let nearest = nearest(say.room.as_str(), rooms).and_then(|near| RoomName::parse(near).ok());
+                let nearest =
+                    nearest(say.room.as_str(), rooms).and_then(|near| RoomName::from_canonical(near).ok());
                 fut::err(SayRefusal::NoSuchRoom { nearest }).boxed_local()
             }
             Ok(Err(code)) => fut::err(code.into()).boxed_local(),

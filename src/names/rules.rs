@@ -63,6 +63,17 @@ pub(super) fn former(text: &str, max_chars: usize) -> Result<String, NameError> 
     check_by_the_tables(&name, max_chars).map(|()| name)
 }
 
+/// The canonical form, but for a text of which former rules made another name: that stays as it is.
+pub(super) fn as_given(text: &str, max_chars: usize) -> Result<String, NameError> {
+    let present = canonical(text, max_chars);
+    match former(text, max_chars) {
+        Ok(former) if present.as_ref() != Ok(&former) => {
+            Ok(check_canonical(text, max_chars).map_or(former, |()| text.to_owned()))
+        }
+        _ => present,
+    }
+}
+
 fn check_by_the_tables(name: &str, max_chars: usize) -> Result<(), NameError> {
     if name.chars().count() > max_chars {
         return Err(NameError::TooLong { max: max_chars });

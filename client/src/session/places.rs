@@ -149,7 +149,7 @@ impl Session {
     /// Someone was put out of a room; if it was this account, it is in that room no more.
     pub(super) fn put_out(&mut self, now: Duration, event: PutOut) {
         let lifted = event.kind == PutOutKind::Ban && event.seconds == Some(0);
-        let Ok(room) = RoomName::parse(&event.room) else { return };
+        let Ok(room) = RoomName::from_canonical(&event.room) else { return };
         if lifted || event.name != self.name.as_str() || !self.rooms.contains_key(&room) {
             return;
         }

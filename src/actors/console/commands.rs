@@ -328,7 +328,7 @@ fn say(given: &Given<'_>) -> Result<Command, Trouble> {
     };
     let (room, said) = split_word(in_room);
     let room =
-        RoomName::parse(room).map_err(|error| format!("\"#{}\" is no room: {error}.", one_line(room)))?;
+        RoomName::as_given(room).map_err(|error| format!("\"#{}\" is no room: {error}.", one_line(room)))?;
     Ok(Command::SayInRoom(room, free_text("say", said)?))
 }
 
