@@ -391,6 +391,28 @@ fn a_password_change_and_a_kick_hold_when_the_session_file_takes_nothing() {
     server.connect().open("login", "alice", "a new horse");
 }
 
+// issue 7: an end that cannot be stored is refused, that of the token before a resume, too
+#[test]
+fn the_old_token_is_not_dead_before_that_is_stored() {
+    let mut server = Server::start();
+    let first = server.register("alice");
+    let old = first.token.clone();
+    let mut second = server.connect();
+    second.resume(&old);
+    let obstacle = server.data_dir().join(".sessions.csv.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    std::fs::remove_file(server.data_dir().join("sessions.csv")).unwrap();
+    for _ in 0..2 {
+        second.expect_error("storage_unavailable", json!({"type": "who"}));
+    }
+    second.expect("who", json!({"type": "who", "token": old}));
+    std::fs::remove_dir(&obstacle).unwrap();
+    second.expect("who", json!({"type": "who"}));
+    server.crash_and_restart();
+    is_dead(&server, &old);
+    server.connect().resume(&second.token);
+}
+
 // issue 7: a damaged line fails open
 #[test]
 fn a_damaged_end_ends_its_session_and_no_other() {

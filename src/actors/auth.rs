@@ -527,12 +527,23 @@ impl Handler<LookUp> for AuthActor {
 }
 
 impl Handler<TokenUsed> for AuthActor {
-    type Result = ();
+    type Result = ResponseFuture<Result<(), AuthRefusal>>;
 
-    fn handle(&mut self, message: TokenUsed, _: &mut Self::Context) {
-        if self.sessions.token_used(message.session) {
-            self.note(vec![SessionEvent::Used { number: message.session.number() }], Vec::new());
+    fn handle(&mut self, TokenUsed { session }: TokenUsed, _: &mut Self::Context) -> Self::Result {
+        let (reply, died) = oneshot::channel();
+        if self.sessions.has_previous(session) {
+            let number = session.number();
+            let order = Order { sessions: vec![SessionEvent::Used { number }], ..Order::default() };
+            self.store(order, move |actor, written| {
+                if written.is_ok() {
+                    actor.sessions.token_used(session);
+                }
+                let _ = reply.send(written.map(|_| ()).map_err(|_| ErrorCode::StorageUnavailable.into()));
+            });
+        } else {
+            let _ = reply.send(Ok(()));
         }
+        answer(died, Err(ErrorCode::ShuttingDown.into()))
     }
 }
 

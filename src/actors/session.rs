@@ -23,8 +23,8 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use actix::fut::ActorFuture;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
+use actix::fut::{ActorFuture, ActorFutureExt};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
 use bytes::{Bytes, BytesMut};
 use log::info;
 
@@ -36,7 +36,7 @@ use super::fanout::strangers::Strangers;
 use super::journal::JournalActor;
 use super::listener::ListenerActor;
 use super::messages::Member;
-use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
+use super::messages::auth::{AuthRefusal, Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
 use super::messages::chat::{Closed, Forget, Leave, Offline};
 use crate::chat::deadlines::Deadlines;
 use crate::chat::gate::{BadFrames, SessionState};
@@ -106,7 +106,35 @@ struct OpenSession {
     token: TokenHash,
     /// The token before a `resume`, good until the fresh one is used or its time is over. In a box, for it is
     /// seldom there.
-    previous: Option<Box<(TokenHash, Instant)>>,
+    previous: Option<Box<Previous>>,
+}
+
+/// The token before a `resume`.
+struct Previous {
+    token: TokenHash,
+    since: Instant,
+    death: Death,
+}
+
+/// How far a previous token is on its way to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Death {
+    /// The fresh one was not used yet.
+    NotYet,
+    /// The fresh one was shown, and the AuthActor is asked to store it.
+    Asked,
+    /// It cannot be stored, and the request that showed the fresh one is refused.
+    Refused(ErrorCode),
+}
+
+/// What becomes of a request that shows a token.
+enum FirstUse {
+    /// It is not the first one to show the fresh token.
+    IsNone,
+    /// It waits until the token before is dead.
+    Waits,
+    /// That could not be stored.
+    Refused(ErrorCode),
 }
 
 /// Where a connection is in its life.
@@ -220,21 +248,49 @@ impl SessionActor {
             .map_or_else(|| self.connection.peer.ip().to_string(), |of| of.account.to_string())
     }
 
-    /// Whether a token is this session's; the first use of a fresh one ends the one before it.
-    fn token_is_good(&mut self, shown: Option<&str>) -> bool {
-        let (Some(session), Some(shown)) = (&mut self.session, shown) else { return false };
+    /// Whether a token is this session's.
+    fn token_is_good(&self, shown: Option<&str>) -> bool {
+        let (Some(session), Some(shown)) = (&self.session, shown) else { return false };
         let shown = self.around.hasher.hash(&TokenText::new(shown));
-        if shown == session.token {
-            if session.previous.take().is_some() {
-                self.around.auth.do_send(TokenUsed { session: session.session });
-            }
-            return true;
-        }
         let lifetime = Duration::from_secs(PREVIOUS_TOKEN_SECONDS);
-        session.previous.as_ref().is_some_and(|previous| {
-            let (token, since) = &**previous;
-            shown == *token && since.elapsed() < lifetime
-        })
+        let is_previous =
+            |previous: &Previous| shown == previous.token && previous.since.elapsed() < lifetime;
+        shown == session.token || session.previous.as_deref().is_some_and(is_previous)
+    }
+
+    /// The first use of a fresh token ends the one before it, which has to be stored first.
+    fn first_use(&mut self, shown: Option<&str>, ctx: &mut Context<Self>) -> FirstUse {
+        let Some(session) = &mut self.session else { return FirstUse::IsNone };
+        let (Some(previous), Some(shown)) = (&mut session.previous, shown) else { return FirstUse::IsNone };
+        if self.around.hasher.hash(&TokenText::new(shown)) != session.token {
+            return FirstUse::IsNone;
+        }
+        match previous.death {
+            Death::Asked => FirstUse::Waits,
+            Death::Refused(code) => {
+                previous.death = Death::NotYet;
+                FirstUse::Refused(code)
+            }
+            Death::NotYet => {
+                previous.death = Death::Asked;
+                let used = self.around.auth.send(TokenUsed { session: session.session });
+                ctx.spawn(used.into_actor(self).map(|died, act, _| {
+                    act.previous_died(died.unwrap_or_else(|_| Err(ErrorCode::Internal.into())));
+                }));
+                FirstUse::Waits
+            }
+        }
+    }
+
+    fn previous_died(&mut self, died: Result<(), AuthRefusal>) {
+        if let Some(session) = &mut self.session {
+            match (died, &mut session.previous) {
+                (Err(refusal), Some(previous)) => previous.death = Death::Refused(refusal.code),
+                (_, previous) => *previous = None,
+            }
+        }
+        // The request that waits is looked at by the loop, which this does not wake.
+        self.connection.wake();
     }
 
     // ------------------------------------------------------------ the loop

@@ -238,6 +238,11 @@ impl<S> SessionTable<S> {
         Ok((id, before))
     }
 
+    /// Whether the token before this connection's is still good.
+    pub fn has_previous(&self, id: SessionId) -> bool {
+        self.held(id).is_some_and(|session| session.previous.is_some())
+    }
+
     /// The fresh token was used: the one before it is dead. Returns whether there was one.
     pub fn token_used(&mut self, id: SessionId) -> bool {
         if self.held(id).is_none() {

@@ -84,13 +84,22 @@ pub struct StoredSession {
 /// The sessions of a file by their numbers.
 type Sessions = BTreeMap<u64, Box<StoredSession>>;
 
+impl StoredSession {
+    fn is_opened_by(&self, shown: Option<TokenHash>) -> bool {
+        shown.is_some_and(|shown| self.token == shown || self.previous == Some(shown))
+    }
+}
+
 /// An event of the log.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
     /// A session was opened; it has a connection now.
     Open(Box<StoredSession>),
-    /// A session was resumed, or is to have again the tokens it had; nothing when it has ended before.
+    /// A session was resumed by the token that is its previous one now; nothing when it has ended before, or
+    /// that token has died.
     Resume(Box<StoredSession>),
+    /// A session is to have again the tokens that it had; nothing when it has ended before.
+    Restore(Box<StoredSession>),
     /// The fresh token was used: the one before it is dead.
     Used {
         /// The session's number.
@@ -118,7 +127,9 @@ pub enum SessionEvent {
 impl SessionEvent {
     fn number(&self) -> Option<u64> {
         match self {
-            SessionEvent::Open(session) | SessionEvent::Resume(session) => Some(session.number),
+            SessionEvent::Open(session) | SessionEvent::Resume(session) | SessionEvent::Restore(session) => {
+                Some(session.number)
+            }
             SessionEvent::Used { number }
             | SessionEvent::Seen { number, .. }
             | SessionEvent::End { number } => Some(*number),
@@ -304,9 +315,13 @@ impl SessionFile {
             line::of_session(&self.sealer, &event, session, self.synced_len)
         };
         match (event, known) {
-            (SessionEvent::Open(session), _) | (SessionEvent::Resume(session), Some(_)) => {
+            (SessionEvent::Open(session), _) | (SessionEvent::Restore(session), Some(_)) => {
                 line(Line::Open(session.clone()), session)
             }
+            (SessionEvent::Resume(session), Some(known)) if known.is_opened_by(session.previous) => {
+                line(Line::Open(session.clone()), session)
+            }
+            (SessionEvent::Resume(_), Some(_)) => String::new(),
             (SessionEvent::Used { number }, Some(session)) => line(Line::Used(*number), session),
             (SessionEvent::Seen { number, at }, Some(session)) => line(Line::Seen(*number, *at), session),
             (SessionEvent::End { number }, Some(session)) => line(Line::End(*number), session),
@@ -322,8 +337,11 @@ impl SessionFile {
                 self.highest = self.highest.max(session.number);
                 self.sessions.insert(session.number, session.clone());
             }
-            SessionEvent::Resume(session) => {
-                if let Some(known) = self.sessions.get_mut(&session.number) {
+            SessionEvent::Resume(session) | SessionEvent::Restore(session) => {
+                let restores = matches!(event, SessionEvent::Restore(_));
+                if let Some(known) = self.sessions.get_mut(&session.number)
+                    && (restores || known.is_opened_by(session.previous))
+                {
                     *known = session.clone();
                 }
             }

@@ -450,7 +450,7 @@ impl AuthActor {
             Err(instead) => {
                 // It ended, or its token died, while this was written; the file is told what is.
                 let event =
-                    instead.map_or_else(|| fresh.end(), |stored| SessionEvent::Resume(Box::new(stored)));
+                    instead.map_or_else(|| fresh.end(), |stored| SessionEvent::Restore(Box::new(stored)));
                 self.note(vec![event], Vec::new());
                 opening.refuse(ErrorCode::BadToken);
             }

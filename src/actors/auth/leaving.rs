@@ -56,6 +56,11 @@ impl AuthActor {
         ended: &[Ended<Recipient<EndSession>>],
         freed: oneshot::Sender<()>,
     ) {
+        if self.way.is_none() {
+            // Without a server nobody says anything.
+            let _ = freed.send(());
+            return;
+        }
         for name in &names {
             self.people.hold(name);
         }
@@ -87,11 +92,7 @@ impl AuthActor {
     fn pass_on(&mut self) {
         let gone: Vec<Leaving> = self.leaving.extract_if(.., |leaving| leaving.sessions.is_empty()).collect();
         for Leaving { names, freed, .. } in gone {
-            let Some((way, home)) = self.way.clone().zip(self.home.get().cloned()) else {
-                // Without a server nobody says anything.
-                self.free(names, freed);
-                continue;
-            };
+            let Some((way, home)) = self.way.clone().zip(self.home.get().cloned()) else { continue };
             actix_rt::spawn(async move {
                 // Who is gone has nothing left to pass on.
                 let _ = way.directory.send(Flush).await;
@@ -102,20 +103,16 @@ impl AuthActor {
             });
         }
     }
-
-    fn free(&mut self, names: Vec<UserName>, freed: oneshot::Sender<()>) {
-        for name in &names {
-            self.people.release(name);
-        }
-        let _ = freed.send(()); // who has asked may have gone on without an answer
-    }
 }
 
 impl Handler<PassedOn> for AuthActor {
     type Result = ();
 
     fn handle(&mut self, PassedOn { names, freed }: PassedOn, _: &mut Self::Context) {
-        self.free(names, freed);
+        for name in &names {
+            self.people.release(name);
+        }
+        let _ = freed.send(()); // who has asked may have gone on without an answer
     }
 }
 

@@ -245,7 +245,7 @@ fn a_resume_takes_the_session_over() {
         auth.do_send(Detach { session: opened.session });
         let counts = auth.send(AuthStatus).await.expect("alive");
         assert_eq!((counts.sessions, counts.attached), (1, 1), "the old connection has no say");
-        auth.do_send(TokenUsed { session: resumed.session });
+        auth.send(TokenUsed { session: resumed.session }).await.expect("alive").expect("room on the disk");
         assert_eq!(code(first.ask(&auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
         assert_eq!(code(first.ask(&auth, resume(&TokenText::new("guess")), HOME).await), ErrorCode::BadToken);
         auth.do_send(Detach { session: resumed.session });

@@ -122,10 +122,11 @@ pub struct EndSession {
     pub text: Option<String>,
 }
 
-/// From a SessionActor, with `do_send`: the fresh token was used for the first time, so the one before it is
-/// dead. Lost with the AuthActor, it dies by its time.
+/// From a SessionActor: the fresh token is used for the first time, so the one before it dies. Answered when
+/// that is durable; until then the request that shows it waits, and is refused with `storage_unavailable` when
+/// the disk does not take it.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), AuthRefusal>")]
 pub struct TokenUsed {
     /// The session.
     pub session: SessionId,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use log::{info, warn};
 
 use super::pages::Start;
-use super::{OpenSession, Phase, SessionActor, Taken};
+use super::{Death, FirstUse, OpenSession, Phase, Previous, SessionActor, Taken};
 use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::{
     AuthRefusal, ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open,
@@ -60,6 +60,17 @@ impl SessionActor {
         }
         if !self.connection.may_begin(company(kind)) {
             return Taken::Waits;
+        }
+        if !kind.needs_no_token() && !self.around.stopping.get() {
+            match self.first_use(raw.token(), ctx) {
+                FirstUse::IsNone => {}
+                FirstUse::Waits => return Taken::Waits,
+                FirstUse::Refused(code) => {
+                    let ticket = self.connection.begin(reference, Company::Instant);
+                    self.refuse_code(ticket, code);
+                    return Taken::Done;
+                }
+            }
         }
         match self.checked(&raw, kind, payload.len()) {
             Ok(request) => {
@@ -265,7 +276,9 @@ impl SessionActor {
             account: opened.account,
             first_id: opened.first_id,
             token: opened.token_hash,
-            previous: opened.previous.map(|token| Box::new((token, std::time::Instant::now()))),
+            previous: opened.previous.map(|token| {
+                Box::new(Previous { token, since: std::time::Instant::now(), death: Death::NotYet })
+            }),
         }));
         self.connection.with_deadlines(Deadlines::session_opened);
         self.has_come_in();
