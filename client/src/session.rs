@@ -501,4 +501,7 @@ mod tests;
 mod people_tests;
 
 #[cfg(test)]
+mod places_tests;
+
+#[cfg(test)]
 mod simulation;

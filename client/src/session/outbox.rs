@@ -43,6 +43,13 @@ pub struct Entry {
     met: bool,
 }
 
+impl Entry {
+    /// Whether it was sent and nobody has said that it was not stored.
+    pub fn may_be_stored(&self) -> bool {
+        self.maybe_stored_since.is_some()
+    }
+}
+
 /// Why the server does not take messages, as its latest answer has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
@@ -202,9 +209,10 @@ impl Outbox {
         Vec::from(old)
     }
 
-    /// Takes out what was meant for this target.
-    pub fn drop_target(&mut self, target: &Target) -> Vec<Entry> {
-        let (dropped, kept) = self.entries.drain(..).partition(|entry| &entry.target == target);
+    /// Takes out what waits for a target that nothing can be said to any more. What is on the way is answered.
+    pub fn drop_waiting(&mut self, is_gone: impl Fn(&Target) -> bool) -> Vec<Entry> {
+        let waits = |entry: &Entry| !entry.in_flight && is_gone(&entry.target);
+        let (dropped, kept) = self.entries.drain(..).partition(waits);
         self.entries = kept;
         Vec::from(dropped)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use veche::names::RoomName;
-use veche::protocol::{MessageText, Request, Target};
+use veche::protocol::{MessageKey, MessageText, Request, Target};
 
 use super::room::{Room, Stage};
 use super::{Asked, Session};
@@ -112,14 +112,36 @@ impl Session {
     /// This session is out of the room without having asked for it.
     pub(super) fn forget_room(&mut self, room: &RoomName) {
         self.rooms.remove(room);
-        for entry in self.outbox.drop_target(&Target::Room(room.clone())) {
-            self.give_back(room, &entry.text);
+        self.give_back_homeless();
+    }
+
+    /// The server says that this session is not in a room where it wanted to say this.
+    pub(super) fn not_in_room(&mut self, key: &MessageKey, name: &RoomName) {
+        if let Some(entry) = self.outbox.remove(key) {
+            self.give_back(name, &entry.text, false);
+        }
+        // Unless it is on the way back in already.
+        if self.rooms.get(name).is_some_and(|room| matches!(room.stage, Stage::Paging | Stage::In)) {
+            self.problem(format!("You are not in {name} any more; /join {name} enters it again."));
+            self.forget_room(name);
         }
     }
 
-    fn give_back(&mut self, room: &RoomName, text: &MessageText) {
+    /// Gives back what waits for rooms that this session is not in any more.
+    fn give_back_homeless(&mut self) {
+        let rooms = &self.rooms;
+        let is_gone = |target: &Target| matches!(target, Target::Room(room) if !rooms.contains_key(room));
+        for entry in self.outbox.drop_waiting(is_gone) {
+            if let Target::Room(room) = &entry.target {
+                self.give_back(room, &entry.text, entry.may_be_stored());
+            }
+        }
+    }
+
+    fn give_back(&mut self, room: &RoomName, text: &MessageText, may_be_stored: bool) {
         self.gave_up();
-        self.problem(format!("Not said in {room}: \u{201c}{}\u{201d}.", text.as_str()));
+        let what = if may_be_stored { "Perhaps not said" } else { "Not said" };
+        self.problem(format!("{what} in {room}: \u{201c}{}\u{201d}.", text.as_str()));
     }
 
     /// Whether a room that cannot be entered now is worth the wait: one that this session was in always is, and
@@ -143,6 +165,7 @@ impl Session {
     /// The connection is gone, and with it this session is out of all rooms.
     pub(super) fn rooms_disconnected(&mut self) {
         self.rooms.values_mut().for_each(Room::disconnected);
+        self.give_back_homeless();
         self.ask_to_leave();
     }
 

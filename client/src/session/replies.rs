@@ -216,10 +216,8 @@ impl Session {
                 self.token_is_dead = true;
                 self.drop_connection(now, "the server does not know this session any more");
             }
-            Asked::Message(_, Target::Room(room)) if code == ErrorCode::NotInRoom => {
-                self.problem(format!("You are not in {room} any more; /join {room} enters it again."));
-                // With the rest that waits for this room, the message that was refused is given back.
-                self.forget_room(&room);
+            Asked::Message(key, Target::Room(room)) if code == ErrorCode::NotInRoom => {
+                self.not_in_room(&key, &room);
             }
             Asked::Leave(room) if code == ErrorCode::NotInRoom => self.left(&room),
             Asked::Leave(room) => {
