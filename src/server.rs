@@ -118,15 +118,15 @@ impl StartError {
 /// [`StartError`] when it could not be started.
 pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     owner::check(&config.server.data_dir)?;
+    let unraised = resources::raise_open_files();
+    resources::files_to_start(io_threads(&config))?;
     let lock = DataDirLock::acquire(&config.server.data_dir)?;
     let log = logging::start(&config.log_file(), &config.limits)?;
     logging::log_panics();
     let note = logging::check_filters()?.note;
-    for strange in Overrides::strange_variables().into_iter().chain(note) {
+    for strange in Overrides::strange_variables().into_iter().chain(note).chain(unraised) {
         tell(&strange);
     }
-    resources::raise_open_files();
-    resources::files_to_start(io_threads(&config))?;
     let result = run_locked(config, lock.folder(), source, &log);
     if let Err(why) = &result {
         error!("ended: {why}");

@@ -41,11 +41,15 @@ fn as_stranger(data_dir: &Path, arguments: &[&str], input: &str) -> Ended {
 
 /// A folder that the stranger can reach, in which `data` is the stranger's.
 fn strangers_place() -> tempfile::TempDir {
+    place_of(STRANGER)
+}
+
+fn place_of(user: u32) -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("a temporary directory");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(place.path(), open).expect("it is ours");
     fs::create_dir(place.path().join("data")).expect("it is empty");
-    chown(place.path().join("data"), Some(STRANGER), Some(STRANGER)).expect("root may");
+    chown(place.path().join("data"), Some(user), Some(user)).expect("root may");
     place
 }
 
@@ -537,10 +541,12 @@ struct Begun {
 /// serve a client, and is stopped again.
 fn begin(limit: &str) -> Begun {
     use std::io::{BufRead, BufReader, Read};
-    let place = strangers_place();
+    // Processes are counted by user: one of their own, so that no other test's are among them.
+    let user = if limit.contains("ulimit -p") { STRANGER + 2 } else { STRANGER };
+    let place = place_of(user);
     let script = format!("{limit}; exec \"$@\"");
     let mut command = Command::new("sh");
-    command.uid(STRANGER).gid(STRANGER).current_dir("/").args(["-c", &script, "sh", VECHE]);
+    command.uid(user).gid(user).current_dir("/").args(["-c", &script, "sh", VECHE]);
     command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(place.path().join("data"));
     for setting in SETTINGS {
         command.args(["--set", setting]);
@@ -581,6 +587,17 @@ fn serves_or_says_why(limit: &str) -> bool {
     serves
 }
 
+/// `veche account list`, which opens the files itself: it does, or says why not in one sentence.
+fn lists_or_says_why(limit: &str, user: u32) {
+    let place = place_of(user);
+    let script = format!("{limit}; exec {VECHE} --data-dir {}/data account list", place.path().display());
+    let mut command = Command::new("sh");
+    command.uid(user).gid(user).current_dir("/").args(["-c", &script]);
+    let ended = end_of(command, "");
+    let told = ended.stderr.lines().count();
+    assert!(matches!((ended.code, told), (Some(0), 0) | (Some(1), 1)), "{limit}: {ended:?}");
+}
+
 // issue 7: a start that fails panics instead of giving a sentence: few descriptors allowed (`-n` 8 to 18)
 #[test]
 fn few_descriptors_are_a_sentence_or_enough() {
@@ -593,6 +610,15 @@ fn few_descriptors_are_a_sentence_or_enough() {
         serves_or_says_why(&format!("ulimit -n {allowed}"));
     }
     assert!(!serves_or_says_why("ulimit -n 16"));
+    for limit in (5..24).flat_map(|most| [format!("ulimit -n {most}"), format!("ulimit -p {most}")]) {
+        let place = strangers_place();
+        let script =
+            format!("{limit} && exec {VECHE} --data-dir {}/data account list", place.path().display());
+        let mut command = Command::new("sh");
+        command.uid(STRANGER).gid(STRANGER).current_dir("/").args(["-c", &script]);
+        let ended = end_of(command, "");
+        assert!(ended.stderr.lines().count() <= 1 && ended.code != Some(101), "{limit}: {ended:?}");
+    }
     assert!(serves_or_says_why("ulimit -n 256"));
 }
 
@@ -602,7 +628,10 @@ fn few_processes_are_a_sentence_or_enough() {
     if !can_be_another() {
         return;
     }
-    // Each number of threads is one more step of the start that can fail. Other tests may run as the same user.
+    // Each number of threads is one more step of the start that can fail.
+    for most in 1..8 {
+        lists_or_says_why(&format!("ulimit -u {most} 2>/dev/null || ulimit -p {most}"), STRANGER + 2);
+    }
     let served = (1..24)
         .filter(|allowed| {
             serves_or_says_why(&format!("ulimit -u {allowed} 2>/dev/null || ulimit -p {allowed}"))

@@ -18,6 +18,7 @@ use crate::control::accounts::{AccountError, AccountRequest};
 use crate::control::client::{Client, ClientError};
 use crate::names::UserName;
 use crate::protocol::Password;
+use crate::server::resources::{self, FewFiles};
 use crate::store::lock::{DataDirLock, LockError};
 use crate::store::owner::{self, OwnerError};
 
@@ -80,6 +81,9 @@ pub enum DoorError {
     /// The data directory is not there, and what was asked for needs it.
     #[error("there is no data directory {}; start a server first, or name its directory with --data-dir", .0.display())]
     NoDataDir(PathBuf),
+    /// Too few files may be open.
+    #[error(transparent)]
+    FewFiles(#[from] FewFiles),
     /// It is somebody else's.
     #[error(transparent)]
     Owner(#[from] OwnerError),
@@ -151,6 +155,7 @@ impl Door {
         if !makes_accounts && !data_dir.is_dir() {
             return Err(DoorError::NoDataDir(data_dir.clone()));
         }
+        resources::files_to_serve()?;
         match lock_or_connect(data_dir)? {
             Ok(lock) => Ok(Door::Files(Offline::open(config, lock, makes_accounts)?)),
             Err(client) => Ok(Door::Running(client)),

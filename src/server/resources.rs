@@ -7,7 +7,6 @@ use std::thread;
 use std::time::Duration;
 
 use actix_rt::{System, SystemRunner};
-use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
@@ -33,12 +32,11 @@ pub struct FewFiles {
 }
 
 /// Raises the soft limit on open files to the hard one: every connection is a file, and the usual soft limit
-/// of 1 024 is there for programs that use `select`.
-pub fn raise_open_files() {
+/// of 1 024 is there for programs that use `select`. Answers what to tell when that is not possible.
+pub fn raise_open_files() -> Option<String> {
     let limit = getrlimit(Resource::Nofile);
-    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        warn!("the limit on open files stays at {:?}: {why}", limit.current);
-    }
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    raised.err().map(|why| format!("the limit on open files stays at {:?}: {why}", limit.current))
 }
 
 /// Whether there are descriptors to start with, for so many I/O threads.
@@ -49,7 +47,7 @@ pub fn files_to_start(io_threads: usize) -> Result<(), FewFiles> {
     spare_files(FILES_TO_START + FILES_OF_A_THREAD * io_threads)
 }
 
-/// Whether there are descriptors left to serve clients with.
+/// Whether there are descriptors left to serve clients with, or to work on the accounts.
 ///
 /// # Errors
 /// [`FewFiles`].
