@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
@@ -405,7 +404,7 @@ impl FanoutActor {
     /// Starts the session of a connection whose turn it is.
     fn take_over(&mut self, adopt: Adopt) {
         let Some(around) = &self.around else { return };
-        let start = Instant::now();
+        let start = Strangers::processor_time();
         self.wiring.newcomers.fetch_sub(1, Ordering::Relaxed);
         let stream = match TcpStream::from_std(adopt.stream) {
             Ok(stream) => stream,
@@ -431,7 +430,7 @@ impl Handler<Forget> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, Forget { connection }: Forget, _: &mut Context<Self>) {
-        let start = Instant::now();
+        let start = Strangers::processor_time();
         if let Some(gone) = self.connections.remove(&connection)
             && let Some(around) = &self.around
             && gone.rates.take().is_none()

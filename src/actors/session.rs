@@ -302,7 +302,7 @@ impl SessionActor {
         if !self.is_stranger() {
             return self.go_on(ctx, task);
         }
-        let start = Instant::now();
+        let start = Strangers::processor_time();
         let over = self.go_on(ctx, task);
         self.around.strangers.charge(start);
         over

@@ -11,8 +11,7 @@ use std::time::Duration;
 /// How long the share may lie unused and still be had at once.
 const SAVED: Duration = Duration::from_millis(10);
 
-/// What a turn can have taken: one that seems to have taken longer was interrupted, by a machine that did
-/// something else, or slept.
+/// What a turn can have taken: one that seems to have taken longer was interrupted.
 const LONGEST: Duration = Duration::from_millis(5);
 
 /// Where someone waits.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix::Context;
 use actix::fut::ActorFuture;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Sleep, sleep};
 
 use super::FanoutActor;
@@ -81,9 +82,17 @@ impl Strangers {
         self.crowd.borrow_mut().extract(newcomer)
     }
 
-    /// Counts what was done for a stranger since `start`.
-    pub fn charge(&self, start: Instant) {
-        self.crowd.borrow_mut().charge(start.elapsed(), self.now());
+    /// The processor time that this thread has used: while others have the processor, nobody pays.
+    pub fn processor_time() -> Duration {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    /// Counts what was done for a stranger since the processor time `start`.
+    pub fn charge(&self, start: Duration) {
+        let took = Self::processor_time().saturating_sub(start);
+        self.crowd.borrow_mut().charge(took, self.now());
     }
 
     /// Keeps room for a frame of so many bytes; whether there is.
