@@ -331,7 +331,10 @@ async fn agrees(terminal: &mut Terminal, name: &UserName, unasked: bool) -> Resu
         return Ok(true);
     }
     // Who meant to log in may have typed the password already.
-    terminal.forget_typed_ahead();
+    let ahead = terminal.typed_ahead().to_lowercase();
+    if !["yes", "no"].iter().any(|answer| answer.starts_with(&ahead)) {
+        terminal.forget_typed_ahead();
+    }
     loop {
         let typed =
             line(terminal, &format!("{name} is not known here yet. Make a new account? [y]: ")).await?;

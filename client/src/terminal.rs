@@ -197,6 +197,15 @@ impl Terminal {
         }
     }
 
+    /// The line that was typed ahead, or its beginning.
+    pub fn typed_ahead(&mut self) -> Zeroizing<String> {
+        while let Ok(mut piece) = self.typed.try_recv() {
+            self.decoder.feed(&piece);
+            piece.zeroize();
+        }
+        Zeroizing::new(self.decoder.begun_line())
+    }
+
     /// Forgets what was typed ahead. It was typed for another question than the one that comes now, and may be
     /// a secret.
     pub fn forget_typed_ahead(&mut self) {

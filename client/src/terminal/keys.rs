@@ -79,6 +79,12 @@ impl Decoder {
         std::mem::take(&mut self.spoiled)
     }
 
+    /// What is typed ahead, up to the first key that is no character of a line.
+    pub fn begun_line(&self) -> String {
+        let typed = |key: &Key| if let Key::Char(c) = key { Some(*c) } else { None };
+        self.keys.out.iter().map_while(typed).collect()
+    }
+
     /// The next key that is complete.
     pub fn next(&mut self) -> Option<Key> {
         self.keys.out.pop_front()
