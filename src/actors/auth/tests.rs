@@ -356,8 +356,14 @@ fn the_operator_bans_kicks_and_removes() {
 
         let set = SetPassword { name: target(), password: Password::given("set by hand") };
         assert_eq!(auth.send(set).await.expect("alive"), Ok(1));
-        client.ask(&auth, login("alice", "set by hand"), HOME).await.expect("a session");
-        assert_eq!(auth.send(RemoveAccount { name: target() }).await.expect("alive"), Ok(1));
+        let last = client.ask(&auth, login("alice", "set by hand"), HOME).await.expect("a session");
+        client.heard.lock().expect("no panic").clear();
+        let removed = auth.send(RemoveAccount { name: target() });
+        let left = async {
+            client.ended().await;
+            auth.do_send(Detach { session: last.session });
+        };
+        assert_eq!(tokio::join!(removed, left).0.expect("alive"), Ok(1), "the name is free when it has left");
         let gone = auth.send(RemoveAccount { name: target() }).await.expect("alive");
         assert_eq!(gone, Err(OperatorError::NoSuchAccount(target())));
         let list = auth.send(ListAccounts).await.expect("alive");
@@ -376,10 +382,14 @@ fn clearing_ends_everything_and_keeps_a_copy() {
         let house = House::new(|_| {});
         let auth = house.open();
         let (client, opened) = alice(&auth).await;
-        let cleared = auth.send(ClearAccounts).await.expect("alive").expect("room on the disk");
+        let cleared = auth.send(ClearAccounts);
+        let left = async {
+            assert_eq!(client.ended().await.reason, ByeReason::Kicked);
+            auth.do_send(Detach { session: opened.session });
+        };
+        let cleared = tokio::join!(cleared, left).0.expect("alive").expect("room on the disk");
         assert_eq!((cleared.accounts, cleared.sessions), (1, 1));
         assert!(cleared.copy.exists());
-        assert_eq!(client.ended().await.reason, ByeReason::Kicked);
         for auth in [&auth, &house.after_a_crash().open()] {
             assert_eq!(code(client.ask(auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
             assert_eq!(code(client.ask(auth, login("alice", SECRET), HOME).await), ErrorCode::WrongPassword);
