@@ -8,6 +8,7 @@
 //! - `entry`: `register`, `login`, `resume` and `passwd`;
 //! - `lockout`: who is tried no more for now, and who all the same;
 //! - `operator`: what the console and `veche account` ask for;
+//! - [`leaving`]: when the name of an account that was removed is free;
 //! - this file: how it starts and stops, and what is answered at once.
 
 pub mod disk;

@@ -32,6 +32,13 @@ struct Bound<'a> {
     epoch: &'a str,
 }
 
+impl<'a> Bound<'a> {
+    fn of(sealer: &Sealer, line: &'a [u8]) -> Result<Self, RowFault> {
+        let BoundRow { row, version, epoch, .. } = BoundRow::parse(sealer, line)?;
+        Ok(Bound { row, version, epoch })
+    }
+}
+
 /// What the file holds.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
@@ -49,7 +56,7 @@ pub(super) struct Sorted {
 impl<'a> Found<'a> {
     pub(super) fn read(sealer: &Sealer, bytes: &'a [u8]) -> Self {
         let mut header = None;
-        let mut lines = Vec::new();
+        let (mut lines, mut rows) = (Vec::new(), Vec::new());
         let is_finished = bytes.last() == Some(&b'\n');
         let mut plain = is_finished && !bytes.starts_with(b"\xef\xbb\xbf");
         for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -65,19 +72,19 @@ impl<'a> Found<'a> {
                 continue;
             }
             let is_header = at == 0 && rows::looks_like_header(stripped);
-            let pieces = if !is_header && BoundRow::parse(sealer, stripped).is_ok() {
-                vec![stripped]
-            } else {
-                pieces_of(sealer, stripped)
-            };
+            let row = Bound::of(sealer, stripped);
+            if row.is_ok() && !is_header {
+                lines.push((at + 1, stripped));
+                rows.push(row);
+                continue;
+            }
+            let pieces = pieces_of(sealer, stripped);
             plain &= pieces.len() == 1 && !is_header;
-            lines.extend(pieces.into_iter().skip(usize::from(is_header)).map(|piece| (at + 1, piece)));
+            for piece in pieces.into_iter().skip(usize::from(is_header)) {
+                lines.push((at + 1, piece));
+                rows.push(Bound::of(sealer, piece));
+            }
         }
-        let bound = |line: &'a [u8]| {
-            let BoundRow { row, version, epoch, .. } = BoundRow::parse(sealer, line)?;
-            Ok(Bound { row, version, epoch })
-        };
-        let rows = lines.iter().map(|(_, line)| bound(line)).collect();
         Found { header, lines, rows, plain, is_finished }
     }
 
@@ -219,10 +226,13 @@ impl<'f, 'a> Sorting<'f, 'a> {
     fn is_left_by_a_crash(&self, at: usize) -> bool {
         // The header is there before any row is appended.
         let has_header = self.found.lines.first().is_some_and(|(number, _)| *number > 1);
-        let is_last = at + 1 == self.found.lines.len();
+        let line = self.found.lines[at].1;
+        // One that was cut off lacks its end, and another program may leave out the last newline.
+        let is_cut_off =
+            at + 1 == self.found.lines.len() && !self.found.is_finished && !rows::has_an_end(line);
         let strange = |byte: &&u8| !matches!(**byte, b'\t' | b' '..=b'~');
-        let is_strange = self.found.lines[at].1.iter().filter(strange).count() > MAX_STRANGE_BYTES;
-        has_header && (is_strange || (is_last && !self.found.is_finished))
+        let is_strange = line.iter().filter(strange).count() > MAX_STRANGE_BYTES;
+        has_header && (is_strange || is_cut_off)
     }
 
     fn rows_by_index(&self) -> HashMap<String, Vec<u64>> {

@@ -312,6 +312,17 @@ impl<'a> BoundRow<'a> {
     }
 }
 
+/// Whether a line goes on to where a row of ours ends: a seal and an epoch, of their lengths, in the last of as
+/// many columns as there are.
+pub fn has_an_end(line: &[u8]) -> bool {
+    let mut cells = line.split(|byte| *byte == b',').map(|cell| cell.trim_ascii_end());
+    let (last, before) = (cells.next_back().unwrap_or_default(), cells.count());
+    let last = last.strip_suffix(b"\"").unwrap_or(last);
+    let epoch_bytes = last.iter().rev().take_while(|byte| **byte != b'.').count();
+    let is_whole = last.len() > TAG_TEXT_BYTES && epoch_bytes == TAG_TEXT_BYTES - "v1:".len();
+    is_whole && [OLD_BOUND, BOUND].contains(&before)
+}
+
 /// The indexes of the names that a line may have held, by whatever of it is whole: what stands where an index
 /// does, and the name itself where it opens.
 pub fn indexes_in(sealer: &Sealer, line: &[u8]) -> Vec<String> {
