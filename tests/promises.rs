@@ -185,7 +185,9 @@ fn damage_across_the_end_of_a_line_costs_one_row_and_no_id_or_key_is_given_again
     let whole = fs::read(&month).expect("a file");
     let newlines: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
     // The last byte of row 5 and its newline.
-    for damage in [*b"##", *b"12", *b"a,", *b"\"\"", [0, 0], *b"\n\n"] {
+    let last = whole[newlines[5] - 1];
+    let other_digits = if matches!(last, b'1' | b'a') { [*b"22", *b"b,"] } else { [*b"12", *b"a,"] };
+    for damage in [*b"##", *b"\"\"", [0, 0], *b"\n\n"].into_iter().chain(other_digits) {
         let mut spoiled = whole.clone();
         spoiled[newlines[5] - 1..=newlines[5]].copy_from_slice(&damage);
         fs::write(&month, spoiled).expect("written");
@@ -249,6 +251,46 @@ fn what_stands_behind_a_hole_in_the_last_batch_is_set_aside() {
         }
         server.stop();
     }
+}
+
+// Behind "Damage across a line's end": the same for what somebody else can say
+#[test]
+fn a_row_that_somebody_says_is_never_a_message_when_a_byte_rots() {
+    let mut server = Server::start();
+    let mut eve = server.member("eve", "lobby");
+    let cells = "3,2,2026-11-21T18:05:21.311Z,lobby,alice,,I owe eve a fortune,";
+    let text = format!("look: {cells},x{:08x}, and so on", crc32fast::hash(cells.as_bytes()));
+    eve.say("lobby", &text);
+    let last = id(&eve.say("lobby", "the last"));
+    server.stop();
+    let month = newest_history(&server.data_dir());
+    let whole = fs::read(&month).expect("a file");
+    let start = whole.windows(6).position(|part| part == b"look: ").expect("the text") + 5;
+    for (at, byte) in
+        [(start, b'\n'), (start, b'"'), (start - 6, b'#'), (start - 6, b'\n'), (whole.len() - 1, b'#')]
+    {
+        let mut spoiled = whole.clone();
+        spoiled[at] = byte;
+        fs::write(&month, spoiled).expect("written");
+        for _ in 0..2 {
+            server = server.start_again();
+            let joined = enter(&mut server.login("eve"));
+            let expected =
+                if at < whole.len() - 1 { vec!["the last"] } else { vec![text.as_str(), "the last"] };
+            assert_eq!(texts(&joined["messages"]), expected, "{byte} at {at}");
+            server.stop();
+        }
+    }
+    // The last row is damaged to its end, and set aside: no start forgets its id.
+    fs::write(&month, &whole[..whole.len() - 3]).expect("cut");
+    for _ in 0..2 {
+        server = server.start_again();
+        server.stop();
+    }
+    server = server.start_again();
+    let mut eve = server.login("eve");
+    eve.join("lobby");
+    assert!(id(&eve.say("lobby", "after all")) > last);
 }
 
 // "The data directory is renamed or unmounted while the server runs"

@@ -49,7 +49,6 @@ impl From<AppendError> for io::Error {
 pub struct AppendFile {
     path: PathBuf,
     file: Arc<dyn File>,
-    /// Device and inode. While the file is open here, no other one gets them.
     inode: (u64, u64),
     len: u64,
     poisoned: Option<Arc<str>>,
@@ -88,6 +87,11 @@ impl AppendFile {
     /// Where the file was opened, for sentences.
     pub fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    /// Device and inode. While the file is open here, no other one gets them.
+    pub fn inode(&self) -> (u64, u64) {
+        self.inode
     }
 
     /// The file, for reading at an offset.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::{Access, File, Folder, Kind, Stat, not_a_regular_file};
 
@@ -24,7 +24,7 @@ const OTHERS: u32 = 0o077;
 /// What the system says.
 pub fn open_folder(path: &Path) -> io::Result<Arc<dyn Folder>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let held = rustix::fs::open(path, flags, Mode::empty())?;
+    let held = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
     Ok(hold(held.into(), path))
 }
 
@@ -63,7 +63,8 @@ impl RealFolder {
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<fs::File> {
         // NONBLOCK, so that a pipe in the file's place cannot hold us up.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.held, name, flags, Mode::from_raw_mode(FILE_MODE)) {
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        match retry_on_intr(|| rustix::fs::openat(&self.held, name, flags, mode)) {
             Ok(file) => Ok(file.into()),
             Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => Err(not_a_regular_file(&self.path.join(name))),
             Err(error) => Err(error.into()),
@@ -105,12 +106,14 @@ impl Folder for RealFolder {
     }
 
     fn folder(&self, name: &str) -> io::Result<Arc<dyn Folder>> {
-        match rustix::fs::mkdirat(&self.held, name, Mode::from_raw_mode(FOLDER_MODE)) {
+        let mode = Mode::from_raw_mode(FOLDER_MODE);
+        match retry_on_intr(|| rustix::fs::mkdirat(&self.held, name, mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let held = fs::File::from(rustix::fs::openat(&self.held, name, flags, Mode::empty())?);
+        let held = retry_on_intr(|| rustix::fs::openat(&self.held, name, flags, Mode::empty()))?;
+        let held = fs::File::from(held);
         if held.metadata()?.mode() & OTHERS != 0 {
             held.set_permissions(fs::Permissions::from_mode(FOLDER_MODE))?;
         }
@@ -118,7 +121,7 @@ impl Folder for RealFolder {
     }
 
     fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
-        match rustix::fs::statat(&self.held, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match retry_on_intr(|| rustix::fs::statat(&self.held, name, AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(found) => {
                 let (kind, mode) = (FileType::from_raw_mode(found.st_mode), found.st_mode & 0o7777);
                 let kind = match kind {
@@ -147,11 +150,11 @@ impl Folder for RealFolder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.held, from, &self.held, to)?)
+        Ok(retry_on_intr(|| rustix::fs::renameat(&self.held, from, &self.held, to))?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.held, name, AtFlags::empty())?)
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.held, name, AtFlags::empty()))?)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! - [`index`] and `postings`: where the rows of every room, pair and inbox lie, in memory;
 //! - [`page`]: a page is *planned* from the index in microseconds, and *read* from the disk elsewhere;
 //! - `scan` and `tail`: what [`open`] does: mends the newest file's end, reads everything, makes the index;
+//! - `salvage`: the whole rows in what is damaged;
 //! - [`segment`]: a file of rows, and what [`Damage`] in it looks like.
 //!
 //! The format is described in `docs/data-formats.md`.
@@ -14,6 +15,7 @@ pub mod index;
 pub mod page;
 mod postings;
 pub mod row;
+mod salvage;
 mod scan;
 pub mod segment;
 mod tail;
@@ -80,6 +82,12 @@ impl HistoryError {
     }
 }
 
+impl From<HistoryError> for io::Error {
+    fn from(error: HistoryError) -> Self {
+        io::Error::new(error.source.kind(), error.to_string())
+    }
+}
+
 /// Opens the history in the data directory `data`; its folder is made when it is missing. Forces what a
 /// predecessor left to the disk, sets aside what it left unfinished, reads every row once, and leaves damaged
 /// rows where they are.
@@ -133,6 +141,9 @@ impl fmt::Display for Month {
     }
 }
 
+#[cfg(test)]
+#[path = "history/damage_tests.rs"]
+mod damage_tests;
 #[cfg(test)]
 #[path = "history/lives_tests.rs"]
 mod lives_tests;

@@ -120,17 +120,18 @@ fn make_private(folder: &Path) -> Result<(), LockError> {
     close_to_others().map_err(|error| LockError::Use { folder: folder.to_owned(), error })
 }
 
-/// Forces the folder's own name to the disk, which this process or one before it may have made.
+/// Forces the folder's own name to the disk, and those of the folders above it: this process or one before it
+/// may have made them.
 fn force_name(folder: &Path) -> io::Result<()> {
-    let above = match folder.canonicalize()?.parent() {
-        Some(above) => File::open(above),
-        None => return Ok(()),
-    };
-    match above {
-        // Who may not open it did not make anything in it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        above => above?.sync_all(),
+    for above in folder.canonicalize()?.ancestors().skip(1) {
+        match File::open(above) {
+            Ok(above) => above.sync_all()?,
+            // Who may not open it did not make anything in it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
 }
 
 fn open_lock_file(folder: &Path) -> io::Result<File> {

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Faults, Random, SimulatedDisk};
 use crate::names::RoomName;
-use crate::protocol::{Page, Target};
+use crate::protocol::{MessageKey, Page, Target};
 
 /// What is promised about a disk.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ struct Promised {
     for_good: BTreeMap<u64, Row>,
     /// Rows that have to be there unless the power goes.
     till_the_power_goes: BTreeMap<u64, Row>,
+    /// Whether a life went without fsync: several batches of it may have holes in them.
+    unforced: bool,
 }
 
 impl Promised {
@@ -70,8 +72,9 @@ fn live(disk: &SimulatedDisk, plan: Plan, faults: Faults, promised: &mut Promise
     };
     let spoiled = disk.is_dead() || faults.fails_at_call.is_some();
     if !spoiled {
-        look(&history, plan.durability, promised);
+        look(&history, promised);
     }
+    promised.unforced |= plan.durability == Durability::Os;
     let mut random = Random(plan.seed);
     let mut next_id = MessageId::or_zero(history.last_id) + 1;
     let mut poisoned = false;
@@ -110,6 +113,7 @@ fn draw_batch(history: &Opened, random: &mut Random, next_id: &mut u64) -> Vec<R
         let text = "text, ".repeat(1 + random.below(40) * usize::from(random.below(4) == 0));
         let mut row = row(*next_id, Target::Room(room.clone()), &text);
         row.at = at;
+        row.key = MessageKey::parse(&format!("key {next_id}")).filter(|_| random.below(2) == 0);
         row.prev = newest.insert(room.clone(), row.id).or_else(|| history.index.newest(&List::Room(room)));
         rows.push(row);
         *next_id += 1 + random.below(2) as u64;
@@ -119,9 +123,8 @@ fn draw_batch(history: &Opened, random: &mut Random, next_id: &mut u64) -> Vec<R
 
 /// What is promised is there, as it was, and once; everything has its place. What is there is promised from
 /// now on: somebody may see it.
-fn look(history: &Opened, durability: Durability, promised: &mut Promised) {
-    // Without fsync several batches may have holes in them.
-    let whole = durability == Durability::Fsync;
+fn look(history: &Opened, promised: &mut Promised) {
+    let whole = !promised.unforced;
     let damage = history.damage.first.iter().find(|damage| !is_of_a_crash(damage.why));
     assert!(damage.is_none() || !whole, "{damage:?}");
     let mut there = BTreeMap::new();
@@ -141,6 +144,8 @@ fn look(history: &Opened, durability: Durability, promised: &mut Promised) {
     for (id, row) in promised.for_good.iter().chain(&promised.till_the_power_goes) {
         assert_eq!(there.get(id), Some(row), "message {id}");
     }
+    let keyed: Vec<&Row> = there.values().filter(|row| row.key.is_some()).collect();
+    assert_eq!(history.recent_keyed.iter().collect::<Vec<_>>(), keyed, "the keys of what is there");
     // Forced by the start.
     promised.for_good.extend(there);
     promised.till_the_power_goes.clear();
@@ -160,8 +165,16 @@ struct Tried {
 /// one that dies before each of its first changes; after each of these, a third one that looks.
 fn try_all(seed: u64, tried: &mut Tried) {
     let mut random = Random(seed);
-    let durability = if random.below(4) == 0 { Durability::Os } else { Durability::Fsync };
-    let plan = |random: &mut Random| Plan { seed: random.bits(), batches: 2 + random.below(3), durability };
+    // All lives with fsync, all without, or now so, now so.
+    let kinds: &[Durability] = match random.below(6) {
+        0 => &[Durability::Os],
+        1 => &[Durability::Os, Durability::Fsync],
+        _ => &[Durability::Fsync],
+    };
+    let plan = |random: &mut Random| {
+        let durability = kinds[random.below(kinds.len())];
+        Plan { seed: random.bits(), batches: 2 + random.below(3), durability }
+    };
     let (disk, mut promised) = (SimulatedDisk::new(random.bits()), Promised::default());
     let short_write_bytes = if random.below(3) == 0 { 7 } else { 0 };
     if random.below(2) == 0 {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use csv_core::ReadRecordResult;
 
+use super::salvage::{hide_times, is_time_cell};
 use crate::names::{MessageId, RoomName, Timestamp, UserName};
 use crate::protocol::encode::EncodedMessage;
 use crate::protocol::{MessageKey, MessageText, Receipt, Target};
@@ -23,13 +24,6 @@ pub(super) const MIN_LINE_BYTES: usize = 45;
 
 const FIELDS: usize = 9;
 const CRC: usize = 8;
-/// Places in one damaged line at which the end of a whole row is looked for.
-const MAX_ROW_ENDS: usize = 512;
-/// The same for each place inside of it at which a row may begin, and for all of them.
-const MAX_INNER_ROW_ENDS: usize = 16;
-const MAX_INNER_ATTEMPTS: usize = 4_096;
-/// The length of a time as rows write it, `2026-11-21T18:05:21.311Z`.
-const TIME_BYTES: usize = 24;
 
 /// One stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +106,8 @@ pub(super) fn write(row: &Row, lines: &mut csv::Writer<Vec<u8>>) -> Result<(), c
     let (id, prev) = (row.id.to_string(), MessageId::or_zero(row.prev).to_string());
     let at = row.at.to_string();
     let (room, from, to) = (cells::escape(room), cells::escape(row.from.as_str()), cells::escape(to));
-    let text = cells::escape(row.text.as_str());
-    let key = cells::escape(row.key.as_ref().map_or("", MessageKey::as_str));
+    let text = hide_times(cells::escape(row.text.as_str()));
+    let key = hide_times(cells::escape(row.key.as_ref().map_or("", MessageKey::as_str)));
     let fields: [&str; CRC] = [&id, &prev, &at, &room, &from, &to, &text, &key];
     let crc = format!("x{:08x}", checksum(fields.iter().map(|field| field.as_bytes())));
     lines.write_record(fields.into_iter().chain([crc.as_str()]))
@@ -166,6 +160,10 @@ impl LineReader {
         if parse_checksum(fields.raw(CRC)) != Some(fields.checksum()) {
             return Err(RowFault::Checksum);
         }
+        // However else a moment may be written: a row has it as `write` wrote it.
+        if !is_time_cell(fields.raw_at()) {
+            return Err(RowFault::Field("at"));
+        }
         Ok(Line::Row(fields))
     }
 
@@ -192,113 +190,10 @@ impl LineReader {
         }
         Ok(Fields { bytes: &self.unquoted, spans, plain: false })
     }
-
-    /// Where the first whole row ends in a line that is none: the newline behind it was damaged, or something
-    /// was written over what follows.
-    pub(super) fn whole_row_end(&mut self, line: &[u8]) -> Option<usize> {
-        self.find_row_end(line, MAX_ROW_ENDS)
-    }
-
-    fn find_row_end(&mut self, line: &[u8], most: usize) -> Option<usize> {
-        memchr::memmem::find_iter(line, b"x")
-            .filter_map(|at| row_end(line, at))
-            .take(most)
-            .find(|end| matches!(self.read(&line[..*end]), Ok(Line::Row(_))))
-    }
-
-    /// Where, in what is damaged, the whole rows begin that fill the rest of the line.
-    ///
-    /// What looks like a row may also be a part of a text: somebody said it. Such a part stands between quotes,
-    /// and more of its own row follows it. So only rows count that have no open quote before them and that
-    /// reach to the end of the line, with at most one damaged byte between two of them.
-    pub(super) fn whole_rows_start(&mut self, line: &[u8]) -> Option<usize> {
-        let mut attempts = 0;
-        let (mut counted, mut quotes) = (0, 0);
-        for time in times(line) {
-            quotes += line[counted..time].iter().filter(|byte| **byte == b'"').count();
-            counted = time;
-            if quotes % 2 == 1 {
-                continue;
-            }
-            // The byte before the id may be a damaged one that looks like a digit.
-            for start in row_starts(line, time) {
-                attempts += 1;
-                if attempts > MAX_INNER_ATTEMPTS {
-                    return None;
-                }
-                if self.are_whole_rows(&line[start..]) {
-                    return Some(start);
-                }
-            }
-        }
-        None
-    }
-
-    fn are_whole_rows(&mut self, mut rest: &[u8]) -> bool {
-        loop {
-            if matches!(self.read(rest.strip_suffix(b"\r").unwrap_or(rest)), Ok(Line::Row(_))) {
-                return true;
-            }
-            let Some(end) = self.find_row_end(rest, MAX_INNER_ROW_ENDS) else { return false };
-            let begins_row = |from: usize| rest.get(from..).is_some_and(begins_like_row);
-            rest = match (begins_row(end + 1), begins_row(end)) {
-                (true, false) => &rest[end + 1..],
-                (false, true) => &rest[end..],
-                // A damaged newline that looks like a digit.
-                (true, true) if self.find_row_end(&rest[end + 1..], MAX_INNER_ROW_ENDS).is_some() => {
-                    &rest[end + 1..]
-                }
-                (true, true) => &rest[end..],
-                (false, false) => return false,
-            };
-        }
-    }
-}
-
-/// Where times stand in a line that have a comma on both sides.
-fn times(line: &[u8]) -> impl Iterator<Item = usize> {
-    memchr::memchr_iter(b',', line).map(|comma| comma + 1).filter(|at| is_time(&line[*at..]))
-}
-
-fn is_time(text: &[u8]) -> bool {
-    let Some(time) = text.get(..=TIME_BYTES) else { return false };
-    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
-    separators.iter().all(|(at, byte)| time[*at] == *byte) && time[TIME_BYTES] == b','
-}
-
-/// Where the row can begin whose time stands at `time`: at each digit of its id.
-fn row_starts(line: &[u8], time: usize) -> std::ops::Range<usize> {
-    let digits = |end: usize| line[..end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let prev_end = time - 1;
-    let prev_start = prev_end - digits(prev_end);
-    match prev_start.checked_sub(1) {
-        Some(id_end) if prev_start < prev_end && line[id_end] == b',' => id_end - digits(id_end)..id_end,
-        _ => 0..0,
-    }
-}
-
-/// Whether a line begins as a row does, with two numbers and a time.
-fn begins_like_row(line: &[u8]) -> bool {
-    let number = |from: usize| {
-        let digits = line[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        (digits > 0 && line.get(from + digits) == Some(&b',')).then_some(from + digits + 1)
-    };
-    number(0).and_then(number).is_some_and(|time| is_time(&line[time..]))
-}
-
-/// Where a row would end whose checksum begins at `at`.
-fn row_end(line: &[u8], at: usize) -> Option<usize> {
-    let end = at + 9;
-    parse_checksum(line.get(at..end)?)?;
-    match line[..at] {
-        [.., b','] => Some(end),
-        [.., b',', b'"'] if line.get(end) == Some(&b'"') => Some(end + 1),
-        _ => None,
-    }
 }
 
 /// `x` and eight lower-case hexadecimal digits. The `x` keeps spreadsheets from making a number of it.
-fn parse_checksum(field: &[u8]) -> Option<u32> {
+pub(super) fn parse_checksum(field: &[u8]) -> Option<u32> {
     let digits = field.strip_prefix(b"x").filter(|digits| digits.len() == 8)?;
     digits.iter().try_fold(0, |number, digit| {
         let value = match digit {

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use super::page::RowReader;
 use super::postings::Posting;
 use super::row::{Fields, HEADER, Line, LineReader, MIN_LINE_BYTES, RowFault};
+use super::salvage::whole_rows;
 use super::segment::{Damage, DamageList, Lines, Place, Position, Segment};
-use super::tail::BOM;
-use super::writer::SetAside;
+use super::tail::{self, BOM};
 use super::{HistoryError, HistoryIndex, HistoryOptions, HistoryWriter, Month, Opened};
 use crate::disk::{Access, Folder, Kind};
 use crate::names::{MAX_MESSAGE_ID, MessageId, Timestamp};
 
-/// How far above the newest whole row the id of a damaged line is believed.
-const BELIEVED_ID_GAP: u64 = 1_000_000;
+/// How far above the one before an id may lie: ids are passed over when batches are refused, and at a start
+/// without fsync. So many are passed over when the rows behind the newest whole one are damaged: an id is the
+/// last thing to be believed of a damaged row.
+const MAX_ID_GAP: u64 = 1 << 22;
 
 /// What has been read so far.
 pub(super) struct Scan {
@@ -34,10 +36,9 @@ impl Scan {
         }
     }
 
-    /// Takes note of what was set aside. What it might have been is counted when the rest has been read.
-    pub(super) fn set_aside(&mut self, set_aside: SetAside) {
-        self.ids.set_aside = rows_in(set_aside.bytes);
-        self.damage.push(set_aside.damage);
+    /// Takes note of what was set aside.
+    pub(super) fn set_aside(&mut self, set_aside: Damage) {
+        self.damage.push(set_aside);
     }
 
     /// Reads one file.
@@ -54,19 +55,22 @@ impl Scan {
             if line.skipped_bytes == 0 {
                 self.line(&mut reader, line.bytes, &mut position, &mut faults);
             } else {
-                self.ids.lost_bytes(line.skipped_bytes);
-                faults.push(RowFault::TooLong);
-                self.damaged(&mut reader, line.bytes, &mut position, &mut faults);
+                self.ids.lost(line.skipped_bytes);
+                self.damaged(&mut reader, line.bytes, RowFault::TooLong, &mut position, &mut faults);
             }
             for why in faults {
                 self.damage.push(segment.damage(Place::Line(line.number), why));
             }
         }
+        match tail::set_aside_at(folder, &name, lines.read_so_far()).map_err(failed)? {
+            0 => {}
+            bytes => self.ids.lost(bytes),
+        }
         Ok(())
     }
 
-    /// Takes in the row of one line, or, when the newline between rows was damaged, the rows of it. Adds what
-    /// is wrong with it to `faults`.
+    /// Takes in the row of one line, or, when it is none, the rows that stand whole in it. Adds what is wrong
+    /// with it to `faults`.
     fn line(
         &mut self,
         reader: &mut LineReader,
@@ -78,55 +82,57 @@ impl Scan {
         if position.offset == 0 {
             rest = skip(rest, BOM.len() * usize::from(rest.starts_with(BOM)), position);
         }
-        loop {
-            rest = rest.strip_suffix(b"\r").unwrap_or(rest);
-            if rest.is_empty() {
-                return;
-            }
-            let why = match reader.read(rest) {
-                Ok(Line::Header) => return,
-                Ok(Line::Row(fields)) => {
-                    position.len = rest.len() as u32;
-                    faults.extend(self.row(&fields, position).err());
-                    return;
-                }
-                Err(why) => why,
-            };
-            let header = HEADER.trim_end();
-            let end = if rest.starts_with(header.as_bytes()) { Some(header.len()) } else { None };
-            let Some(end) = end.or_else(|| reader.whole_row_end(rest)) else {
-                faults.push(why);
-                return self.damaged(reader, rest, position, faults);
-            };
-            faults.push(RowFault::LineEnd);
-            if let Ok(Line::Row(fields)) = reader.read(&rest[..end]) {
-                position.len = end as u32;
-                faults.extend(self.row(&fields, position).err());
-            }
-            rest = skip(rest, end, position);
-            if !rest.is_empty() && reader.whole_rows_start(rest) != Some(0) {
-                // What was the newline.
-                rest = skip(rest, 1, position);
-            }
+        rest = rest.strip_suffix(b"\r").unwrap_or(rest);
+        if rest.is_empty() {
+            return;
         }
+        let why = match reader.read(rest) {
+            Ok(Line::Header) => return,
+            Ok(Line::Row(fields)) => {
+                position.len = rest.len() as u32;
+                return faults.extend(self.row(&fields, position).err());
+            }
+            Err(why) => why,
+        };
+        let header = HEADER.trim_end();
+        if rest.starts_with(header.as_bytes()) {
+            rest = skip(rest, header.len(), position);
+        }
+        self.damaged(reader, rest, why, position, faults);
     }
 
-    /// Takes in the rows that stand whole behind what is damaged, and counts the ids of those that do not.
+    /// Takes in the rows that stand whole in what is damaged, and counts the ids of those that do not.
     fn damaged(
         &mut self,
         reader: &mut LineReader,
         line: &[u8],
+        why: RowFault,
         position: &mut Position,
         faults: &mut Vec<RowFault>,
     ) {
-        match reader.whole_rows_start(line) {
-            Some(start) if start > 0 => {
-                self.ids.lost(&line[..start]);
-                let rest = skip(line, start, position);
-                self.line(reader, rest, position, faults);
+        let mut fault = |ids: &mut Ids, between: usize| match between {
+            0 | 1 => faults.push(RowFault::LineEnd),
+            bytes => {
+                ids.lost(bytes as u64);
+                faults.push(why);
             }
-            _ => self.ids.lost(line),
+        };
+        let (offset, mut end) = (position.offset, 0);
+        let mut not_taken = Vec::new();
+        for at in whole_rows(reader, line) {
+            if at.start > 0 {
+                fault(&mut self.ids, at.start - end);
+            }
+            (position.offset, position.len) = (offset + at.start as u64, at.len() as u32);
+            if let Ok(Line::Row(fields)) = reader.read(&line[at.clone()]) {
+                not_taken.extend(self.row(&fields, position).err());
+            }
+            end = at.end;
         }
+        if end < line.len() {
+            fault(&mut self.ids, line.len() - end);
+        }
+        faults.append(&mut not_taken);
     }
 
     fn row(&mut self, fields: &Fields<'_>, position: &Position) -> Result<(), RowFault> {
@@ -162,12 +168,12 @@ impl Scan {
     }
 }
 
-/// The largest id that a file of rows has, or may have had. It is read whole.
+/// The largest id of a whole row in a file of rows. It is read whole.
 pub(super) fn largest_id(folder: &dyn Folder, month: Month) -> Result<Option<MessageId>, HistoryError> {
     let nothing_recent = HistoryOptions { now: Timestamp::default(), key_seconds: 0, keys_per_account: 0 };
     let mut scan = Scan::new(nothing_recent);
     scan.read(folder, month)?;
-    Ok(scan.ids.last())
+    Ok(scan.ids.newest)
 }
 
 /// Goes `count` bytes on in a line, of which `position` is the start.
@@ -205,36 +211,28 @@ fn rows_in(bytes: u64) -> u64 {
 #[derive(Default)]
 struct Ids {
     newest: Option<MessageId>,
-    /// Rows that may have been in the damage since the newest whole row, each with an id of its own.
+    /// Rows that may have been in the damage since the newest whole row, or in what was set aside there, each
+    /// with an id of its own.
     lost: u64,
-    /// The largest believable id of those lines.
-    lost_id: u64,
-    /// Rows that may have been in what was set aside.
-    set_aside: u64,
 }
 
 impl Ids {
     fn found(&mut self, id: MessageId) {
-        (self.newest, self.lost, self.lost_id) = (Some(id), 0, 0);
+        (self.newest, self.lost) = (Some(id), 0);
     }
 
-    fn lost(&mut self, line: &[u8]) {
-        self.lost_bytes(line.len() as u64);
-        let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).take(16);
-        let id = digits.fold(0, |id, digit| id * 10 + u64::from(digit - b'0'));
-        if id <= MessageId::or_zero(self.newest) + BELIEVED_ID_GAP {
-            self.lost_id = self.lost_id.max(id);
-        }
-    }
-
-    fn lost_bytes(&mut self, bytes: u64) {
+    fn lost(&mut self, bytes: u64) {
         self.lost += rows_in(bytes);
     }
 
     /// The largest id that may have been used.
     fn last(&self) -> Option<MessageId> {
-        let counted = MessageId::or_zero(self.newest) + self.lost + self.set_aside;
-        MessageId::new(counted.max(self.lost_id).min(MAX_MESSAGE_ID))
+        let newest = MessageId::or_zero(self.newest);
+        let used = match self.lost {
+            0 => newest,
+            rows => newest + rows + MAX_ID_GAP,
+        };
+        MessageId::new(used.min(MAX_MESSAGE_ID))
     }
 }
 

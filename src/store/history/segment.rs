@@ -177,6 +177,11 @@ impl Lines {
         Ok(RawLine { offset, number: self.number, bytes, skipped_bytes: offset - line_start })
     }
 
+    /// How many bytes of the file have been read.
+    pub(super) fn read_so_far(&self) -> u64 {
+        self.offset
+    }
+
     fn skip(&mut self, count: usize) {
         self.unread.start += count;
         self.offset += count as u64;

@@ -11,8 +11,10 @@
 use std::io;
 
 use super::row::{HEADER, Line, LineReader, MAX_LINE_BYTES, RowFault};
+use super::salvage::{times, whole_rows};
+use super::segment::{Lines, Segment};
 use crate::disk::append::{AppendFile, MAX_UNSYNCED_BYTES};
-use crate::disk::{File, Folder};
+use crate::disk::{Access, File, Folder, Kind};
 use crate::names::Timestamp;
 
 /// Copied or searched at once, in bytes.
@@ -26,8 +28,6 @@ pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 pub(super) struct Unfinished {
     /// Where it began.
     pub(super) from: u64,
-    /// How much it was.
-    pub(super) bytes: u64,
     /// What was wrong with it.
     pub(super) why: RowFault,
 }
@@ -40,7 +40,6 @@ pub(super) fn open_mended(folder: &dyn Folder, name: &str) -> io::Result<(Append
         None => find_torn_line(&mut file)?.map(|from| (from, RowFault::Torn)),
     };
     let Some((from, why)) = unfinished else { return Ok((file, None)) };
-    let bytes = file.len() - from;
     set_aside(folder, name, &file, from)?;
     file.cut(from)?;
     if file.len() == 0 {
@@ -50,7 +49,7 @@ pub(super) fn open_mended(folder: &dyn Folder, name: &str) -> io::Result<(Append
         file.append(b"\n")?;
         file.sync()?;
     }
-    Ok((file, Some(Unfinished { from, bytes, why })))
+    Ok((file, Some(Unfinished { from, why })))
 }
 
 // ---------------------------------------------------------------- a last line that is not whole
@@ -73,12 +72,15 @@ fn find_torn_line(file: &mut AppendFile) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// How many bytes of a last line without newline are a whole row (or header).
+/// How many bytes of a last line without newline are to be kept: up to the end of the last whole row (or header).
 fn whole_part(line: &[u8], first: bool, all: bool) -> usize {
     let mut reader = LineReader::new();
     let text = if first { line.strip_prefix(BOM).unwrap_or(line) } else { line };
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    if all && reader.read(text).is_ok() { line.len() } else { reader.whole_row_end(line).unwrap_or(0) }
+    if all && reader.read(text).is_ok() {
+        return line.len();
+    }
+    whole_rows(&mut reader, line).last().map_or(0, |row| row.end)
 }
 
 fn ends_a_line(file: &AppendFile) -> io::Result<bool> {
@@ -104,7 +106,7 @@ fn line_start(file: &dyn File, mut end: u64) -> io::Result<u64> {
 
 // ---------------------------------------------------------------- a hole
 
-/// Where the line begins that a hole in the last batch is in.
+/// Where that begins which a hole in the last batch makes worthless: behind the last whole row before it.
 fn find_hole(file: &AppendFile) -> io::Result<Option<u64>> {
     let start = file.len().saturating_sub(MAX_UNSYNCED_BYTES as u64);
     let mut tail = vec![0; (file.len() - start) as usize];
@@ -113,27 +115,33 @@ fn find_hole(file: &AppendFile) -> io::Result<Option<u64>> {
     while let Some(zero) = memchr::memchr(0, &tail[searched..]).map(|at| searched + at) {
         let zeros = tail[zero..].iter().take_while(|byte| **byte == 0).count();
         let end = zero + zeros;
+        let line = memchr::memrchr(b'\n', &tail[..zero]).map_or(0, |newline| newline + 1);
+        let cut = &tail[line..zero];
         let ends_a_sector = (start + end as u64).is_multiple_of(SECTOR_BYTES);
-        if ends_a_sector && is_one_batch(&tail[end..]) {
-            return line_start(&**file.file(), start + zero as u64).map(Some);
+        if ends_a_sector && is_one_batch(cut, &tail[end..]) {
+            let whole = whole_rows(&mut LineReader::new(), cut).last().map_or(0, |row| row.end);
+            return Ok(Some(start + (line + whole) as u64));
         }
         searched = end;
     }
     Ok(None)
 }
 
-/// Whether the whole rows in these lines are of one batch, as far as can be seen: all rows of a batch have one
-/// time. Where there is none, nothing sound stands behind the hole.
-fn is_one_batch(lines: &[u8]) -> bool {
+/// Whether the row that a hole has cut and the whole rows in the lines behind the hole are of one batch, as far
+/// as can be seen: all rows of a batch have one time. Where there is none, nothing sound stands behind the hole.
+fn is_one_batch(cut: &[u8], behind: &[u8]) -> bool {
     let mut reader = LineReader::new();
+    let of_cut = times(cut).last().map(|at| &cut[at..]);
     let mut batch: Option<Vec<u8>> = None;
-    for line in lines.split(|byte| *byte == b'\n') {
+    for line in behind.split(|byte| *byte == b'\n') {
         if let Ok(Line::Row(row)) = reader.read(line) {
-            match &batch {
-                Some(at) if at != row.raw_at() => return false,
-                Some(_) => {}
-                None => batch = Some(row.raw_at().to_owned()),
+            let at = row.raw_at();
+            if batch.as_ref().is_some_and(|batch| batch != at)
+                || of_cut.is_some_and(|cut| !cut.starts_with(at))
+            {
+                return false;
             }
+            batch.get_or_insert_with(|| at.to_owned());
         }
     }
     true
@@ -143,8 +151,7 @@ fn is_one_batch(lines: &[u8]) -> bool {
 
 /// Copies everything from the byte `from` on to the `.torn` file, and forces that to the disk.
 fn set_aside(folder: &dyn Folder, name: &str, file: &AppendFile, from: u64) -> io::Result<()> {
-    let torn_name = format!("{}.torn", name.strip_suffix(".csv").unwrap_or(name));
-    let mut torn = AppendFile::open(folder, &torn_name, b"")?;
+    let mut torn = AppendFile::open(folder, &torn_name(name), b"")?;
     let note = format!("# {}: {} bytes from byte {from} of {name}\n", Timestamp::now(), file.len() - from);
     torn.append(note.as_bytes())?;
     let mut block = vec![0; BLOCK_BYTES];
@@ -157,4 +164,37 @@ fn set_aside(folder: &dyn Folder, name: &str, file: &AppendFile, from: u64) -> i
     }
     torn.append(b"\n")?;
     Ok(torn.sync()?)
+}
+
+fn torn_name(name: &str) -> String {
+    format!("{}.torn", name.strip_suffix(".csv").unwrap_or(name))
+}
+
+/// How many bytes were set aside at the end of the file `name`, which is still where its rows end: `len`. Nobody has
+/// said anything behind them since, and the ids that they may have had are still to be passed over.
+pub(super) fn set_aside_at(folder: &dyn Folder, name: &str, len: u64) -> io::Result<u64> {
+    let torn_name = torn_name(name);
+    match folder.stat(&torn_name)? {
+        Some(found) if found.kind == Kind::File => {}
+        _ => return Ok(0),
+    }
+    let segment = Segment::new(&torn_name, folder.open(&torn_name, Access::Read)?);
+    let mut lines = Lines::new(&segment);
+    let mut bytes = 0;
+    while let Some(line) = lines.next()? {
+        // It may have got a newline since, or a header.
+        let ends_there = |from: u64| from.max(HEADER.len() as u64).saturating_add(1) >= len;
+        if let Some((count, _)) = read_note(line.bytes).filter(|(_, from)| ends_there(*from)) {
+            bytes += count;
+        }
+    }
+    Ok(bytes)
+}
+
+/// How many bytes a note is about, and from which one on.
+fn read_note(line: &[u8]) -> Option<(u64, u64)> {
+    let note = std::str::from_utf8(line).ok()?.strip_prefix("# ")?;
+    let (count, from) = note.split_once(": ")?.1.split_once(" bytes from byte ")?;
+    let from = from.split_once(' ')?.0;
+    Some((count.parse::<u32>().ok()?.into(), from.parse().ok()?))
 }

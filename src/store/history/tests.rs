@@ -363,6 +363,36 @@ fn a_file_that_goes_away_is_noticed_before_the_next_receipt() {
 }
 
 #[test]
+fn a_folder_that_is_moved_or_covered_refuses_until_it_is_back() {
+    let dir = dir();
+    let data = dir.path().parent().expect("a data directory");
+    let mut history = reopen(dir.path());
+    store(&mut history, &[lobby_row(1, "one")]);
+    for covered in [false, true] {
+        fs::rename(dir.path(), data.join("aside")).expect("moved");
+        if covered {
+            fs::create_dir(dir.path()).expect("made");
+        }
+        for _ in 0..2 {
+            let refused =
+                history.writer.commit(&[lobby_row(2, "lost?")], Durability::Fsync).expect_err("moved");
+            assert!(
+                matches!(&refused, CommitError::Refused(why) if why.to_string().contains("moved")),
+                "{refused}"
+            );
+        }
+        assert_eq!(lobby_ids(&history), [1], "reading goes on");
+        if covered {
+            fs::remove_dir(dir.path()).expect("nothing is in it");
+        }
+        assert!(!dir.path().exists(), "nothing was made");
+        fs::rename(data.join("aside"), dir.path()).expect("put back");
+    }
+    store(&mut history, &[lobby_row(2, "two")]);
+    assert_eq!(lobby_ids(&reopen(dir.path())), [1, 2]);
+}
+
+#[test]
 fn a_file_with_larger_ids_that_is_put_in_place_is_moved_aside() {
     let dir = dir();
     let path = dir.path().join("2026-11.csv");

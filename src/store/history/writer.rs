@@ -13,8 +13,8 @@ use super::segment::{Damage, Place, Position, Segment};
 use super::tail;
 use super::{FOLDER_NAME, Month};
 use crate::config::Durability;
-use crate::disk::Folder;
 use crate::disk::append::{AppendError, AppendFile};
+use crate::disk::{Folder, Kind};
 use crate::names::{MessageId, Timestamp};
 
 /// What a line mostly fits into. The buffer of a CSV writer is 8 KiB otherwise, made and thrown away for each
@@ -58,13 +58,6 @@ struct Current {
     lost: bool,
 }
 
-/// The end of a file that was cut off and kept in the `.torn` file beside it.
-pub(super) struct SetAside {
-    pub(super) damage: Damage,
-    /// How much it was.
-    pub(super) bytes: u64,
-}
-
 impl HistoryWriter {
     pub(super) fn new(data: &Arc<dyn Folder>) -> io::Result<Self> {
         let (data, folder) = (Arc::clone(data), open_folder(&**data)?);
@@ -81,15 +74,13 @@ impl HistoryWriter {
         &self.folder
     }
 
-    /// Goes on with the newest file there is. Returns what was set aside.
-    pub(super) fn resume(&mut self, month: Month) -> io::Result<Option<SetAside>> {
+    /// Goes on with the newest file there is. Tells what was set aside at its end.
+    pub(super) fn resume(&mut self, month: Month) -> io::Result<Option<Damage>> {
         let name = month.to_string();
         let (file, unfinished) = tail::open_mended(&*self.folder, &name)?;
         let segment = Segment::new(&name, Arc::clone(file.file()));
-        let set_aside = unfinished.map(|unfinished| SetAside {
-            damage: segment.damage(Place::Byte(unfinished.from), unfinished.why),
-            bytes: unfinished.bytes,
-        });
+        let set_aside =
+            unfinished.map(|unfinished| segment.damage(Place::Byte(unfinished.from), unfinished.why));
         self.current = Some(Current { month, file, segment, unsynced: false, lost: false });
         Ok(set_aside)
     }
@@ -154,6 +145,7 @@ impl HistoryWriter {
         let Some(current) = &mut self.current else { return self.turn_to(month, first) };
         if !current.file.in_place().map_err(CommitError::Refused)? {
             require_in_place(&*self.data).map_err(CommitError::Refused)?;
+            require_not_moved(&*self.folder, &current.file).map_err(CommitError::Refused)?;
             if !mem::replace(&mut current.lost, true) {
                 let notice = format!(
                     "{} was deleted, moved, replaced or changed by someone else while the server runs; \
@@ -176,7 +168,7 @@ impl HistoryWriter {
         self.folder = open_folder(&*self.data).map_err(CommitError::Refused)?;
         self.make_way(month, first).map_err(CommitError::Refused)?;
         if let Some(set_aside) = self.resume(month).map_err(CommitError::Refused)? {
-            self.notice(set_aside.damage.to_string());
+            self.notice(set_aside.to_string());
         }
         Ok(())
     }
@@ -185,11 +177,15 @@ impl HistoryWriter {
     /// be out of order, and not be read again.
     fn make_way(&mut self, month: Month, first: MessageId) -> io::Result<()> {
         let name = month.to_string();
-        // What cannot be read is not there, or is told when it is opened.
-        let Ok(Some(largest)) = scan::largest_id(&*self.folder, month) else { return Ok(()) };
-        if largest < first {
+        // What is no file is told when it is opened.
+        if self.folder.stat(&name)?.is_none_or(|found| found.kind != Kind::File) {
             return Ok(());
         }
+        // What cannot be read now may be full of larger ids.
+        let Some(largest) = scan::largest_id(&*self.folder, month)?.filter(|largest| *largest >= first)
+        else {
+            return Ok(());
+        };
         let stamp = Timestamp::now().to_string().replace([':', '.'], "-");
         let aside = format!("{name}.replaced-{stamp}");
         // Opening the new file forces the folder, and with it this name.
@@ -242,6 +238,20 @@ pub fn require_in_place(data: &dyn Folder) -> io::Result<()> {
         "the data directory {} was moved, unmounted or replaced while the server runs; put it back, or restart \
          the server where it is now",
         data.path().display()
+    )))
+}
+
+/// Refuses to begin a history anew while the one that was written is whole somewhere else: whoever puts its
+/// folder back would lose what is said meanwhile. A folder that was deleted has nothing in it.
+fn require_not_moved(folder: &dyn Folder, file: &AppendFile) -> io::Result<()> {
+    let name = file.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if folder.in_place()? || folder.stat(name)?.is_none_or(|found| found.inode != file.inode()) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "the folder {} was moved, unmounted or replaced while the server runs; put it back, or restart the server \
+         to begin another history",
+        folder.path().display()
     )))
 }
 
