@@ -121,10 +121,13 @@ fn make_private(folder: &Path) -> Result<(), LockError> {
 }
 
 /// Forces the folder's own name to the disk, and those of the folders above it: this process or one before it
-/// may have made them.
+/// may have made them. Those of another file system were there before.
 fn force_name(folder: &Path) -> io::Result<()> {
-    for above in folder.canonicalize()?.ancestors().skip(1) {
+    let folder = folder.canonicalize()?;
+    let device = folder.metadata()?.dev();
+    for above in folder.ancestors().skip(1) {
         match File::open(above) {
+            Ok(above) if above.metadata()?.dev() != device => break,
             Ok(above) => above.sync_all()?,
             // Who may not open it did not make anything in it.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
