@@ -60,6 +60,10 @@ impl Kept {
         let mut again = open(&disk.root(), options()).unwrap_or_else(|why| panic!("{what}, again: {why}"));
         assert_eq!(lobby(&again), found, "{what}: the second start");
         assert!(again.last_id >= newest, "{what}: {newest:?} may be given again by the second start");
+        if !crc32fast::hash(content).is_multiple_of(4) {
+            // Not each time, for the time that it takes.
+            return found;
+        }
         let next = said(MessageId::or_zero(again.last_id) + 1, "after all");
         again.writer.commit(std::slice::from_ref(&next), Durability::Fsync).expect("room on the disk");
         let third = lobby(&open(&disk.root(), options()).expect("it opens"));
