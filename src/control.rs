@@ -71,7 +71,7 @@ pub struct Answer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrong: Option<String>,
     /// Whether this line has no text and only says that the server is at it: a client that hears nothing for
-    /// longer than [`SIGN_OF_LIFE`] talks to one that hangs.
+    /// longer than `SIGN_OF_LIFE` talks to one that hangs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub working: bool,
 }

@@ -5,7 +5,7 @@
 //! link or waits for a pipe: what is no regular file is refused.
 //!
 //! - [`real`]: the calls of the system.
-//! - [`simulated`] (for tests): a disk in memory that loses at a crash what a disk may lose, fails the calls
+//! - `simulated` (for tests): a disk in memory that loses at a crash what a disk may lose, fails the calls
 //!   that it is told to fail, and serves several lives of a server in a row.
 //! - [`append`]: files that only grow and files that are replaced whole, with their promises, over either.
 

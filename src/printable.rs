@@ -2,7 +2,7 @@
 //!
 //! Whatever is shown to a person or written to the log goes through here last, so that no input can start a
 //! new line there, drive a terminal with escape sequences, or turn the order of what is read around. Ordinary
-//! writing passes as it is, in every script: [`reading`] decides character by character. Longer texts of
+//! writing passes as it is, in every script: `reading` decides character by character. Longer texts of
 //! others go to a terminal as [`rows`], none of which can pass for somebody else's.
 
 use std::borrow::Cow;

@@ -3,7 +3,7 @@
 //! It takes what is queued in batches. Before each batch it looks whether the file at its path is still the
 //! one that it has open: a file that was deleted, moved or replaced is opened anew, so log rotation needs no
 //! signal (SIGHUP asks for it all the same). A file that has become too large is renamed, and a new one begun.
-//! Lines that others bring about come through [`fold`](super::fold), which this thread asks once a minute what
+//! Lines that others bring about come through `fold`, which this thread asks once a minute what
 //! it counted, and are left out while the disk is nearly full. When a batch cannot be written, for a full disk say, it is
 //! dropped and counted, and the first batch that can be written again says so.
 

@@ -4,7 +4,7 @@
 //! and settings, and some draw each part of a sequence by itself. So nothing here relies on exact counts.
 //! [`Screen::most_cells`] is an upper bound, whatever the terminal; rows are broken by it, so that the
 //! terminal has nothing left to break; and what could not be bounded was told by its number before (see
-//! [`super::reading`]). Every row but the first begins with our mark ([`MARK`]), the first with `lead`, which
+//! `reading`). Every row but the first begins with our mark ([`MARK`]), the first with `lead`, which
 //! is ours as well. Who writes to a terminal turns its own wrapping off meanwhile ([`UNWRAPPED`]): should a
 //! bound not hold after all, a row is cut, and still nobody else's text begins one.
 

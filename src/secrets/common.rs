@@ -17,7 +17,7 @@ const PASSWORDS: &str = "123456 password 12345678 qwerty 123456789 12345 1234 11
     Password1 password1 password123 qwerty123 1q2w3e4r 1q2w3e test guest changeme secret hello default user \
     P@ssw0rd 0000 123 1 a йцукен пароль qwe123 1q2w3e4r5t 88888888 hallo passwort motdepasse";
 
-/// The hashes of [`PASSWORDS`], to look for one among them.
+/// The hashes of `PASSWORDS`, to look for one among them.
 #[derive(Debug)]
 pub struct CommonPasswords(HashSet<String>);
 

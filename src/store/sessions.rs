@@ -3,7 +3,7 @@
 //! It is a log. Each line is an event: a session was opened or got a fresh token (`open`), its token before
 //! the last died (`used`), it lost its connection (`seen`), it ended (`end`), or everybody who had a
 //! connection still had it (`alive`). A line is bound together with a key, and one that was changed ends the
-//! session that it names ([`found`]). The file names accounts by their rows and tokens by their hashes. It is
+//! session that it names (`found`). The file names accounts by their rows and tokens by their hashes. It is
 //! written anew from what is in memory when the server starts and when it has grown.
 
 mod found;
