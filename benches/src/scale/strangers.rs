@@ -20,7 +20,7 @@ use crate::scenario::{Measured, Pace, Run, Scenario};
 use crate::target::{Place, Target};
 use crate::wire::Seat;
 use crate::wire::veche::Veche;
-use crowd::{Crowd, Load, Restless};
+use crowd::{Crowd, Load, Origin, Restless};
 
 /// Limits that the other rows lift, as they are by default.
 const DEFAULTS: [&str; 3] =
@@ -42,7 +42,16 @@ pub fn measure(sizes: &[u64], place: &Place) -> Result<Vec<Point>, BenchError> {
     let mut points = vec![one("strangers, none", 0, None, &place)?];
     for size in sizes {
         for load in Load::ALL {
-            points.push(one(&format!("strangers, {}", load.name()), *size, Some(load), &place)?);
+            points.push(one(
+                &format!("strangers, {}", load.name()),
+                *size,
+                Some((load, Origin::One)),
+                &place,
+            )?);
+        }
+        for load in [Load::LargePings, Load::SmallPings, Load::Tokens] {
+            let row = format!("strangers of many addresses, {}", load.name());
+            points.push(one(&row, *size, Some((load, Origin::Many)), &place)?);
         }
     }
     points.push(storm(&place)?);
@@ -57,7 +66,7 @@ fn two() -> Scenario {
     }
 }
 
-fn one(row: &str, size: u64, load: Option<Load>, place: &Place) -> Result<Point, BenchError> {
+fn one(row: &str, size: u64, load: Option<(Load, Origin)>, place: &Place) -> Result<Point, BenchError> {
     let bar = progress_bar(&format!("{row}, {size}"), 1_000);
     let running = Target::Veche.start(place)?;
     let mut fleet = Fleet::new(Box::new(Veche::default()))?;
@@ -67,7 +76,7 @@ fn one(row: &str, size: u64, load: Option<Load>, place: &Place) -> Result<Point,
     let first_kib = process::resident_kib(pid)?;
     let (measured, seen) = thread::scope(|scope| {
         let done = &done;
-        let pour = move |load| Crowd::connect(address, load, size as usize)?.pour(done);
+        let pour = move |(load, origin)| Crowd::connect(address, load, origin, size as usize)?.pour(done);
         let crowd = load.map(|load| scope.spawn(move || pour(load)));
         let watcher = scope.spawn(|| watch(pid, &log, done));
         thread::sleep(AHEAD); // how long the load lasts before, not how long is waited for luck

@@ -2,7 +2,7 @@
 //! let go; and the restless, who join and leave.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -81,23 +81,38 @@ struct Stranger {
     written: usize,
 }
 
+/// Where they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// All from one address.
+    One,
+    /// Each from an address of its own.
+    Many,
+}
+
 /// All of them.
 pub struct Crowd {
     address: SocketAddr,
     load: Load,
+    origin: Origin,
     bytes: Vec<u8>,
     poller: Poller,
     strangers: Vec<Stranger>,
 }
 
 impl Crowd {
-    /// Connects so many.
+    /// Connects so many, at most 65 536 where each has an address of its own.
     ///
     /// # Errors
     /// What the system says.
-    pub fn connect(address: SocketAddr, load: Load, count: usize) -> Result<Self, BenchError> {
+    pub fn connect(
+        address: SocketAddr,
+        load: Load,
+        origin: Origin,
+        count: usize,
+    ) -> Result<Self, BenchError> {
         let poller = Poller::new().map_err(BenchError::doing("make an epoll"))?;
-        let mut crowd = Crowd { address, load, bytes: load.bytes(), poller, strangers: Vec::new() };
+        let mut crowd = Crowd { address, load, origin, bytes: load.bytes(), poller, strangers: Vec::new() };
         let count = if load == Load::Comings { 0 } else { count };
         for key in 0..count {
             let stranger = crowd.another(key);
@@ -107,7 +122,10 @@ impl Crowd {
     }
 
     fn another(&self, key: usize) -> io::Result<Stranger> {
-        let stream = TcpStream::connect(self.address)?;
+        let stream = match self.origin {
+            Origin::One => TcpStream::connect(self.address)?,
+            Origin::Many => connect_from(own_address(key), self.address)?,
+        };
         stream.set_nonblocking(true)?;
         self.poller.add(&stream, key)?;
         self.poller.want_write(&stream, key, true)?;
@@ -164,6 +182,20 @@ impl Crowd {
         }
         Ok(())
     }
+}
+
+/// An address of this machine that nobody else of the crowd has.
+fn own_address(key: usize) -> Ipv4Addr {
+    let [.., high, low] = key.to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
+}
+
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let stream = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&stream, &SocketAddrV4::new(source, 0))?;
+    connect(&stream, &address)?;
+    Ok(stream.into())
 }
 
 /// Veche's wire, for those who are in a room and out again as fast as they may.
