@@ -6,6 +6,7 @@
 //! acknowledged. A batch that cannot be stored is refused to its senders, and nobody has seen it. The writing
 //! itself is done by `writer` on a thread of its own.
 
+mod pages;
 mod writer;
 
 use std::collections::{HashMap, VecDeque};
@@ -19,14 +20,13 @@ use std::time::{Duration, Instant};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, ResponseFuture};
-use log::{error, info, warn};
+use log::{error, info};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
 
 use super::after_others;
 use super::messages::chat::{
-    Append, Author, CatchUp, Drain, Outcome, PageOfMessages, ReadPage, Refused, Route, SetRoute, Settled,
-    Verdict,
+    Append, Author, CatchUp, Drain, Outcome, Refused, Route, SetRoute, Settled, Verdict,
 };
 use super::messages::operator::{AskJournal, JournalStatus};
 use super::vital::Vital;
@@ -48,8 +48,6 @@ const RETRY_STORAGE_MS: u64 = 1_000;
 /// When to try again after the queue was full.
 const RETRY_QUEUE_MS: u64 = 250;
 
-/// Rows that are read at once, at least, in the place of damaged ones.
-const MIN_ROWS_READ_ON: usize = 64;
 /// What a message takes in the file at most: each byte of its text fourfold, and this for the rest.
 const ROW_BYTES_BESIDE_TEXT: usize = 1_024;
 
@@ -443,43 +441,6 @@ impl Handler<Committed> for JournalActor {
 
     fn handle(&mut self, committed: Committed, _: &mut Context<Self>) {
         self.committed(committed);
-    }
-}
-
-impl Handler<ReadPage> for JournalActor {
-    type Result = ResponseFuture<Result<PageOfMessages, ErrorCode>>;
-
-    /// Plans the page now, so that it stands in order with what is stored, and reads it off the thread.
-    fn handle(&mut self, read: ReadPage, ctx: &mut Context<Self>) -> Self::Result {
-        let newest = self.index.newest(&read.list).filter(|newest| Some(*newest) > read.newer_than);
-        let plan = self.index.plan(&read.list, read.page, read.newer_than, read.limit, read.up_to);
-        let (permits, journal) = (Arc::clone(&self.page_reads), ctx.address());
-        Box::pin(async move {
-            let permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
-            let reading = tokio::task::spawn_blocking(move || {
-                let page = plan.read()?;
-                let messages: Vec<_> = page.rows.iter().map(Row::encoded).collect();
-                Ok((PageOfMessages { messages, more: page.more, newest }, page.damage, page.go_on))
-            });
-            let result: Result<_, crate::store::history::HistoryError> =
-                reading.await.map_err(|_| ErrorCode::Internal)?;
-            drop(permit);
-            let (mut page, damage, go_on) = result.map_err(|why| {
-                error!(by = "the journal"; "a page could not be read: {why}");
-                ErrorCode::StorageUnavailable
-            })?;
-            for damage in damage {
-                warn!("{damage}");
-            }
-            if let Some(go_on) = go_on {
-                let missing = read.limit.saturating_sub(page.messages.len());
-                // Where much is damaged, not row by row.
-                let limit = missing.max(MIN_ROWS_READ_ON);
-                let beyond = journal.send(ReadPage { page: go_on, limit, ..read }).await;
-                page.add(beyond.map_err(|_| ErrorCode::ShuttingDown)??, go_on, missing);
-            }
-            Ok(page)
-        })
     }
 }
 
