@@ -24,6 +24,7 @@
 //! | issue 7 | [`person`]: the bundled client at a terminal |
 //! | issue 7 | [`netcat`]: what the netcat helper waits for and says |
 //! | issue 7 | [`screens`]: what others send, on the screens of both clients |
+//! | issue 8 | [`old_data`]: the data directory of an older version |
 //! | all | [`one_message`]: one message by its raw bytes, to read before everything else |
 //!
 //! Run all with `cargo test --test veche`, one file with `cargo test --test veche talking::`.
@@ -43,6 +44,7 @@ mod lockout;
 mod names;
 mod neighbours;
 mod netcat;
+mod old_data;
 mod one_message;
 mod operating;
 mod operators;
