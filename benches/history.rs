@@ -11,8 +11,7 @@ use std::time::Instant;
 
 use veche::config::Durability;
 use veche::disk;
-use veche::names::{MessageId, RoomName, Timestamp, UserName};
-use veche::protocol::{MessageText, Page, Target};
+use veche::model::{MessageId, MessageText, Page, RoomName, Target, Timestamp, UserName};
 use veche::store::history::{self, HistoryOptions, List, Opened, Row};
 
 const BATCH_ROWS: u64 = 1_000;
@@ -74,7 +73,7 @@ fn row(id: u64, rooms: u64) -> Result<Row, Box<dyn Error>> {
         at: Timestamp::from_millis(1_795_284_321_311 + id as i64),
         target,
         from: user(scattered / 7)?,
-        text: MessageText::parse(&text).map_err(|code| code.sentence())?,
+        text: MessageText::parse(&text)?,
         key: None,
     })
 }

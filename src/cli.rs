@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(task("veche ctl stop listen"), line("stop listen"));
         assert_eq!(task("veche ctl say -- --data-dir -x ctl"), line("say -- --data-dir -x ctl"));
         assert_eq!(task("veche ctl -- say x"), line("say -- x"));
-        let alice = crate::names::UserName::parse("alice").unwrap();
+        let alice = crate::model::UserName::parse("alice").unwrap();
         assert_eq!(task("veche account add Alice"), Task::Account(AccountCommand::Add { name: alice }));
         assert_eq!(task("veche account list"), Task::Account(AccountCommand::List));
         for line in

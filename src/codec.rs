@@ -2,7 +2,7 @@
 //!
 //! The server and the client share this file. "Not enough yet" is a value (`Ok(None)`), not an error, and
 //! nothing is ever allocated for a length that was only announced. What the payload means is the business
-//! of [`crate::protocol`].
+//! of [`crate::wire::json`].
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};

@@ -31,8 +31,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use self::accounts::AccountRequest;
-use crate::names::{NameError, UserName};
-use crate::protocol::Password;
+use crate::model::{NameError, Password, UserName};
 
 /// The largest request, in bytes: the longest text, should every byte of it need escaping.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -210,7 +209,7 @@ fn name(
 
 fn chosen(password: Option<String>) -> Result<Password, String> {
     let password = password.ok_or("The password is missing.")?;
-    Password::chosen(password).map_err(|code| code.sentence().to_owned())
+    Password::chosen(password).map_err(|error| error.to_string())
 }
 
 /// A path for a file of the data directory that fits into a socket's address. Where the real one is too long

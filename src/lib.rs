@@ -18,7 +18,7 @@
 //! # To write a client in Rust
 //!
 //! Depend on this crate with `default-features = false`: that leaves [`codec`] (bytes ↔ frames),
-//! [`protocol`] (what a payload can say), [`names`], [`printable`] and [`nearest`], without actix. The
+//! [`wire::json`] (what a payload can say), [`model`], [`printable`] and [`nearest`], without actix. The
 //! package `veche-client` is such a client.
 //!
 //! # To follow one idea through all of it
@@ -50,14 +50,14 @@ pub mod disk;
 // Service messages: a log that waits for nobody and that input cannot forge.
 #[cfg(feature = "server")]
 pub mod logging;
-// Who, where, which message, when: parsed once, valid ever after. Shared with the client.
-pub mod names;
+// What everybody talks about: names, ids, texts, requests, codes. Shared with the client.
+pub mod model;
 // Did you mean …? Shared with the client.
 pub mod nearest;
 // Text from others, made safe for a terminal. Shared with the client.
 pub mod printable;
-// The dictionary of the wire: requests, replies, events, codes. Shared with the client.
-pub mod protocol;
+// Bytes ↔ requests, replies and events. Shared with the client.
+pub mod wire;
 // Passwords, tokens, and the sealing of cells.
 #[cfg(feature = "server")]
 pub mod secrets;

@@ -27,7 +27,7 @@ use fold::{Kind, Line};
 pub use writer::{LogControl, LogError};
 
 use crate::config::Limits;
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::printable::one_line;
 
 /// The longest line, in bytes; the rest of a longer one is cut off.

@@ -42,7 +42,7 @@ use crate::control::accounts::AccountLinks;
 use crate::control::server::{self as control, ControlServer, ControlSocket};
 use crate::disk::Folder;
 use crate::logging::{self, LogControl};
-use crate::names::{MessageId, Spellings, Timestamp};
+use crate::model::{MessageId, Spellings, Timestamp};
 use crate::store::history::{self, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
 use crate::store::owner::{self, OwnerError};

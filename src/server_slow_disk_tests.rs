@@ -7,7 +7,7 @@ use super::*;
 use crate::actors::messages::auth::{ClearAccounts, RemoveAccount};
 use crate::actors::messages::operator::AskJournal;
 use crate::disk::{Access, File, Stat};
-use crate::names::UserName;
+use crate::model::UserName;
 
 /// Whether the disk forces anything at the moment.
 #[derive(Debug, Default)]

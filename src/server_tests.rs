@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::actors::messages::ConnectionId;
 use crate::actors::messages::chat::{FindRoom, Leave};
-use crate::names::RoomName;
+use crate::model::RoomName;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use veche::protocol::ErrorCode;
+use veche::model::ErrorCode;
 
 use crate::support::client::{id, ids};
 use crate::support::{Client, Options, PASSWORD, Server, eventually};

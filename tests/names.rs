@@ -4,8 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use serde_json::json;
-use veche::names::{Timestamp, UserName};
-use veche::protocol::Password;
+use veche::model::{Password, Timestamp, UserName};
 use veche::secrets::password::PasswordHashing;
 use veche::secrets::seal::Sealer;
 use veche::store::accounts::{Account, AccountChange, AccountFile, open_keys};

@@ -16,11 +16,10 @@ use veche::chat::outbox::Outbox;
 use veche::codec::FrameCodec;
 use veche::config::Durability;
 use veche::disk;
-use veche::names::{MessageId, RoomName, Spellings, Timestamp, UserName};
-use veche::protocol::encode::{EncodedMessage, receipt};
-use veche::protocol::json::RawRequest;
-use veche::protocol::{MessageText, Page, Receipt, Target};
+use veche::model::{MessageId, MessageText, Page, Receipt, RoomName, Spellings, Target, Timestamp, UserName};
 use veche::store::history::{self, HistoryIndex, HistoryOptions, List, Opened, Row};
+use veche::wire::json::encode::{EncodedMessage, receipt};
+use veche::wire::json::raw::RawRequest;
 
 const BATCH: u64 = 64;
 const ROWS: u64 = 100_000;

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use veche::names::{RoomName, Timestamp, UserName};
-use veche::protocol::reply::PresenceStatus;
-use veche::protocol::request::PASSWORD_BYTES;
-use veche::protocol::{Message, Password, SessionOpened};
+use veche::model::{PASSWORD_BYTES, Password, RoomName, Timestamp, UserName};
+use veche::wire::json::frame::PresenceStatus;
+use veche::wire::json::{Message, SessionOpened};
 
 use crate::commands::{self, Typed};
 use crate::display::{fit, local_time, own_lines, paragraph, safe};

@@ -1,10 +1,10 @@
 //! What a person types: the table of commands, and what a line means. It means it in the room that the prompt
 //! named when it was entered; so a command that is about "here" is complete when it leaves this file.
 
-use veche::names::{RoomName, UserName};
+use veche::model::{
+    DEFAULT_PAGE, ErrorCode, HistoryOf, MAX_PAGE, MAX_TEXT_BYTES, MessageText, RoomName, UserName,
+};
 use veche::nearest::nearest;
-use veche::protocol::request::{DEFAULT_PAGE, MAX_PAGE, MAX_TEXT_BYTES};
-use veche::protocol::{ErrorCode, HistoryOf, MessageText};
 
 use crate::session::Command;
 

@@ -10,8 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use veche::names::UserName;
-use veche::protocol::TokenText;
+use veche::model::{TokenText, UserName};
 
 use crate::link::Address;
 

@@ -4,9 +4,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use veche::names::UserName;
-use veche::protocol::request::PASSWORD_BYTES;
-use veche::protocol::{ErrorCode, Password, SessionOpened};
+use veche::model::{ErrorCode, PASSWORD_BYTES, Password, UserName};
+use veche::wire::json::SessionOpened;
 
 use crate::devices::Device;
 use crate::link::{self, Address, Link, LinkError};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::os::fd::AsFd;
 
 use jiff::tz::TimeZone;
-use veche::names::Timestamp;
+use veche::model::Timestamp;
 use veche::printable;
 
 pub use veche::printable::one_line as safe;

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite};
 use veche::codec::{CodecError, DEFAULT_MAX_FRAME_BYTES, FrameCodec};
-use veche::protocol::{ServerFrame, TermName};
+use veche::model::TermName;
+use veche::wire::json::ServerFrame;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use veche::names::UserName;
-use veche::protocol::{
-    ErrorCode, PROTOCOL_VERSION, Password, Request, ServerFrame, SessionOpened, TokenText,
-};
+use veche::model::{ErrorCode, Password, Request, TokenText, UserName};
+use veche::wire::json::{PROTOCOL_VERSION, ServerFrame, SessionOpened};
 
 use crate::devices::Device;
 use crate::link::{Link, LinkError};

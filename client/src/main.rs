@@ -26,8 +26,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use veche::names::{RoomName, UserName};
-use veche::protocol::Password;
+use veche::model::{Password, RoomName, UserName};
 
 use crate::chat::Chat;
 use crate::clock::Clock;

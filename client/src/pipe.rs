@@ -20,11 +20,10 @@ use std::io::{BufRead, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 
 use tokio::sync::mpsc;
-use veche::names::{RoomName, Timestamp, UserName};
+use veche::model::{MAX_TEXT_BYTES, MessageText, RoomName, TextError, Timestamp, UserName};
 use veche::printable::escaped;
-use veche::protocol::reply::PresenceStatus;
-use veche::protocol::request::MAX_TEXT_BYTES;
-use veche::protocol::{Message, MessageText, ServerFrame};
+use veche::wire::json::frame::PresenceStatus;
+use veche::wire::json::{Message, ServerFrame};
 
 use crate::chat::{CONNECTED, outage};
 use crate::display::{UNWRAPPED, json_line, one_line, paragraph, safe, screen_of};
@@ -214,7 +213,7 @@ fn read_lines(input: &mut impl BufRead, lines: &mpsc::Sender<Read>) {
 
 fn sayable(line: Vec<u8>) -> Result<MessageText, &'static str> {
     let text = String::from_utf8(line).map_err(|_| "it is not UTF-8.")?;
-    MessageText::parse(&text).map_err(veche::protocol::ErrorCode::sentence)
+    MessageText::parse(&text).map_err(TextError::sentence)
 }
 
 /// A line without its end.

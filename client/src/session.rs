@@ -24,11 +24,11 @@ mod waiting;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use veche::names::{MessageId, RoomName, Timestamp, UserName};
-use veche::protocol::request::MAX_PAGE;
-use veche::protocol::{
-    MessageKey, MessageText, Page, Password, Request, SessionOpened, Target, TermName, TokenText,
+use veche::model::{
+    MAX_PAGE, MessageId, MessageKey, MessageText, Page, Password, Request, RoomName, Target, TermName,
+    Timestamp, TokenText, UserName,
 };
+use veche::wire::json::SessionOpened;
 
 use self::backoff::Backoff;
 use self::inbox::{Inbox, Reading};

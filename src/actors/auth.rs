@@ -36,8 +36,8 @@ use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Owner, Work};
 use self::leaving::{Leaving, WayOfMessages};
 use super::messages::auth::{
-    AccountInfo, AuthCounts, AuthRefusal, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp,
-    MOST_LOCKS, Shutdown, TokenUsed,
+    AccountInfo, AuthCounts, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp, MOST_LOCKS,
+    Shutdown, TokenUsed,
 };
 use super::vital::Vital;
 use crate::chat::devices::Devices;
@@ -47,8 +47,7 @@ use crate::chat::people::People;
 use crate::chat::tokens::{Ended, Lives, SessionTable};
 use crate::config::{Config, Registration};
 use crate::disk::{self as folders, Folder};
-use crate::names::{FormerSpellings, MessageId, Timestamp, UserName};
-use crate::protocol::{ByeReason, ErrorCode};
+use crate::model::{ByeReason, ErrorCode, FormerSpellings, MessageId, Refusal, Timestamp, UserName};
 use crate::secrets::password::{PasswordError, PasswordHashing, StoredPassword};
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHasher;
@@ -334,15 +333,12 @@ impl AuthActor {
     }
 
     /// Whether there is room for another request that has to be written.
-    fn takes_more(&self) -> Result<(), AuthRefusal> {
+    fn takes_more(&self) -> Result<(), Refusal> {
         if self.closing {
             return Err(ErrorCode::ShuttingDown.into());
         }
         if self.disk.waiting() >= self.queue_writes {
-            return Err(AuthRefusal {
-                retry_after_ms: Some(DISK_BUSY_RETRY_MS),
-                ..ErrorCode::RateLimited.into()
-            });
+            return Err(Refusal::from(ErrorCode::RateLimited).retry_after_ms(DISK_BUSY_RETRY_MS));
         }
         Ok(())
     }
@@ -528,7 +524,7 @@ impl Handler<LookUp> for AuthActor {
 }
 
 impl Handler<TokenUsed> for AuthActor {
-    type Result = ResponseFuture<Result<(), AuthRefusal>>;
+    type Result = ResponseFuture<Result<(), Refusal>>;
 
     fn handle(&mut self, TokenUsed { session }: TokenUsed, _: &mut Self::Context) -> Self::Result {
         let (reply, died) = oneshot::channel();
@@ -563,7 +559,7 @@ impl Handler<Detach> for AuthActor {
 }
 
 impl Handler<CloseSession> for AuthActor {
-    type Result = ResponseFuture<Result<(), AuthRefusal>>;
+    type Result = ResponseFuture<Result<(), Refusal>>;
 
     fn handle(&mut self, CloseSession { session }: CloseSession, _: &mut Self::Context) -> Self::Result {
         let (reply, closed) = oneshot::channel();
@@ -577,7 +573,7 @@ impl Handler<CloseSession> for AuthActor {
 
 impl AuthActor {
     /// Ends a session when that is durable.
-    fn close(&mut self, session: SessionId, row: u64, reply: oneshot::Sender<Result<(), AuthRefusal>>) {
+    fn close(&mut self, session: SessionId, row: u64, reply: oneshot::Sender<Result<(), Refusal>>) {
         let seen = AccountChange::Seen { row, at: Timestamp::now(), from: None };
         let number = session.number();
         let order = Order { accounts: vec![seen.clone()], sessions: vec![SessionEvent::End { number }] };

@@ -25,8 +25,7 @@ use crate::chat::deadlines::{Deadlines, Due, Patience};
 use crate::chat::outbox::Outbox;
 use crate::chat::rate::AccountRates;
 use crate::chat::replies::{Company, Replies};
-use crate::names::{MessageId, RoomName};
-use crate::protocol::{ByeReason, ErrorCode, Reference};
+use crate::model::{ByeReason, ErrorCode, MessageId, Reference, RoomName};
 
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;

@@ -28,12 +28,12 @@ use super::messages::{ConnectionId, RoomId, Ticket};
 use super::room::ChatRoomActor;
 use super::vital::Vital;
 use super::{Fanouts, Wiring};
-use crate::chat::rate::{AccountRates, Pace, retry_after_ms};
+use crate::chat::rate::{AccountRates, Pace, too_fast};
 use crate::chat::roster::name_page;
-use crate::names::{RoomName, Timestamp, UserName};
+use crate::model::{ErrorCode, Page, Receipt, Refusal, RoomName, Timestamp, UserName};
 use crate::nearest::nearest;
-use crate::protocol::reply::RoomEntry;
-use crate::protocol::{ErrorCode, Page, Receipt, ServerFrame, encode};
+use crate::wire::json::frame::RoomEntry;
+use crate::wire::json::{ServerFrame, encode};
 
 /// How often empty rooms and idle rates are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -113,19 +113,14 @@ impl DirectoryActor {
     }
 
     /// Whether an account may bring one more room into being, or why not.
-    fn may_open_room(&mut self, account: &UserName) -> Result<(), (ErrorCode, Option<u64>)> {
+    fn may_open_room(&mut self, account: &UserName) -> Result<(), Refusal> {
         let most = self.wiring.config.limits.rooms;
         if most != 0 && self.rooms.len() >= most {
-            return Err((ErrorCode::RateLimited, Some(retry_after_ms(EMPTY_ROOM_STAYS))));
+            return Err(too_fast(EMPTY_ROOM_STAYS));
         }
         let (pace, now) = (self.new_room_pace, self.wiring.started.elapsed());
         match pace {
-            Some(pace) => self
-                .rates_of(account)
-                .shared
-                .new_rooms
-                .take(pace, now)
-                .map_err(|wait| (ErrorCode::RateLimited, Some(retry_after_ms(wait)))),
+            Some(pace) => self.rates_of(account).shared.new_rooms.take(pace, now).map_err(too_fast),
             None => Ok(()),
         }
     }
@@ -139,8 +134,8 @@ impl DirectoryActor {
 
     fn join(&mut self, join: Join) {
         let is_new = !self.rooms.contains_key(&join.room) && join.room != RoomName::lobby();
-        if is_new && let Err((code, retry_after_ms)) = self.may_open_room(&join.member.account) {
-            let frame = encode::error(code, code.sentence(), retry_after_ms, join.reference.as_ref());
+        if is_new && let Err(refusal) = self.may_open_room(&join.member.account) {
+            let frame = encode::refusal(&refusal, join.reference.as_ref());
             self.answer(Answer { reply_to: join.reply_to, frame });
             return;
         }

@@ -34,7 +34,8 @@ use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
 use crate::chat::turns::Turns;
 use crate::codec::FrameCodec;
-use crate::protocol::{ByeReason, ErrorCode, FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
+use crate::model::{ByeReason, ErrorCode};
+use crate::wire::json::{FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
 
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
 const WRITES_PER_TURN: usize = 64;
@@ -146,9 +147,9 @@ impl FanoutActor {
             return;
         }
         let Some(connection) = self.connections.get(&reply_to.connection) else { return };
-        connection.answer_with(reply_to.ticket, |reference| match receipt.outcome {
-            Ok(receipt) => encode::receipt(receipt, reference),
-            Err(refused) => encode::error(refused.code, refused.text, refused.retry_after_ms, reference),
+        connection.answer_with(reply_to.ticket, |reference| match &receipt.outcome {
+            Ok(receipt) => encode::receipt(*receipt, reference),
+            Err(refusal) => encode::refusal(refusal, reference),
         });
         self.unwritten.push(Rc::clone(connection));
     }

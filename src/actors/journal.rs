@@ -25,9 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
 
 use super::after_others;
-use super::messages::chat::{
-    Append, Author, CatchUp, Drain, Outcome, Refused, Route, SetRoute, Settled, Verdict,
-};
+use super::messages::chat::{Append, Author, CatchUp, Drain, Outcome, Route, SetRoute, Settled, Verdict};
 use super::messages::operator::{AskJournal, JournalStatus};
 use super::vital::Vital;
 use crate::chat::gathering::Gathering;
@@ -35,8 +33,7 @@ use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
 use crate::config::{Config, Durability};
 use crate::disk::Folder;
 use crate::disk::append::MAX_UNSYNCED_BYTES;
-use crate::names::{MAX_MESSAGE_ID, MessageId, Timestamp, UserName};
-use crate::protocol::{ErrorCode, Target};
+use crate::model::{ErrorCode, MAX_MESSAGE_ID, MessageId, Refusal, Target, Timestamp, UserName};
 use crate::store::history::{CommitError, HistoryIndex, List, Opened, Position, Row, require_in_place};
 use writer::{Committed, Writer};
 
@@ -163,7 +160,8 @@ impl JournalActor {
         // Those that wait get an id each.
         if self.next_id + self.queue.len() as u64 > MAX_MESSAGE_ID {
             error!("all ids up to {MAX_MESSAGE_ID} are used; nothing more can be stored");
-            return self.tell(waiting, Verdict::Refused(NO_ID_LEFT));
+            return self
+                .tell(waiting, Verdict::Refused(Refusal::new(ErrorCode::StorageUnavailable, NO_ID_LEFT)));
         }
         if self.queue.len() >= self.config.limits.journal_queue_messages {
             return self.tell(waiting, refused_for(ErrorCode::RateLimited, RETRY_QUEUE_MS));
@@ -179,7 +177,7 @@ impl JournalActor {
             Offer::Waits => {}
             Offer::Conflict(waiting) => {
                 let text = "This key stands for another message of yours.";
-                self.tell(waiting, Verdict::Refused(Refused { text, ..ErrorCode::BadRequest.into() }));
+                self.tell(waiting, Verdict::Refused(Refusal::bad_request(text)));
             }
         }
     }
@@ -350,14 +348,10 @@ impl Batch {
 }
 
 /// What is said when ids have run out, which takes 28 500 years at ten thousand messages a second.
-const NO_ID_LEFT: Refused = Refused {
-    code: ErrorCode::StorageUnavailable,
-    text: "This server has used all its message ids; nothing more can be stored.",
-    retry_after_ms: None,
-};
+const NO_ID_LEFT: &str = "This server has used all its message ids; nothing more can be stored.";
 
 fn refused_for(code: ErrorCode, retry_after_ms: u64) -> Verdict {
-    Verdict::Refused(Refused { retry_after_ms: Some(retry_after_ms), ..code.into() })
+    Verdict::Refused(Refusal::from(code).retry_after_ms(retry_after_ms))
 }
 
 /// The list that a message's `prev` looks back in.

@@ -30,7 +30,7 @@ use super::vital::Vital;
 use super::{Fanouts, after_others};
 use crate::chat::budget::AddressKey;
 use crate::config::Config;
-use crate::protocol::ErrorCode;
+use crate::model::ErrorCode;
 
 /// How long the loop waits when the system has no descriptor or memory left.
 const BACK_OFF: Duration = Duration::from_millis(100);

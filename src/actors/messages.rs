@@ -16,7 +16,7 @@ pub mod operator;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::names::UserName;
+use crate::model::UserName;
 
 /// Which I/O thread a connection lives on: the index of its `FanoutActor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

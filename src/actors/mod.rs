@@ -45,7 +45,7 @@ use actix::Addr;
 
 use crate::chat::terms::Terms;
 use crate::config::Config;
-use crate::names::Spellings;
+use crate::model::Spellings;
 use crate::secrets::token::TokenHasher;
 
 /// The fan-outs, by I/O thread.

@@ -26,11 +26,13 @@ use super::{Fanouts, Wiring};
 use crate::chat::presence::{self, Presence};
 use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
-use crate::names::{MessageId, RoomName, Timestamp, UserName};
-use crate::protocol::encode::{self, EncodedMessage, Keep};
-use crate::protocol::reply::{PresenceStatus, is_false};
-use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, ServerFrame, Target};
+use crate::model::{
+    ErrorCode, MessageId, MessageKey, MessageText, Page, RoomName, Target, Timestamp, UserName,
+};
 use crate::store::history::List;
+use crate::wire::json::ServerFrame;
+use crate::wire::json::encode::{self, EncodedMessage, Keep};
+use crate::wire::json::frame::{PresenceStatus, is_false};
 
 /// How often a page for a join is read again because more was said meanwhile than the window holds.
 const PAGE_ATTEMPTS: usize = 8;
@@ -130,7 +132,7 @@ impl ChatRoomActor {
     }
 
     fn refuse_join(&self, join: &Join, code: ErrorCode) {
-        let frame = encode::error(code, code.sentence(), None, join.reference.as_ref());
+        let frame = encode::refusal(&code.into(), join.reference.as_ref());
         self.fanout(join.reply_to.connection).do_send(Answer { reply_to: join.reply_to, frame });
     }
 
@@ -192,7 +194,7 @@ impl ChatRoomActor {
                     receipts.push(AuthorReceipt { reply_to, outcome: result, own_frame });
                 }
                 Author::Operator(ticket) => {
-                    let outcome = result.map_err(|refused| refused.code);
+                    let outcome = result.map_err(|refusal| refusal.code);
                     self.wiring.directory.do_send(OperatorSaid { ticket, outcome });
                 }
             }

@@ -1,7 +1,7 @@
 //! One SessionActor for each connection: it knows who speaks.
 //!
 //! It reads frames, checks them in the contract's order, and passes on what is allowed; see
-//! [`crate::chat::gate`] and [`crate::protocol::request`] for the rules. What takes time is answered later,
+//! [`crate::chat::gate`] and [`crate::wire::json::request`] for the rules. What takes time is answered later,
 //! through the [`Connection`], which keeps the replies in order. A session stops reading while it has too
 //! many requests unanswered, or too much unread by its peer: that is the only back-pressure that a sender
 //! feels.
@@ -36,7 +36,7 @@ use super::fanout::strangers::Strangers;
 use super::journal::JournalActor;
 use super::listener::ListenerActor;
 use super::messages::Member;
-use super::messages::auth::{AuthRefusal, Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
+use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
 use super::messages::chat::{Closed, Forget, Leave, Offline};
 use crate::chat::deadlines::Deadlines;
 use crate::chat::gate::{BadFrames, SessionState};
@@ -44,9 +44,9 @@ use crate::chat::rate::{Pace, SharedRate};
 use crate::chat::terms::Terms;
 use crate::codec::FrameCodec;
 use crate::config::Limits;
-use crate::names::{MessageId, Spellings, UserName};
-use crate::protocol::{ByeReason, ErrorCode, ServerFrame, TokenText, encode};
+use crate::model::{ByeReason, ErrorCode, MessageId, Refusal, Spellings, TokenText, UserName};
 use crate::secrets::token::{TokenHash, TokenHasher};
+use crate::wire::json::{ServerFrame, encode};
 
 /// How many seconds' worth of messages an account may send at once.
 pub const MESSAGE_BURST_SECONDS: u32 = 3;
@@ -282,7 +282,7 @@ impl SessionActor {
         }
     }
 
-    fn previous_died(&mut self, died: Result<(), AuthRefusal>) {
+    fn previous_died(&mut self, died: Result<(), Refusal>) {
         if let Some(session) = &mut self.session {
             match (died, &mut session.previous) {
                 (Err(refusal), Some(previous)) => previous.death = Death::Refused(refusal.code),
@@ -371,7 +371,7 @@ impl SessionActor {
     fn say_last_words(&mut self, reason: ByeReason, text: Option<String>) {
         info!(by:% = self.by(); "{} let go: {}", self.label(), reason.as_str());
         let text = text.unwrap_or_else(|| reason.sentence().to_owned());
-        let error = reason.fault().map(|code| encode::error(code, &text, None, None));
+        let error = reason.fault().map(|code| encode::refusal(&Refusal::new(code, text.clone()), None));
         let bye = ServerFrame::Bye { reason: reason.as_str().to_owned(), text };
         let too_slow = reason == ByeReason::Fault(ErrorCode::SlowConsumer);
         self.leave_everything();

@@ -44,11 +44,6 @@ impl Rate {
     }
 }
 
-/// A wait as the wire tells it: milliseconds, rounded up, at least 1.
-pub fn wait_ms(wait: Duration) -> u64 {
-    u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
-}
-
 /// Whether something holds nothing that is worth remembering any more.
 pub trait Idle {
     /// Whether it is as good as a new one.
@@ -370,12 +365,6 @@ mod tests {
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
-    }
-
-    #[test]
-    fn a_wait_is_never_told_too_short() {
-        assert_eq!(wait_ms(Duration::ZERO), 1);
-        assert_eq!(wait_ms(Duration::from_micros(1_001)), 2);
     }
 
     proptest! {

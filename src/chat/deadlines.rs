@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::config::Limits;
-use crate::protocol::ErrorCode;
+use crate::model::ErrorCode;
 
 /// The time between two ticks.
 pub const TICK: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::token::TokenHash;
 
 /// A token that an account had.

@@ -1,7 +1,7 @@
 //! May this request go on? The steps *session* and *token* of the order in which requests are checked, and
 //! the count of frames that were no requests.
 
-use crate::protocol::{ErrorCode, RequestKind};
+use crate::model::{ErrorCode, RequestKind};
 
 /// Whether a connection has a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

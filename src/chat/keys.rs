@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::names::{MessageId, UserName};
-use crate::protocol::{MessageKey, Receipt, Target};
+use crate::model::{MessageId, MessageKey, Receipt, Target, UserName};
 
 /// What a message was, so that another one under its key is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +202,7 @@ impl<W> Entry<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{RoomName, Timestamp};
+    use crate::model::{RoomName, Timestamp};
 
     const SECOND: Duration = Duration::from_secs(1);
 

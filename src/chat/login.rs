@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::budget::{AddressKey, Buckets, Rate, Window, wait_ms};
+use super::budget::{AddressKey, Buckets, Rate, Window};
 use crate::config::Limits;
-use crate::names::{Timestamp, UserName};
-use crate::protocol::ErrorCode;
+use crate::model::refusal::wait_ms;
+use crate::model::{ErrorCode, Refusal, Timestamp, UserName};
 
 /// Addresses with a budget, at most; more share one.
 const MAX_ADDRESSES: usize = 100_000;
@@ -36,19 +36,22 @@ pub enum Guessed {
     Crowd,
 }
 
-/// Why an attempt is not let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Denied {
-    /// The code for the wire.
-    pub code: ErrorCode,
-    /// When another attempt makes sense, in milliseconds.
-    pub retry_after_ms: u64,
-}
+/// A wait beyond this is for an account that was guessed at, in milliseconds: an address waits for a minute at
+/// most.
+const LOCKED_FROM_MS: u64 = 60_000;
 
-impl Denied {
-    fn new(code: ErrorCode, wait: Duration) -> Self {
-        Denied { code, retry_after_ms: wait_ms(wait) }
-    }
+/// The refusal of whoever has no attempt left for so long.
+fn too_many(wait: Duration) -> Refusal {
+    let retry_after_ms = wait_ms(wait);
+    let refusal = match retry_after_ms {
+        0..=LOCKED_FROM_MS => Refusal::from(ErrorCode::TooManyAttempts),
+        _ => Refusal::new(
+            ErrorCode::TooManyAttempts,
+            "Too many wrong passwords were tried, by you or by somebody else; wait, or ask the operator, who can \
+             let you in at once.",
+        ),
+    };
+    refusal.retry_after_ms(retry_after_ms)
 }
 
 impl Guessed {
@@ -133,9 +136,8 @@ impl Gate {
         account: Option<Account<'_>>,
         name: &UserName,
         now: Instant,
-    ) -> Result<Attempt, Denied> {
+    ) -> Result<Attempt, Refusal> {
         let address = AddressKey::of(from);
-        let too_many = |wait| Denied::new(ErrorCode::TooManyAttempts, wait);
         if account.is_some_and(|account| account.device.is_some()) {
             // Its own budget bounds it, and no neighbour uses that up.
             let guessed = self.guess(address, account, name, now).map_err(too_many)?;
@@ -163,10 +165,10 @@ impl Gate {
         account: Account<'_>,
         name: &UserName,
         now: Instant,
-    ) -> Result<Attempt, Denied> {
+    ) -> Result<Attempt, Refusal> {
         self.guess(AddressKey::of(from), Some(account), name, now)
             .map(|guessed| Attempt { address: None, guessed })
-            .map_err(|wait| Denied::new(ErrorCode::TooManyAttempts, wait))
+            .map_err(too_many)
     }
 
     /// Says what became of an attempt. When it was the wrong guess after which an account is tried no more:
@@ -221,20 +223,18 @@ impl Gate {
     ///
     /// # Errors
     /// `too_many_attempts`, when the address has no budget left.
-    pub fn wrong_token(&mut self, from: IpAddr, now: Instant) -> Result<(), Denied> {
-        self.logins
-            .take(AddressKey::of(from), now)
-            .map_err(|wait| Denied::new(ErrorCode::TooManyAttempts, wait))
+    pub fn wrong_token(&mut self, from: IpAddr, now: Instant) -> Result<(), Refusal> {
+        self.logins.take(AddressKey::of(from), now).map_err(too_many)
     }
 
     /// Someone at `from` wants to make an account.
     ///
     /// # Errors
     /// `rate_limited`, when the address has no budget left.
-    pub fn register(&mut self, from: IpAddr, now: Instant) -> Result<(), Denied> {
+    pub fn register(&mut self, from: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.registrations
             .take(AddressKey::of(from), now)
-            .map_err(|wait| Denied::new(ErrorCode::RateLimited, wait))
+            .map_err(|wait| Refusal::from(ErrorCode::RateLimited).retry_after(wait))
     }
 
     /// No account came of it.
@@ -346,7 +346,7 @@ mod tests {
         }
         let denied = gate.login(ip(99), Some(at(1, &home)), &alice(), now).expect_err("the twenty-first");
         assert_eq!(denied.code, ErrorCode::TooManyAttempts);
-        assert!(denied.retry_after_ms > 3_500_000, "{denied:?}");
+        assert!(denied.retry_after_ms > Some(3_500_000), "{denied:?}");
         let attempt = gate.login(home[0], Some(at(1, &home)), &alice(), now).expect("the owner gets in");
         gate.settle(attempt, Verdict::Right, now);
         let other = gate.login(ip(1), Some(at(2, &[])), &alice(), now).expect("another account is another");
@@ -456,11 +456,11 @@ mod tests {
         }
         gate.wrong_token(ip(1), now).expect("the third");
         let denied = gate.login(ip(1), Some(at(1, &[])), &alice(), now).expect_err("the fourth");
-        assert_eq!((denied.code, denied.retry_after_ms), (ErrorCode::TooManyAttempts, 20_000));
+        assert_eq!((denied.code, denied.retry_after_ms), (ErrorCode::TooManyAttempts, Some(20_000)));
         assert!(gate.wrong_token(ip(1), now).is_err());
         assert!(gate.wrong_token(ip(2), now).is_ok());
         assert_eq!(gate.used_up(now), (vec![AddressKey::of(ip(1))], vec![]), "the operator can see it");
-        let later = now + Duration::from_millis(denied.retry_after_ms);
+        let later = now + Duration::from_millis(denied.retry_after_ms.expect("a time"));
         assert!(gate.wrong_token(ip(1), later).is_ok(), "the wait that was told is true");
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use crate::names::{FormerSpellings, Spellings, UserName};
+use crate::model::{FormerSpellings, Spellings, UserName};
 use crate::store::accounts::{Account, AccountChange, Accounts};
 
 /// The accounts in memory, by row and by name, and the names that are about to become accounts.
@@ -201,8 +201,7 @@ impl People {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Timestamp;
-    use crate::protocol::Password;
+    use crate::model::{Password, Timestamp};
     use crate::secrets::password::PasswordHashing;
 
     fn name(text: &str) -> UserName {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::names::{Timestamp, UserName};
+use crate::model::{Timestamp, UserName};
 
 /// How often is looked for changes that have stood long enough.
 pub const TICK: Duration = Duration::from_millis(200);

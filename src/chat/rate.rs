@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::model::{ErrorCode, Refusal};
+
 /// How many events a second, and how many of them at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -84,9 +86,9 @@ pub struct AccountRates {
     pub password_changes: SharedRate,
 }
 
-/// A waiting time as `retry_after_ms` tells it: rounded up, at least 1.
-pub fn retry_after_ms(wait: Duration) -> u64 {
-    u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+/// The refusal of who was too fast and may go on after so long.
+pub fn too_fast(wait: Duration) -> Refusal {
+    Refusal::from(ErrorCode::RateLimited).retry_after(wait)
 }
 
 #[cfg(test)]

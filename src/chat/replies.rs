@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::protocol::Reference;
+use crate::model::Reference;
 
 /// One unanswered request.
 #[derive(Debug)]

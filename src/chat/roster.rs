@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::ops::Bound;
 
-use crate::names::UserName;
+use crate::model::UserName;
 
 /// What entering changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,7 @@
 
 use std::collections::HashMap;
 
-use crate::names::MessageId;
-use crate::protocol::TermName;
+use crate::model::{MessageId, TermName};
 use crate::store::terms::StoredTerm;
 
 /// How many terms are known, the newest ones.

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 
 fn id(number: u64) -> Option<MessageId> {
     MessageId::new(number)

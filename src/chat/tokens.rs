@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::token::TokenHash;
 use crate::store::sessions::{SessionId, StoredSession};
 

@@ -6,9 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::names::MessageId;
-use crate::protocol::Page;
-use crate::protocol::encode::EncodedMessage;
+use crate::model::{MessageId, Page};
+use crate::wire::json::encode::EncodedMessage;
 
 /// The newest messages of a room that have been delivered, oldest first.
 #[derive(Debug)]
@@ -110,8 +109,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{RoomName, Timestamp, UserName};
-    use crate::protocol::{Receipt, Target};
+    use crate::model::{Receipt, RoomName, Target, Timestamp, UserName};
     use proptest::prelude::*;
 
     fn id(number: u64) -> Option<MessageId> {

@@ -18,9 +18,8 @@ use zeroize::Zeroizing;
 use super::{Exit, print};
 use crate::actors::messages::auth::ImportOutcome;
 use crate::control::accounts::{AccountError, AccountRequest, outcome_of};
-use crate::names::UserName;
+use crate::model::{Password, UserName};
 use crate::printable::one_line;
-use crate::protocol::Password;
 use crate::secrets::common::CommonPasswords;
 use crate::secrets::password::Md5Hex;
 

@@ -13,7 +13,7 @@ use crate::actors::auth::{AuthActor, AuthStartError};
 use crate::actors::messages::auth::Shutdown;
 use crate::config::Config;
 use crate::control::accounts::{AccountError, AccountLinks, AccountRequest};
-use crate::names::{MessageId, Timestamp};
+use crate::model::{MessageId, Timestamp};
 use crate::server::resources;
 use crate::store::history::{self, HistoryError, HistoryOptions};
 use crate::store::lock::DataDirLock;

@@ -10,8 +10,7 @@ use crate::actors::messages::auth::{
     AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
     SetPassword,
 };
-use crate::names::UserName;
-use crate::protocol::Password;
+use crate::model::{Password, UserName};
 
 /// How often a request that finds too many password hashes waiting is tried again.
 const MAX_TRIES: u32 = 20;

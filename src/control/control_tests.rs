@@ -10,7 +10,7 @@ use crate::actors::messages::auth::{
     SetPassword,
 };
 use crate::actors::messages::console::{Done, RunCommand};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 
 /// Stands in for the console and the AuthActor.
 struct House {

@@ -14,12 +14,13 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Other crates that log.
 const OTHER_CRATES: [&str; 5] = ["actix", "actix_rt", "mio", "tokio", "rustyline"];
 /// Where the parts of this crate, and those of its larger ones, are named.
-const OUTLINES: [(&str, &str); 5] = [
+const OUTLINES: [(&str, &str); 6] = [
     ("", include_str!("../lib.rs")),
     ("actors", include_str!("../actors/mod.rs")),
     ("chat", include_str!("../chat.rs")),
-    ("protocol", include_str!("../protocol.rs")),
+    ("model", include_str!("../model.rs")),
     ("store", include_str!("../store.rs")),
+    ("wire", include_str!("../wire.rs")),
 ];
 
 /// A variable that says what is logged, and cannot be understood.

@@ -23,7 +23,7 @@ use super::fold::{Folded, Folds, Line};
 use super::line_with;
 use crate::config::Limits;
 use crate::disk::real::close_to_others;
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 
 /// What may wait to be written, in bytes; lines beyond it are dropped.
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;

@@ -11,7 +11,7 @@ use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
-use crate::protocol::Password;
+use crate::model::Password;
 
 /// What marks a hash whose input was the MD5 of the password.
 const MD5_MARK: &str = "md5:";

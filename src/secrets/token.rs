@@ -11,7 +11,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::protocol::TokenText;
+use crate::model::TokenText;
 
 /// Random bytes in a token.
 const TOKEN_BYTES: usize = 32;

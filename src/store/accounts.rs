@@ -28,7 +28,7 @@ pub use self::rejected::RejectedRow;
 use self::rows::Header;
 use crate::disk::append::{AppendError, AppendFile, replace_with};
 use crate::disk::{Access, Folder, read_whole};
-use crate::names::{MessageId, Timestamp, UserName};
+use crate::model::{MessageId, Timestamp, UserName};
 use crate::secrets::password::StoredPassword;
 use crate::secrets::seal::{Sealer, fresh_epoch};
 

@@ -5,7 +5,7 @@ use super::rejected::FILE_NAME as REJECTED_NAME;
 use super::rows::RowFault;
 use super::*;
 use crate::disk::real::open_folder;
-use crate::protocol::Password;
+use crate::model::Password;
 use crate::secrets::keys::Keys;
 use crate::secrets::password::PasswordHashing;
 

@@ -16,7 +16,7 @@ use super::sessions::StoredSession;
 use crate::chat::devices::{Device, Devices};
 use crate::disk::append::{AppendFile, replace};
 use crate::disk::{Folder, read_whole};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::seal::{Sealer, same_tag};
 use crate::secrets::token::TokenHash;
 

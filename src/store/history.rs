@@ -34,7 +34,7 @@ pub use writer::{CommitError, HistoryWriter, require_in_place};
 
 use super::advice::advice;
 use crate::disk::Folder;
-use crate::names::{MessageId, Timestamp};
+use crate::model::{MessageId, Timestamp};
 
 /// The folder of the history, in the data directory.
 const FOLDER_NAME: &str = "history";

@@ -13,8 +13,7 @@ use super::accounts::{
 };
 use super::sessions::{Events, SessionEvent, SessionFile, StoredSession};
 use crate::disk::simulated::{Faults, Random, SimulatedDisk};
-use crate::names::{Timestamp, UserName};
-use crate::protocol::Password;
+use crate::model::{Password, Timestamp, UserName};
 use crate::secrets::password::{PasswordHashing, StoredPassword};
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHash;

@@ -20,7 +20,7 @@ use self::line::{HEADER, Line};
 use super::accounts::StoreError;
 use crate::disk::append::{AppendError, AppendFile, replace_with};
 use crate::disk::{Folder, read_whole};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHash;
 

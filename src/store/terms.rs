@@ -13,8 +13,7 @@ use std::path::PathBuf;
 
 use crate::disk::append::replace;
 use crate::disk::{Folder, read_whole};
-use crate::names::{MessageId, Timestamp};
-use crate::protocol::TermName;
+use crate::model::{MessageId, TermName, Timestamp};
 
 /// The file's name in the folder of the history.
 pub const FILE_NAME: &str = "terms.txt";

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use veche::config::Durability;
 use veche::disk;
-use veche::names::{MessageId, RoomName, Timestamp, UserName};
-use veche::protocol::{MessageText, Target as To};
+use veche::model::{MessageId, MessageText, RoomName, Target as To, Timestamp, UserName};
 use veche::store::history::{self, HistoryOptions, Row};
 
 use super::{percentile_ms, point};

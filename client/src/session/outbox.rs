@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use veche::protocol::{MessageKey, MessageText, Target};
+use veche::model::{MessageKey, MessageText, Target};
 
 /// Messages that may wait here; who has more to say waits.
 pub const CAPACITY: usize = 64;
@@ -242,7 +242,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use veche::names::RoomName;
+    use veche::model::RoomName;
 
     use super::*;
 

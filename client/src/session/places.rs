@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use veche::names::RoomName;
-use veche::protocol::{MessageKey, MessageText, Request, Target};
+use veche::model::{MessageKey, MessageText, Request, RoomName, Target};
 
 use super::room::{Room, Stage};
 use super::{Asked, Session};

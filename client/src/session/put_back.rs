@@ -7,9 +7,9 @@
 //! where the history ends now. Of what lies there, that is news which was said after everything that was seen
 //! of that list: ids tell nothing any more, so the time has to.
 
-use veche::names::{MessageId, RoomName, Timestamp, UserName};
-use veche::protocol::reply::ReceiptMembers;
-use veche::protocol::{Message, Request, Target, TermName};
+use veche::model::{MessageId, Request, RoomName, Target, TermName, Timestamp, UserName};
+use veche::wire::json::Message;
+use veche::wire::json::frame::ReceiptMembers;
 
 use super::timeline::Timeline;
 use super::{Asked, Session, Show};

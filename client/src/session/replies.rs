@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use veche::names::{MessageId, RoomName, UserName};
-use veche::protocol::reply::ReceiptMembers;
-use veche::protocol::request::MAX_PAGE;
-use veche::protocol::{
-    ErrorCode, HistoryOf, Message, Page, Request, ServerFrame, SessionOpened, Target, TermName, TokenText,
+use veche::model::{
+    ErrorCode, HistoryOf, MAX_PAGE, MessageId, Page, Request, RoomName, Target, TermName, TokenText, UserName,
 };
+use veche::wire::json::frame::ReceiptMembers;
+use veche::wire::json::{Message, ServerFrame, SessionOpened};
 
 use super::inbox::Reading;
 use super::places::PutOut;

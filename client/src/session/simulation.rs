@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use veche::protocol::Message;
+use veche::wire::json::Message;
 
 use super::tests::AT;
 use super::*;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use veche::names::{RoomName, Timestamp, UserName};
-use veche::protocol::reply::{PresenceStatus, RoomEntry};
-use veche::protocol::{HistoryOf, Message, MessageText, Password, TokenText};
+use veche::model::{HistoryOf, MessageText, Password, RoomName, Timestamp, TokenText, UserName};
+use veche::wire::json::Message;
+use veche::wire::json::frame::{PresenceStatus, RoomEntry};
 
 /// What distinguishes a person at a terminal from a script.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::chat::devices::Device;
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
 use crate::store::devices::{DeviceEvent, DeviceFile};
 use crate::store::sessions::{Events, SessionEvent, SessionFile};

@@ -15,14 +15,13 @@ use super::hashing::{Hashed, Owner, Work};
 use super::lockout::seen_by_gate;
 use super::{AuthActor, answer};
 use crate::actors::messages::auth::{
-    AuthRefusal, ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
+    ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
 };
-use crate::chat::budget::{AddressKey, wait_ms};
-use crate::chat::login::{Attempt, Denied, Verdict, greeting};
+use crate::chat::budget::AddressKey;
+use crate::chat::login::{Attempt, Verdict, greeting};
 use crate::chat::openings::UnderWay;
 use crate::config::Registration;
-use crate::names::{Timestamp, UserName};
-use crate::protocol::{ByeReason, ErrorCode, Password, TokenText};
+use crate::model::{ByeReason, ErrorCode, Password, Refusal, Timestamp, TokenText, UserName};
 use crate::secrets::password::StoredPassword;
 use crate::store::accounts::{Account, AccountChange, SessionsFrom};
 use crate::store::sessions::{SessionEvent, StoredSession};
@@ -34,15 +33,11 @@ const ENDED_RETRY_MS: u64 = 100;
 /// What a session hears that was taken over while it was chosen to end.
 const MADE_ROOM: &str = "This session has ended, to make room for another one of this account.";
 
-/// A wait beyond this is for an account that was guessed at, in milliseconds: an address waits for a minute at
-/// most.
-const LOCKED_FROM_MS: u64 = 60_000;
-
 /// Somebody who wants in.
 struct Opening {
     from: IpAddr,
     end: Recipient<EndSession>,
-    reply: oneshot::Sender<Result<OpenedSession, AuthRefusal>>,
+    reply: oneshot::Sender<Result<OpenedSession, Refusal>>,
 }
 
 /// A session that is being written, with its token.
@@ -59,7 +54,7 @@ struct Proven {
 }
 
 impl Opening {
-    fn refuse(self, refusal: impl Into<AuthRefusal>) {
+    fn refuse(self, refusal: impl Into<Refusal>) {
         let _ = self.reply.send(Err(refusal.into()));
     }
 
@@ -70,41 +65,26 @@ impl Opening {
     }
 }
 
-impl From<Denied> for AuthRefusal {
-    fn from(denied: Denied) -> Self {
-        let is_locked = denied.code == ErrorCode::TooManyAttempts && denied.retry_after_ms > LOCKED_FROM_MS;
-        let text = is_locked.then(|| {
-            "Too many wrong passwords were tried, by you or by somebody else; wait, or ask the operator, who can \
-             let you in at once."
-                .to_owned()
-        });
-        AuthRefusal { code: denied.code, text, retry_after_ms: Some(denied.retry_after_ms) }
-    }
-}
-
 /// The refusal when an account opens sessions faster than it may.
-fn too_often(wait: Duration) -> AuthRefusal {
-    AuthRefusal {
-        code: ErrorCode::RateLimited,
-        text: Some("This account opens sessions too fast; wait a moment.".into()),
-        retry_after_ms: Some(wait_ms(wait)),
-    }
+fn too_often(wait: Duration) -> Refusal {
+    Refusal::new(ErrorCode::RateLimited, "This account opens sessions too fast; wait a moment.")
+        .retry_after(wait)
 }
 
 /// The refusal when there is no hash to go on with.
-fn not_hashed(hashed: &Hashed) -> AuthRefusal {
+fn not_hashed(hashed: &Hashed) -> Refusal {
     match hashed {
-        Hashed::Busy(retry_after_ms) => AuthRefusal {
-            code: ErrorCode::RateLimited,
-            text: Some("Many people are logging in just now; try again in a moment.".into()),
-            retry_after_ms: Some(*retry_after_ms),
-        },
+        Hashed::Busy(retry_after_ms) => Refusal::new(
+            ErrorCode::RateLimited,
+            "Many people are logging in just now; try again in a moment.",
+        )
+        .retry_after_ms(*retry_after_ms),
         _ => ErrorCode::Internal.into(),
     }
 }
 
 impl Handler<OpenSession> for AuthActor {
-    type Result = ResponseFuture<Result<OpenedSession, AuthRefusal>>;
+    type Result = ResponseFuture<Result<OpenedSession, Refusal>>;
 
     fn handle(&mut self, message: OpenSession, _: &mut Self::Context) -> Self::Result {
         let (reply, opened) = oneshot::channel();
@@ -307,11 +287,13 @@ impl AuthActor {
             match actor.still(&proven) {
                 Ok(account) if !account.sessions.admits(fresh.stored.number) => {
                     actor.note(vec![fresh.end()], Vec::new());
-                    opening.refuse(AuthRefusal {
-                        code: ErrorCode::RateLimited,
-                        text: Some("The sessions of this account were ended just now; try again.".into()),
-                        retry_after_ms: Some(ENDED_RETRY_MS),
-                    });
+                    opening.refuse(
+                        Refusal::new(
+                            ErrorCode::RateLimited,
+                            "The sessions of this account were ended just now; try again.",
+                        )
+                        .retry_after_ms(ENDED_RETRY_MS),
+                    );
                 }
                 Ok(account) => {
                     log::info!(by:% = account.name; "{:?} logged in from {}", account.name, opening.from);
@@ -328,21 +310,18 @@ impl AuthActor {
 
     /// Chooses the session that has been without a connection for the longest time to end, if the account has
     /// as many as it may, those included that are being written. Returns its number, and a place among them.
-    fn make_room(&mut self, row: u64) -> Result<(Option<u64>, UnderWay), AuthRefusal> {
+    fn make_room(&mut self, row: u64) -> Result<(Option<u64>, UnderWay), Refusal> {
         let sessions = self.sessions.of_account(row) + self.openings.under_way(row);
         if self.sessions_per_account == 0 || sessions < self.sessions_per_account {
             return Ok((None, self.openings.begin(row)));
         }
         match self.sessions.make_room(row) {
             Some(number) => Ok((Some(number), self.openings.begin(row))),
-            None => Err(AuthRefusal {
-                code: ErrorCode::RateLimited,
-                text: Some(format!(
-                    "This account has {} sessions already; end one of them.",
-                    self.sessions_per_account
-                )),
-                retry_after_ms: Some(SESSIONS_FULL_RETRY_MS),
-            }),
+            None => Err(Refusal::new(
+                ErrorCode::RateLimited,
+                format!("This account has {} sessions already; end one of them.", self.sessions_per_account),
+            )
+            .retry_after_ms(SESSIONS_FULL_RETRY_MS)),
         }
     }
 
@@ -415,7 +394,7 @@ impl AuthActor {
         let Some(stored) = self.sessions.resumption(&self.tokens.hash(shown), hash, at, now) else {
             log::info!(by:% = opening.from; "failed resume from {}", opening.from);
             let denied = self.gate.wrong_token(opening.from, now);
-            return opening.refuse(denied.map_or_else(AuthRefusal::from, |()| ErrorCode::BadToken.into()));
+            return opening.refuse(denied.err().unwrap_or_else(|| ErrorCode::BadToken.into()));
         };
         if let Err(wait) = self.openings.take(stored.account, now) {
             return opening.refuse(too_often(wait));
@@ -473,7 +452,7 @@ fn last_seen(account: &Account) -> Option<(Timestamp, IpAddr)> {
 }
 
 impl Handler<ChangePassword> for AuthActor {
-    type Result = ResponseFuture<Result<(), AuthRefusal>>;
+    type Result = ResponseFuture<Result<(), Refusal>>;
 
     fn handle(&mut self, message: ChangePassword, _: &mut Self::Context) -> Self::Result {
         let (reply, changed) = oneshot::channel();
@@ -488,7 +467,7 @@ impl Handler<ChangePassword> for AuthActor {
 
 // passwd
 impl AuthActor {
-    fn change_password(&mut self, message: ChangePassword, reply: oneshot::Sender<Result<(), AuthRefusal>>) {
+    fn change_password(&mut self, message: ChangePassword, reply: oneshot::Sender<Result<(), Refusal>>) {
         let ChangePassword { session, old, new, from } = message;
         let row = self.sessions.account_of(session);
         let Some(account) = row.and_then(|row| self.people.row(row)).cloned() else {
@@ -533,7 +512,7 @@ impl AuthActor {
         session: SessionId,
         row: u64,
         password: StoredPassword,
-        reply: oneshot::Sender<Result<(), AuthRefusal>>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
     ) {
         let sessions = SessionsFrom { number: self.next_session, and: Some(session.number()) };
         let change = AccountChange::Password { row, password, sessions };

@@ -13,9 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chat::budget::{AddressKey, wait_ms};
+use crate::chat::budget::AddressKey;
 use crate::chat::fair::FairQueue;
-use crate::protocol::Password;
+use crate::model::Password;
+use crate::model::refusal::wait_ms;
 use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing, StoredPassword};
 
 /// How much nicer than the rest of the process a hash thread is.

@@ -16,7 +16,7 @@ use super::AuthActor;
 use crate::actors::messages::auth::{EndSession, SessionId};
 use crate::actors::messages::chat::{CatchUp, Flush};
 use crate::chat::tokens::Ended;
-use crate::names::UserName;
+use crate::model::UserName;
 
 /// How long the operator waits for a name to be free. It becomes so later where the disk takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,8 +9,7 @@ use super::AuthActor;
 use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
 use crate::chat::budget::AddressKey;
 use crate::chat::login::{self, Lock};
-use crate::names::Timestamp;
-use crate::protocol::TokenText;
+use crate::model::{Timestamp, TokenText};
 use crate::store::accounts::Account;
 
 impl AuthActor {

@@ -15,8 +15,7 @@ use crate::actors::messages::auth::{
     AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, EndSession, ImportAccount, ImportOutcome,
     Kick, ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
 };
-use crate::names::{Timestamp, UserName};
-use crate::protocol::{ByeReason, ErrorCode};
+use crate::model::{ByeReason, ErrorCode, Timestamp, UserName};
 use crate::secrets::password::{Md5Hex, StoredPassword};
 use crate::store::accounts::{Account, AccountChange, SessionsFrom};
 

@@ -8,8 +8,7 @@ use actix::{ActorContext, Addr, System};
 
 use super::*;
 use crate::actors::messages::auth::*;
-use crate::names::UserName;
-use crate::protocol::{Password, TokenText};
+use crate::model::{Password, TokenText, UserName};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -112,7 +111,7 @@ impl Client {
         auth: &Addr<AuthActor>,
         how: HowToOpen,
         from: &str,
-    ) -> impl Future<Output = Result<OpenedSession, AuthRefusal>> + use<> {
+    ) -> impl Future<Output = Result<OpenedSession, Refusal>> + use<> {
         let end = self.connection.clone().recipient();
         let request = auth.send(OpenSession { how, from: ip(from), end });
         async { request.await.expect("an AuthActor") }
@@ -155,7 +154,7 @@ fn resume(token: &TokenText) -> HowToOpen {
     HowToOpen::Resume { token: token.clone() }
 }
 
-fn code<T>(result: Result<T, AuthRefusal>) -> ErrorCode {
+fn code<T>(result: Result<T, Refusal>) -> ErrorCode {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(refusal) => refusal.code,

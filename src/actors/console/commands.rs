@@ -1,9 +1,8 @@
 //! The operator's commands, as one table, and how a line becomes one of them. Pure.
 
-use crate::names::{NameError, RoomName, UserName};
+use crate::model::{MessageText, NameError, RoomName, UserName};
 use crate::nearest::distance;
 use crate::printable::one_line;
-use crate::protocol::MessageText;
 
 /// How much of an unknown command is shown, in characters.
 const MAX_SHOWN_CHARS: usize = 40;
@@ -348,7 +347,7 @@ fn free_text(name: &str, given: &str) -> Result<MessageText, Trouble> {
 }
 
 fn text(text: &str) -> Result<MessageText, String> {
-    MessageText::parse(text).map_err(|code| code.sentence().to_owned())
+    MessageText::parse(text).map_err(|error| error.to_string())
 }
 
 fn user(name: &str) -> Result<UserName, String> {

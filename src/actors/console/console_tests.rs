@@ -6,8 +6,7 @@ use actix::{Addr, MessageResult};
 use super::*;
 use crate::actors::messages::auth::{AuthCounts, ClearedAccounts, OperatorError};
 use crate::actors::messages::operator::{JournalStatus, ListenerStatus, OnlineAccount, SayRefusal};
-use crate::names::{MessageId, RoomName, Timestamp, UserName};
-use crate::protocol::{ErrorCode, Receipt};
+use crate::model::{ErrorCode, MessageId, Receipt, RoomName, Timestamp, UserName};
 
 /// Stands in for every actor that the console asks.
 struct House {

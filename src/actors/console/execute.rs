@@ -14,8 +14,7 @@ use crate::actors::messages::console::Done;
 use crate::actors::messages::operator::{
     Announce, AskOnline, AskRooms, SayAsServer, SayRefusal, SetListening,
 };
-use crate::names::{RoomName, UserName};
-use crate::protocol::MessageText;
+use crate::model::{MessageText, RoomName, UserName};
 
 /// How long an actor may take to answer the operator.
 const PATIENCE: Duration = Duration::from_secs(30);

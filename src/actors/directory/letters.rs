@@ -8,11 +8,10 @@ use actix::{AsyncContext, Context, Handler, WrapFuture};
 use super::DirectoryActor;
 use crate::actors::messages::auth::{AccountInfo, LookUp};
 use crate::actors::messages::chat::{
-    Append, Author, AuthorReceipt, DeliverTo, Refused, Route, Settled, Tell, Verdict,
+    Append, Author, AuthorReceipt, DeliverTo, Route, Settled, Tell, Verdict,
 };
 use crate::actors::messages::{ConnectionId, ReplyTo};
-use crate::names::UserName;
-use crate::protocol::{ErrorCode, Receipt, Target};
+use crate::model::{ErrorCode, Receipt, Refusal, Target, UserName};
 
 impl Handler<Tell> for DirectoryActor {
     type Result = ();
@@ -64,7 +63,7 @@ impl DirectoryActor {
     }
 
     /// Gives the author of a letter its receipt, or the reason why there is none.
-    fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refused>) {
+    fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refusal>) {
         self.fanouts[reply_to.connection.thread().0].do_send(DeliverTo {
             connections: [].into(),
             frame: None,

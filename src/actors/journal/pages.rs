@@ -7,7 +7,7 @@ use log::{error, warn};
 
 use super::JournalActor;
 use crate::actors::messages::chat::{PageOfMessages, ReadPage};
-use crate::protocol::ErrorCode;
+use crate::model::ErrorCode;
 use crate::store::history::{HistoryError, Row};
 
 /// Rows that are read at once, at least, in the place of damaged ones.

@@ -10,8 +10,7 @@ use std::path::PathBuf;
 use actix::{Message, Recipient};
 
 use crate::chat::tokens::PREVIOUS_TOKEN_LIFE;
-use crate::names::{MessageId, Timestamp, UserName};
-use crate::protocol::{ByeReason, ErrorCode, Password, TokenText};
+use crate::model::{ByeReason, MessageId, Password, Refusal, Timestamp, TokenText, UserName};
 use crate::secrets::token::TokenHash;
 pub use crate::store::sessions::SessionId;
 
@@ -30,7 +29,7 @@ pub struct Identify {
 /// is durable, so that its token outlives the process. A sender that has stopped before the answer loses
 /// what it asked for: a session that nobody has the token of is ended at once.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<OpenedSession, AuthRefusal>")]
+#[rtype(result = "Result<OpenedSession, Refusal>")]
 pub struct OpenSession {
     /// What the client showed.
     pub how: HowToOpen,
@@ -93,24 +92,6 @@ pub struct OpenedSession {
     pub greeting: String,
 }
 
-/// Why the AuthActor says no to a client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {}", text.as_deref().unwrap_or_else(|| code.sentence()))]
-pub struct AuthRefusal {
-    /// The code for the wire.
-    pub code: ErrorCode,
-    /// A sentence, where there is a better one than the code's own.
-    pub text: Option<String>,
-    /// When another attempt makes sense, in milliseconds from now.
-    pub retry_after_ms: Option<u64>,
-}
-
-impl From<ErrorCode> for AuthRefusal {
-    fn from(code: ErrorCode) -> Self {
-        AuthRefusal { code, text: None, retry_after_ms: None }
-    }
-}
-
 /// From the AuthActor to a SessionActor, with `do_send`: the session has ended, say `bye` and close. Its
 /// token is dead already, or another connection's. A SessionActor that has stopped misses nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -126,7 +107,7 @@ pub struct EndSession {
 /// that is durable; until then the request that shows it waits, and is refused with `storage_unavailable` when
 /// the disk does not take it.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), AuthRefusal>")]
+#[rtype(result = "Result<(), Refusal>")]
 pub struct TokenUsed {
     /// The session.
     pub session: SessionId,
@@ -144,7 +125,7 @@ pub struct Detach {
 /// From a SessionActor, for `exit`: ends the session for good. Answered when that is durable; when the disk
 /// does not take it, it is refused with `storage_unavailable`, and the session goes on.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), AuthRefusal>")]
+#[rtype(result = "Result<(), Refusal>")]
 pub struct CloseSession {
     /// The session.
     pub session: SessionId,
@@ -154,7 +135,7 @@ pub struct CloseSession {
 /// when the new password is durable and the others' tokens are dead. Wrong guesses count like those of
 /// `login`.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), AuthRefusal>")]
+#[rtype(result = "Result<(), Refusal>")]
 pub struct ChangePassword {
     /// The session that asks.
     pub session: SessionId,

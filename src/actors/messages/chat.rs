@@ -9,11 +9,13 @@ use bytes::Bytes;
 use super::{ConnectionId, Member, ReplyTo, RoomId, Ticket};
 use crate::actors::room::ChatRoomActor;
 use crate::chat::rate::AccountRates;
-use crate::names::{MessageId, RoomName, UserName};
-use crate::protocol::encode::EncodedMessage;
-use crate::protocol::reply::RoomEntry;
-use crate::protocol::{ErrorCode, MessageKey, MessageText, Page, Receipt, Reference, Target};
+use crate::model::{
+    ErrorCode, MessageId, MessageKey, MessageText, Page, Receipt, Reference, Refusal, RoomName, Target,
+    UserName,
+};
 use crate::store::history::{List, Row};
+use crate::wire::json::encode::EncodedMessage;
+use crate::wire::json::frame::RoomEntry;
 
 // ---------------------------------------------------------------- session → directory
 
@@ -265,24 +267,7 @@ pub enum Verdict {
     /// It was stored before, under the same key: a receipt is all that is due.
     Known(Receipt),
     /// It is not stored, or nobody can tell.
-    Refused(Refused),
-}
-
-/// Why a message is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// The code.
-    pub code: ErrorCode,
-    /// A sentence for a person.
-    pub text: &'static str,
-    /// When to try again, in milliseconds, when waiting helps.
-    pub retry_after_ms: Option<u64>,
-}
-
-impl From<ErrorCode> for Refused {
-    fn from(code: ErrorCode) -> Self {
-        Refused { code, text: code.sentence(), retry_after_ms: None }
-    }
+    Refused(Refusal),
 }
 
 /// ChatRoomActor or SessionActor → JournalActor: a page of the past.
@@ -350,7 +335,7 @@ pub struct AuthorReceipt {
     /// The request.
     pub reply_to: ReplyTo,
     /// The receipt, or why there is none.
-    pub outcome: Result<Receipt, Refused>,
+    pub outcome: Result<Receipt, Refusal>,
     /// Which frame of the batch is the author's own; `None` when there is none.
     pub own_frame: Option<usize>,
 }

@@ -3,9 +3,7 @@
 
 use actix::Message;
 
-use crate::names::{RoomName, UserName};
-use crate::protocol::request::MessageText;
-use crate::protocol::{ErrorCode, Receipt};
+use crate::model::{ErrorCode, MessageText, Receipt, RoomName, UserName};
 
 /// ConsoleActor → ListenerActor: take connections (`true`) or let them wait (`false`). Answers whether that
 /// changed anything.

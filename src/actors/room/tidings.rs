@@ -10,7 +10,7 @@ use crate::actors::messages::chat::Tidings;
 use crate::actors::messages::{ConnectionId, RoomId};
 use crate::chat::presence::{Audience, Change};
 use crate::chat::roster::Roster;
-use crate::names::UserName;
+use crate::model::UserName;
 
 /// Changes with the frames that tell them, one behind the other in one piece.
 struct Told<'a> {
@@ -66,7 +66,7 @@ impl Told<'_> {
 mod tests {
     use super::*;
     use crate::actors::messages::IoThread;
-    use crate::names::Timestamp;
+    use crate::model::Timestamp;
 
     #[test]
     fn each_is_told_what_it_does_not_know_and_nothing_of_itself() {

@@ -9,11 +9,11 @@ use super::SessionActor;
 use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::LookUp;
 use crate::actors::messages::chat::{FindRoom, ListMembers, ListOnline, ListRooms, PageOfMessages, ReadPage};
-use crate::names::{MessageId, RoomName, UserName};
-use crate::protocol::encode::{self, Keep};
-use crate::protocol::reply::is_false;
-use crate::protocol::{ErrorCode, HistoryOf, Page, Reference, ServerFrame, TermName};
+use crate::model::{ErrorCode, HistoryOf, MessageId, Page, Reference, RoomName, TermName, UserName};
 use crate::store::history::List;
+use crate::wire::json::ServerFrame;
+use crate::wire::json::encode::{self, Keep};
+use crate::wire::json::frame::is_false;
 
 /// A page's reply without its messages.
 #[derive(Serialize)]

@@ -19,7 +19,7 @@ use crate::chat::crowd::Lane;
 use crate::chat::deadlines::Deadlines;
 use crate::chat::replies::Company;
 use crate::codec::HEADER_BYTES;
-use crate::protocol::{ByeReason, ErrorCode};
+use crate::model::{ByeReason, ErrorCode};
 
 /// Frames that a session handles in one turn.
 const FRAMES: usize = 64;

@@ -11,21 +11,16 @@ use super::pages::Start;
 use super::{Death, FirstUse, OpenSession, Phase, Previous, SessionActor, Taken};
 use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::{
-    AuthRefusal, ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open,
-    OpenedSession,
+    ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open, OpenedSession,
 };
 use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
 use crate::chat::deadlines::Deadlines;
 use crate::chat::gate;
-use crate::chat::rate::{AccountRates, Pace, SharedRate, retry_after_ms};
+use crate::chat::rate::{AccountRates, Pace, SharedRate, too_fast};
 use crate::chat::replies::Company;
-use crate::names::RoomName;
-use crate::protocol::reply::LastSeen;
-use crate::protocol::request::Refusal;
-use crate::protocol::{
-    ByeReason, ErrorCode, Page, RawRequest, Reference, Request, RequestKind, ServerFrame, SessionOpened,
-    encode, skim,
-};
+use crate::model::{ByeReason, ErrorCode, Page, Reference, Refusal, Request, RequestKind, RoomName};
+use crate::wire::json::frame::LastSeen;
+use crate::wire::json::{RawRequest, ServerFrame, SessionOpened, encode, skim};
 
 /// How a request goes together with those under way.
 fn company(kind: RequestKind) -> Company {
@@ -35,9 +30,6 @@ fn company(kind: RequestKind) -> Company {
         _ => Company::Alone,
     }
 }
-
-/// Why a request was refused, with when to try again.
-type Refused = (Refusal, Option<u64>);
 
 impl SessionActor {
     /// Handles one frame, in the contract's order: JSON, type, session, token, members, state.
@@ -75,19 +67,17 @@ impl SessionActor {
         match self.checked(&raw, kind, payload.len()) {
             Ok(request) => {
                 let ticket = self.connection.begin(reference.clone(), company(kind));
-                if let Err((refusal, retry_after_ms)) = self.carry_out(request, ticket, reference, ctx) {
+                if let Err(refusal) = self.carry_out(request, ticket, reference, ctx) {
                     self.was_refused(&refusal);
-                    self.refuse(ticket, &refusal, retry_after_ms);
+                    self.refuse(ticket, &refusal);
                 }
                 Taken::Done
             }
-            Err((refusal, None)) if refusal.code == ErrorCode::BadRequest => {
-                self.bad_frame(&refusal, reference)
-            }
-            Err((refusal, retry_after_ms)) => {
+            Err(refusal) if refusal.code == ErrorCode::BadRequest => self.bad_frame(&refusal, reference),
+            Err(refusal) => {
                 self.was_refused(&refusal);
                 let ticket = self.connection.begin(reference, Company::Instant);
-                self.refuse(ticket, &refusal, retry_after_ms);
+                self.refuse(ticket, &refusal);
                 Taken::Done
             }
         }
@@ -101,23 +91,20 @@ impl SessionActor {
     }
 
     /// The steps between `type` and state.
-    fn checked(&mut self, raw: &RawRequest<'_>, kind: RequestKind, bytes: usize) -> Result<Request, Refused> {
+    fn checked(&mut self, raw: &RawRequest<'_>, kind: RequestKind, bytes: usize) -> Result<Request, Refusal> {
         if !matches!(kind, RequestKind::Say | RequestKind::Tell) {
             self.take_request_rate(bytes)?;
         }
         let stopping = self.around.stopping.get();
-        gate::check(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))
-            .map_err(|code| (Refusal::from(code), None))?;
-        raw.to_request(kind, &self.around.spellings).map_err(|refusal| (refusal, None))
+        gate::check(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))?;
+        raw.to_request(kind, &self.around.spellings)
     }
 
     /// Takes a request of so many bytes from the connection's pace: a large one counts for several.
-    fn take_request_rate(&self, bytes: usize) -> Result<(), Refused> {
+    fn take_request_rate(&self, bytes: usize) -> Result<(), Refusal> {
         let Some(pace) = self.around.request_pace else { return Ok(()) };
         let count = bytes.div_ceil(self.around.limits.request_bytes);
-        self.request_rate
-            .take_several(pace, count, self.now())
-            .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))
+        self.request_rate.take_several(pace, count, self.now()).map_err(too_fast)
     }
 
     /// Refuses a frame that was no request, and counts it.
@@ -127,18 +114,16 @@ impl SessionActor {
             return Taken::Done;
         }
         let ticket = self.connection.begin(reference, Company::Instant);
-        self.refuse(ticket, refusal, None);
+        self.refuse(ticket, refusal);
         Taken::Done
     }
 
-    fn refuse(&self, ticket: Ticket, refusal: &Refusal, retry_after_ms: Option<u64>) {
-        self.connection.answer_with(ticket, |reference| {
-            encode::error(refusal.code, &refusal.text, retry_after_ms, reference)
-        });
+    pub(super) fn refuse(&self, ticket: Ticket, refusal: &Refusal) {
+        self.connection.answer_with(ticket, |reference| encode::refusal(refusal, reference));
     }
 
     pub(super) fn refuse_code(&self, ticket: Ticket, code: ErrorCode) {
-        self.refuse(ticket, &Refusal::from(code), None);
+        self.refuse(ticket, &Refusal::from(code));
     }
 
     pub(super) fn reply(&self, ticket: Ticket, frame: &ServerFrame) {
@@ -152,7 +137,7 @@ impl SessionActor {
         ticket: Ticket,
         reference: Option<Reference>,
         ctx: &mut Context<Self>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         match request {
             Request::Identify { name } => self.identify(name, ticket, ctx),
             Request::Register { name, password } => {
@@ -169,17 +154,17 @@ impl SessionActor {
             Request::Leave { room } => self.leave(&room, ticket, reference)?,
             Request::Say { room, text, key } => {
                 self.take_rate(self.around.message_pace, |rates| &rates.messages)?;
-                let member = self.member().ok_or_else(unauthenticated)?;
+                let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let rooms = self.connection.rooms.borrow();
                 let joined = rooms.iter().find(|joined| joined.door.name == room);
-                let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
+                let joined = joined.ok_or(ErrorCode::NotInRoom)?;
                 let reply_to = self.connection.reply_to(ticket);
                 let since = self.account_since();
                 joined.door.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
                 self.take_rate(self.around.message_pace, |rates| &rates.messages)?;
-                let member = self.member().ok_or_else(unauthenticated)?;
+                let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
                 self.around.directory.do_send(Tell { member, since, to, text, key, reply_to });
             }
@@ -195,13 +180,13 @@ impl SessionActor {
             Request::Rooms { after, limit } => self.rooms(after, limit, ticket, ctx),
             Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
             Request::Passwd { old, new } => {
-                let session = self.session.as_ref().ok_or_else(unauthenticated)?;
+                let session = self.session.as_ref().ok_or(ErrorCode::Unauthenticated)?;
                 self.take_rate(self.around.password_pace, |rates| &rates.password_changes)?;
                 let from = self.connection.peer.ip();
                 let change = ChangePassword { session: session.session, old, new, from };
                 self.ask(self.around.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
                     Ok(()) => act.reply(ticket, &ServerFrame::Ok { receipt: None }),
-                    Err(refusal) => act.refuse_auth(ticket, refusal),
+                    Err(refusal) => act.refuse(ticket, &refusal),
                 });
             }
             Request::Ping => self.reply(ticket, &ServerFrame::Pong),
@@ -239,17 +224,15 @@ impl SessionActor {
         &self,
         pace: Option<Pace>,
         rate: impl FnOnce(&AccountRates) -> &SharedRate,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let rates = self.connection.rates.borrow();
         let (Some(pace), Some(rates)) = (pace, &*rates) else { return Ok(()) };
-        rate(rates)
-            .take(pace, self.now())
-            .map_err(|wait| (Refusal::from(ErrorCode::RateLimited), Some(retry_after_ms(wait))))
+        rate(rates).take(pace, self.now()).map_err(too_fast)
     }
 
     // ------------------------------------------------------------ who is who
 
-    fn identify(&self, name: crate::names::UserName, ticket: Ticket, ctx: &mut Context<Self>) {
+    fn identify(&self, name: crate::model::UserName, ticket: Ticket, ctx: &mut Context<Self>) {
         let identified = name.to_string();
         self.ask(self.around.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
             act.reply(ticket, &ServerFrame::Identified { name: identified, known });
@@ -260,7 +243,7 @@ impl SessionActor {
         let open = Open { how, from: self.connection.peer.ip(), end: ctx.address().recipient() };
         self.ask(self.around.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
             Ok(opened) => act.opened(opened, ticket, reference.as_ref()),
-            Err(refusal) => act.refuse_auth(ticket, refusal),
+            Err(refusal) => act.refuse(ticket, &refusal),
         });
     }
 
@@ -289,12 +272,6 @@ impl SessionActor {
         }
     }
 
-    fn refuse_auth(&self, ticket: Ticket, refusal: AuthRefusal) {
-        let AuthRefusal { code, text, retry_after_ms } = refusal;
-        let text = text.map_or_else(|| code.sentence().into(), Into::into);
-        self.refuse(ticket, &Refusal { code, text }, retry_after_ms);
-    }
-
     fn exit(&mut self, ticket: Ticket, ctx: &mut Context<Self>) {
         let Some(session) = self.session.as_ref().map(|session| session.session) else {
             return self.exited(ticket);
@@ -302,7 +279,7 @@ impl SessionActor {
         let close = self.around.auth.send(CloseSession { session });
         self.ask(close, ticket, ctx, move |act, closed, _| match closed {
             Ok(()) => act.exited(ticket),
-            Err(refusal) => act.refuse_auth(ticket, refusal),
+            Err(refusal) => act.refuse(ticket, &refusal),
         });
     }
 
@@ -330,13 +307,13 @@ impl SessionActor {
         limit: usize,
         ticket: Ticket,
         reference: Option<Reference>,
-    ) -> Result<(), Refused> {
-        let member = self.member().ok_or_else(unauthenticated)?;
+    ) -> Result<(), Refusal> {
+        let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
         let rooms = self.connection.rooms.borrow();
         let most = self.around.limits.rooms_per_session;
         if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.door.name == room) {
             let text = format!("A session is in at most {most} rooms; leave one first.");
-            return Err((Refusal { code: ErrorCode::RateLimited, text: text.into() }, Some(60_000)));
+            return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after_ms(60_000));
         }
         self.take_rate(self.around.join_pace, |rates| &rates.joins)?;
         let reply_to = self.connection.reply_to(ticket);
@@ -345,20 +322,16 @@ impl SessionActor {
         Ok(())
     }
 
-    fn leave(&self, room: &RoomName, ticket: Ticket, reference: Option<Reference>) -> Result<(), Refused> {
+    fn leave(&self, room: &RoomName, ticket: Ticket, reference: Option<Reference>) -> Result<(), Refusal> {
         let rooms = self.connection.rooms.borrow();
         let joined = rooms.iter().find(|joined| joined.door.name == *room);
-        let joined = joined.ok_or_else(|| (Refusal::from(ErrorCode::NotInRoom), None))?;
+        let joined = joined.ok_or(ErrorCode::NotInRoom)?;
         joined
             .door
             .address
             .do_send(Leave { connection: self.connection.id, request: Some((ticket, reference)) });
         Ok(())
     }
-}
-
-fn unauthenticated() -> Refused {
-    (Refusal::from(ErrorCode::Unauthenticated), None)
 }
 
 fn session_frame(opened: &OpenedSession, reference: Option<&Reference>) -> Bytes {

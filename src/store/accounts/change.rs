@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Account, Accounts, MAX_ADDRESSES, SessionsFrom};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::password::StoredPassword;
 
 /// One change.

@@ -8,7 +8,7 @@ use std::io;
 
 use super::rows::{RowFault, indexes_in};
 use crate::disk::{Access, Folder, read_whole};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::seal::Sealer;
 
 /// The file's name.

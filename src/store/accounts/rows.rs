@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Account, MAX_ADDRESSES, SessionsFrom};
-use crate::names::{MessageId, Timestamp, UserName};
+use crate::model::{MessageId, Timestamp, UserName};
 use crate::secrets::password::StoredPassword;
 use crate::secrets::seal::{Place, Sealer, TAG_TEXT_BYTES, same_tag};
 

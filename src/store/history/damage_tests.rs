@@ -8,8 +8,7 @@ use super::tests::{options, row, user};
 use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Random, SimulatedDisk};
-use crate::names::RoomName;
-use crate::protocol::{MessageKey, MessageText, Page, Target};
+use crate::model::{MessageKey, MessageText, Page, RoomName, Target};
 
 const FILE: &str = "history/2026-11.csv";
 

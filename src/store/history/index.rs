@@ -9,8 +9,7 @@ use super::page::PagePlan;
 use super::postings::{Postings, Window};
 use super::row::{Row, RowFault};
 use super::segment::Position;
-use crate::names::{MAX_MESSAGE_ID, MessageId, RoomName, UserName};
-use crate::protocol::{Page, Target};
+use crate::model::{MAX_MESSAGE_ID, MessageId, Page, RoomName, Target, UserName};
 
 /// A list of messages that somebody can page through.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

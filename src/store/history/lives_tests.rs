@@ -11,8 +11,7 @@ use super::tests::{options, row};
 use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Faults, Random, SimulatedDisk};
-use crate::names::RoomName;
-use crate::protocol::{MessageKey, Page, Target};
+use crate::model::{MessageKey, Page, RoomName, Target};
 
 /// What is promised about a disk.
 #[derive(Debug, Clone, Default)]

@@ -10,8 +10,7 @@ use super::HistoryError;
 use super::postings::{Chunk, Posting, Window};
 use super::row::{Line, LineReader, Names, Row, RowFault};
 use super::segment::{Damage, Place, Segment};
-use crate::names::MessageId;
-use crate::protocol::Page;
+use crate::model::{MessageId, Page};
 
 /// Where the rows of a page lie. It holds no lock and can be read on any thread, at any later time.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::tests::{dir, reopen, room, row, store, user};
 use super::*;
-use crate::protocol::{Page, Target};
+use crate::model::{Page, Target};
 
 const NAMES: [&str; 3] = ["ann", "bob", "eve"];
 

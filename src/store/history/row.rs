@@ -8,10 +8,9 @@ use std::borrow::Cow;
 use csv_core::ReadRecordResult;
 
 use super::salvage::{hide_times, is_time_cell};
-use crate::names::{MessageId, RoomName, Timestamp, UserName};
-use crate::protocol::encode::EncodedMessage;
-use crate::protocol::{MessageKey, MessageText, Receipt, Target};
+use crate::model::{MessageId, MessageKey, MessageText, Receipt, RoomName, Target, Timestamp, UserName};
 use crate::store::cells;
+use crate::wire::json::encode::EncodedMessage;
 
 /// The first line of every file.
 pub(super) const HEADER: &str = "id,prev,at,room,from,to,text,key,crc32\n";

@@ -11,7 +11,7 @@ use super::segment::{Damage, DamageList, Lines, Place, Position, Segment};
 use super::tail::{self, BOM};
 use super::{HistoryError, HistoryIndex, HistoryOptions, HistoryWriter, Month, Opened};
 use crate::disk::{Access, Folder, Kind};
-use crate::names::{MAX_MESSAGE_ID, MessageId, Timestamp};
+use crate::model::{MAX_MESSAGE_ID, MessageId, Timestamp};
 
 /// How far above the one before an id may lie: ids are passed over when batches are refused, and at a start
 /// without fsync. So many are passed over when the rows behind the newest whole one are damaged: an id is the

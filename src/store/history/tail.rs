@@ -15,7 +15,7 @@ use super::salvage::{times, whole_rows};
 use super::segment::{Lines, Segment};
 use crate::disk::append::{AppendFile, MAX_UNSYNCED_BYTES};
 use crate::disk::{Access, File, Folder, Kind};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 
 /// Copied or searched at once, in bytes.
 const BLOCK_BYTES: usize = 64 * 1024;

@@ -10,8 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Durability;
 use crate::disk::real;
-use crate::names::{RoomName, UserName};
-use crate::protocol::{MessageKey, MessageText, Page, Target};
+use crate::model::{MessageKey, MessageText, Page, RoomName, Target, UserName};
 
 /// 2026-11-21T18:05:21.311Z.
 const NOVEMBER_MS: i64 = 1_795_284_321_311;

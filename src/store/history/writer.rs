@@ -15,7 +15,7 @@ use super::{FOLDER_NAME, Month};
 use crate::config::Durability;
 use crate::disk::append::{AppendError, AppendFile};
 use crate::disk::{Folder, Kind};
-use crate::names::{MessageId, Timestamp};
+use crate::model::{MessageId, Timestamp};
 
 /// What a line mostly fits into. The buffer of a CSV writer is 8 KiB otherwise, made and thrown away for each
 /// batch.

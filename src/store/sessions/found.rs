@@ -7,7 +7,7 @@
 
 use super::line::{self, Line, MIN_NAMING_BYTES, Named, OLD_MIN_NAMING_BYTES};
 use super::{Sessions, StoredSession};
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::seal::Sealer;
 
 /// Bytes that are no printable ASCII in what somebody has changed by accident, at most; a crash leaves more.

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::StoredSession;
-use crate::names::Timestamp;
+use crate::model::Timestamp;
 use crate::secrets::seal::{Sealer, TAG_TEXT_BYTES, same_tag};
 use crate::secrets::token::TokenHash;
 

@@ -6,9 +6,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use super::{ErrorCode, Receipt, Reference, ServerFrame, Target};
+use super::ServerFrame;
 use crate::codec::HEADER_BYTES;
-use crate::names::{MessageId, Timestamp, UserName};
+use crate::model::{MessageId, Receipt, Reference, Refusal, Target, Timestamp, UserName};
 
 /// What a message's frame has before the members that its object in a list has too.
 const MESSAGE_HEAD: &[u8] = br#"{"type":"message","#;
@@ -170,13 +170,12 @@ pub fn frame(body: &ServerFrame, reference: Option<&Reference>) -> Bytes {
 }
 
 /// The `error` that refuses a request, or that goes before a `bye`.
-pub fn error(
-    code: ErrorCode,
-    text: &str,
-    retry_after_ms: Option<u64>,
-    reference: Option<&Reference>,
-) -> Bytes {
-    frame(&ServerFrame::Error { code, text: text.to_owned(), retry_after_ms }, reference)
+pub fn refusal(refusal: &Refusal, reference: Option<&Reference>) -> Bytes {
+    let Refusal { code, text, retry_after_ms } = refusal;
+    frame(
+        &ServerFrame::Error { code: *code, text: text.clone().into_owned(), retry_after_ms: *retry_after_ms },
+        reference,
+    )
 }
 
 fn open_frame() -> BytesMut {
@@ -223,8 +222,8 @@ fn put_json<T: Serialize + ?Sized>(frame: &mut BytesMut, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::RoomName;
-    use crate::protocol::Message;
+    use crate::model::RoomName;
+    use crate::wire::json::Message;
 
     fn message(id: u64, text: &str) -> EncodedMessage {
         let id = MessageId::new(id).expect("not zero");

@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use super::request::{HistoryOf, MessageKey, Page, Request, TokenText};
-use super::term::TermName;
-use crate::names::{MessageId, RoomName};
+use crate::model::{HistoryOf, MessageId, MessageKey, Page, Request, RoomName, TermName, TokenText};
 
 /// Every member that some request has, for writing one.
 #[derive(Default, Serialize)]

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::request::Reference;
+use crate::model::Reference;
 
 /// The `ref` of a payload that could not be read, when there is one that may be given back. The first, where
 /// there are two.

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::request::Refusal;
+use crate::model::Refusal;
 
 /// The deepest nesting of a payload, the object itself included.
 pub const MAX_DEPTH: usize = 128;

@@ -6,8 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ErrorCode;
-use crate::names::{Timestamp, UserName};
+use crate::model::{ErrorCode, Timestamp, UserName};
 
 /// A stored message, as lists and the `message` event carry it. Exactly one of `room` and `to` is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

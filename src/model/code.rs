@@ -1,36 +1,8 @@
-//! The dictionary of the wire: what a payload can say, in typed form.
-//!
-//! - [`json`]: a payload → one JSON object within its bounds;
-//! - [`request`]: that object → [`Request`], in the order of checks that the contract fixes;
-//! - [`reply`]: everything the server says, [`ServerFrame`], and what a [`Message`] is;
-//! - [`encode`]: the frames of the hot path, written once for a whole room.
-//!
-//! The contract itself, with examples, is `docs/protocol.md`. Nothing here does I/O or knows an actor.
-
-pub mod encode;
-pub mod json;
-mod outgoing;
-pub mod reply;
-pub mod request;
-pub mod skim;
-pub mod term;
+//! Why something was refused, and why a connection ended: the codes, and a sentence for each.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-pub use json::RawRequest;
-pub use reply::{Message, ServerFrame, SessionOpened};
-pub use request::{
-    HistoryOf, MessageKey, MessageText, Page, Password, Reference, Request, RequestKind, TokenText,
-};
-pub use term::TermName;
-
-/// The version of the protocol that this crate speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
-
-/// What of the protocol's second part works here, as `welcome` lists it.
-pub const FEATURES: &[&str] = &["terms"];
 
 /// Why a request was refused, or why a connection was ended. The wire carries it in snake case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -252,24 +224,4 @@ impl ByeReason {
             _ => None,
         }
     }
-}
-
-/// Where a message goes: to a room, or to one account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// A room, and everybody in it.
-    Room(crate::names::RoomName),
-    /// One account, online or not.
-    Account(crate::names::UserName),
-}
-
-/// What a receipt says of a stored message: its id, the id before it there, and when it was stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// The message's id.
-    pub id: crate::names::MessageId,
-    /// The id of the message before it in that room or between those two accounts, `None` for the first.
-    pub prev: Option<crate::names::MessageId>,
-    /// When it was stored, by the server's wall clock.
-    pub at: crate::names::Timestamp,
 }
