@@ -11,8 +11,11 @@ use std::time::Instant;
 
 use veche::config::Durability;
 use veche::disk;
-use veche::model::{MessageId, MessageText, Page, RoomName, Target, Timestamp, UserName};
-use veche::store::history::{self, HistoryOptions, List, Opened, Row};
+use veche::model::{
+    MessageId, MessageKind, MessageList, MessageText, Page, RoomName, StoredMessage, Target, Timestamp,
+    UserName,
+};
+use veche::store::history::{self, HistoryOptions, Opened};
 
 const BATCH_ROWS: u64 = 1_000;
 const PAGES: usize = 2_000;
@@ -46,7 +49,7 @@ fn write(dir: &Path, rows: u64, rooms: u64) -> Result<(), Box<dyn Error>> {
     let (cpu, start) = (cpu_ms()?, Instant::now());
     let ids: Vec<u64> = (1..=rows).collect();
     for batch in ids.chunks(BATCH_ROWS as usize) {
-        let batch = batch.iter().map(|id| row(*id, rooms)).collect::<Result<Vec<Row>, _>>()?;
+        let batch = batch.iter().map(|id| row(*id, rooms)).collect::<Result<Vec<StoredMessage>, _>>()?;
         history.writer.commit(&batch, Durability::Os)?;
     }
     history.writer.sync()?;
@@ -55,7 +58,7 @@ fn write(dir: &Path, rows: u64, rooms: u64) -> Result<(), Box<dyn Error>> {
 }
 
 /// Nine of ten rows go to a room; a third of the texts has a comma, and is quoted for it.
-fn row(id: u64, rooms: u64) -> Result<Row, Box<dyn Error>> {
+fn row(id: u64, rooms: u64) -> Result<StoredMessage, Box<dyn Error>> {
     let scattered = scatter(id);
     let user = |number: u64| UserName::parse(&format!("user{}", number % 2_000));
     let target = if scattered.is_multiple_of(10) {
@@ -67,13 +70,13 @@ fn row(id: u64, rooms: u64) -> Result<Row, Box<dyn Error>> {
         0 => format!("message {id}, with a comma and about as many words as people use in a chat"),
         _ => format!("message {id} with about as many words as people use in a chat; some say more"),
     };
-    Ok(Row {
+    Ok(StoredMessage {
         id: MessageId::new(id).ok_or("ids are small here")?,
         prev: MessageId::new(id.saturating_sub(rooms)),
         at: Timestamp::from_millis(1_795_284_321_311 + id as i64),
         target,
         from: user(scattered / 7)?,
-        text: MessageText::parse(&text)?,
+        kind: MessageKind::Text(MessageText::parse(&text)?),
         key: None,
     })
 }
@@ -90,7 +93,7 @@ fn measure(dir: &Path, rows: u64, rooms: u64) -> Result<(), Box<dyn Error>> {
     );
     let (mut planned_ns, mut read_us) = (Vec::new(), Vec::new());
     for page in 0..PAGES as u64 {
-        let list = List::Room(RoomName::parse(&format!("room{}", scatter(page) % rooms))?);
+        let list = MessageList::Room(RoomName::parse(&format!("room{}", scatter(page) % rooms))?);
         let before = Page::Before(MessageId::new(scatter(page + 7) % rows));
         let start = Instant::now();
         let plan = history.index.plan(&list, before, None, 50, None);

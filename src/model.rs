@@ -4,12 +4,14 @@
 //! value that is here is *valid*: it was checked when it was made, and nobody checks it again.
 //!
 //! - [`names`]: who, where, which message, when;
+//! - [`ids`]: which connection, which room, which request;
 //! - [`text`]: what people say, and the marks that they put on it; [`secret`]: what nobody else is to see;
 //! - [`message`]: where a message goes, what its receipt says, where a page of messages lies;
 //! - [`request`]: what a client asks for;
 //! - [`code`]: the codes for what goes wrong; [`refusal`]: one of them, with a sentence and a time.
 
 pub mod code;
+pub mod ids;
 pub mod message;
 pub mod names;
 pub mod refusal;
@@ -19,7 +21,8 @@ pub mod term;
 pub mod text;
 
 pub use code::{ByeReason, ErrorCode};
-pub use message::{Page, Receipt, Target};
+pub use ids::{ConnectionId, IoThread, Member, ReplyTo, RoomId, Ticket};
+pub use message::{Draft, MessageKind, MessageList, MessagePage, Page, Receipt, StoredMessage, Target};
 pub use names::{
     FormerSpellings, MAX_MESSAGE_ID, MAX_ROOM_NAME_CHARS, MAX_USER_NAME_CHARS, MessageId, NameError,
     RoomName, Spellings, Timestamp, UserName,

@@ -7,9 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::actors::messages::ConnectionId;
 use crate::actors::messages::chat::{FindRoom, Leave};
-use crate::model::RoomName;
+use crate::model::{ConnectionId, RoomName};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -16,8 +16,11 @@ use veche::chat::outbox::Outbox;
 use veche::codec::FrameCodec;
 use veche::config::Durability;
 use veche::disk;
-use veche::model::{MessageId, MessageText, Page, Receipt, RoomName, Spellings, Target, Timestamp, UserName};
-use veche::store::history::{self, HistoryIndex, HistoryOptions, List, Opened, Row};
+use veche::model::{
+    MessageId, MessageKind, MessageList, MessageText, Page, Receipt, RoomName, Spellings, StoredMessage,
+    Target, Timestamp, UserName,
+};
+use veche::store::history::{self, HistoryIndex, HistoryOptions, Opened};
 use veche::wire::json::encode::{EncodedMessage, receipt};
 use veche::wire::json::raw::RawRequest;
 
@@ -33,30 +36,25 @@ fn text() -> String {
     "with about as many words as people use in a chat; some say more, ".repeat(2)[..128].to_owned()
 }
 
-fn row(id: u64) -> Row {
+fn row(id: u64) -> StoredMessage {
     let room = id % ROOMS;
-    Row {
+    StoredMessage {
         id: MessageId::new(id).expect("ids are small here"),
         prev: MessageId::new(id.saturating_sub(ROOMS)),
         at: Timestamp::from_millis(1_795_284_321_311 + id as i64),
         target: Target::Room(RoomName::parse(&format!("r{room}")).expect("a letter and digits")),
         from: UserName::parse(&format!("u{}", id % 2_000)).expect("a letter and digits"),
-        text: MessageText::parse(&text()).expect("short and plain"),
+        kind: MessageKind::Text(MessageText::parse(&text()).expect("short and plain")),
         key: None,
     }
 }
 
-fn rows(count: u64) -> Vec<Row> {
+fn rows(count: u64) -> Vec<StoredMessage> {
     (1..=count).map(row).collect()
 }
 
-fn message(row: &Row) -> EncodedMessage {
-    EncodedMessage::new(
-        Receipt { id: row.id, prev: row.prev, at: row.at },
-        &row.target,
-        &row.from,
-        row.text.as_str(),
-    )
+fn message(row: &StoredMessage) -> EncodedMessage {
+    EncodedMessage::of(row)
 }
 
 fn codec(criterion: &mut Criterion) {
@@ -161,7 +159,8 @@ fn disk(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    let (index, list) = (open(&dir).index, List::Room(RoomName::parse("r12").expect("a letter and digits")));
+    let (index, list) =
+        (open(&dir).index, MessageList::Room(RoomName::parse("r12").expect("a letter and digits")));
     let before = || Page::Before(MessageId::new(ROWS / 2));
     let mut group = criterion.benchmark_group("a page of 50");
     group.bench_function("plan", |bencher| bencher.iter(|| index.plan(&list, before(), None, 50, None)));
@@ -178,14 +177,15 @@ fn rows_out(criterion: &mut Criterion) {
     let (mut opened, mut next) = (open(&dir), 1);
     let mut batch = || {
         next += BATCH;
-        (next - BATCH..next).map(row).collect::<Vec<Row>>()
+        (next - BATCH..next).map(row).collect::<Vec<StoredMessage>>()
     };
     let mut group = criterion.benchmark_group("rows out, 64 in a batch");
     group.sample_size(20).throughput(Throughput::Elements(BATCH));
     for (name, durability) in [("os", Durability::Os), ("fsync", Durability::Fsync)] {
         group.bench_function(name, |bencher| {
             let writer = &mut opened.writer;
-            let commit = |rows: Vec<Row>| writer.commit(&rows, durability).expect("the disk takes it");
+            let commit =
+                |rows: Vec<StoredMessage>| writer.commit(&rows, durability).expect("the disk takes it");
             bencher.iter_batched(&mut batch, commit, BatchSize::SmallInput);
         });
     }

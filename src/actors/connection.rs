@@ -19,13 +19,14 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::messages::{ConnectionId, ReplyTo, RoomId, Ticket};
 use super::room::ChatRoomActor;
 use crate::chat::deadlines::{Deadlines, Due, Patience};
 use crate::chat::outbox::Outbox;
 use crate::chat::rate::AccountRates;
 use crate::chat::replies::{Company, Replies};
-use crate::model::{ByeReason, ErrorCode, MessageId, Reference, RoomName};
+use crate::model::{
+    ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, RoomId, RoomName, Ticket,
+};
 
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;

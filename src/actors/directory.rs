@@ -24,13 +24,15 @@ use super::messages::chat::{
     Proclaim, ReadPage, Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
 };
 use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayRefusal};
-use super::messages::{ConnectionId, RoomId, Ticket};
 use super::room::ChatRoomActor;
 use super::vital::Vital;
 use super::{Fanouts, Wiring};
 use crate::chat::rate::{AccountRates, Pace, too_fast};
 use crate::chat::roster::name_page;
-use crate::model::{ErrorCode, Page, Receipt, Refusal, RoomName, Timestamp, UserName};
+use crate::model::{
+    ConnectionId, ErrorCode, MessageList, Page, Receipt, Refusal, RoomId, RoomName, Ticket, Timestamp,
+    UserName,
+};
 use crate::nearest::nearest;
 use crate::wire::json::frame::RoomEntry;
 use crate::wire::json::{ServerFrame, encode};
@@ -333,7 +335,7 @@ impl Handler<SayAsServer> for DirectoryActor {
         }
         // Nobody is in it: does it have a past?
         let read = ReadPage {
-            list: crate::store::history::List::Room(say.room.clone()),
+            list: MessageList::Room(say.room.clone()),
             page: Page::Newest,
             limit: 1,
             newer_than: None,

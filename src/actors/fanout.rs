@@ -26,7 +26,6 @@ use super::messages::chat::{
     Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
     Proclaim, StopRequests, Tidings,
 };
-use super::messages::{ConnectionId, IoThread, RoomId};
 use super::session::{SessionActor, Surroundings};
 use super::vital::Vital;
 use super::{Wiring, after_others, session};
@@ -34,7 +33,7 @@ use crate::chat::deadlines::{Patience, TICK};
 use crate::chat::rate::Pace;
 use crate::chat::turns::Turns;
 use crate::codec::FrameCodec;
-use crate::model::{ByeReason, ErrorCode};
+use crate::model::{ByeReason, ConnectionId, ErrorCode, IoThread, RoomId};
 use crate::wire::json::{FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
 
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.

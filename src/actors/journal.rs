@@ -33,8 +33,10 @@ use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
 use crate::config::{Config, Durability};
 use crate::disk::Folder;
 use crate::disk::append::MAX_UNSYNCED_BYTES;
-use crate::model::{ErrorCode, MAX_MESSAGE_ID, MessageId, Refusal, Target, Timestamp, UserName};
-use crate::store::history::{CommitError, HistoryIndex, List, Opened, Position, Row, require_in_place};
+use crate::model::{
+    ErrorCode, MAX_MESSAGE_ID, MessageId, MessageKind, MessageList, Refusal, StoredMessage, Timestamp,
+};
+use crate::store::history::{CommitError, HistoryIndex, Opened, Position, require_in_place};
 use writer::{Committed, Writer};
 
 /// Ids that are passed over at a start without fsync: a crash of the machine may have taken messages back
@@ -70,7 +72,7 @@ pub struct JournalActor {
     /// Who waits for the rows of the batch that is being written, in their order.
     batch: Vec<Waiting>,
     /// The newest message of each list that the batch adds to; kept for its memory.
-    newest_in_batch: HashMap<List, MessageId>,
+    newest_in_batch: HashMap<MessageList, MessageId>,
     routes: HashMap<Route, Recipient<Settled>>,
     next_id: u64,
     newest_id: Arc<AtomicU64>,
@@ -107,7 +109,7 @@ impl JournalActor {
             let Some(key) = row.key.clone() else { continue };
             let age_ms = u64::try_from(now.as_millis() - row.at.as_millis()).unwrap_or(0);
             let stored = remembered_for.saturating_sub(Duration::from_millis(age_ms));
-            let print = Fingerprint::of(&row.target, row.text.as_str());
+            let print = Fingerprint::of(&row.target, row.text().as_str());
             keys.restore(&row.from, key, print, row.receipt(), stored);
         }
         let used = MessageId::or_zero(opened.last_id).max(newest_id.load(Ordering::Relaxed));
@@ -229,7 +231,7 @@ impl JournalActor {
     }
 
     /// Gives the messages that wait their ids and their places, as many as go into one batch.
-    fn next_batch(&mut self) -> Vec<Row> {
+    fn next_batch(&mut self) -> Vec<StoredMessage> {
         let count = self.batch_len();
         let at = Timestamp::now();
         self.newest_in_batch.clear();
@@ -238,18 +240,18 @@ impl JournalActor {
             // Who would get none was refused at the door.
             let Some(id) = MessageId::new(self.next_id) else { continue };
             self.next_id += 1;
-            let list = list_of(&append.target, &append.from);
+            let list = MessageList::of(&append.target, &append.from);
             let before = self.newest_in_batch.get(&list).copied();
             let prev = before.or_else(|| self.index.newest(&list));
             self.newest_in_batch.insert(list, id);
             self.batch.push(Waiting { route: append.route, author: append.author });
-            rows.push(Row {
+            rows.push(StoredMessage {
                 id,
                 prev: prev.filter(|prev| Some(*prev) > append.floor),
                 at,
                 target: append.target,
                 from: append.from,
-                text: append.text,
+                kind: MessageKind::Text(append.text),
                 key: append.key,
             });
         }
@@ -274,7 +276,7 @@ impl JournalActor {
         }
     }
 
-    fn stored(&mut self, waiting: Vec<Waiting>, rows: Vec<Row>, positions: Vec<Position>) {
+    fn stored(&mut self, waiting: Vec<Waiting>, rows: Vec<StoredMessage>, positions: Vec<Position>) {
         if let Some(fault) = self.fault.take() {
             info!("storing works again, after: {fault}");
         }
@@ -294,7 +296,7 @@ impl JournalActor {
         settled.send(self);
     }
 
-    fn not_stored(&mut self, waiting: Vec<Waiting>, rows: &[Row], why: &CommitError) {
+    fn not_stored(&mut self, waiting: Vec<Waiting>, rows: &[StoredMessage], why: &CommitError) {
         if self.fault.is_none() {
             error!(by = "the journal"; "{} messages were refused: {why}", rows.len());
         }
@@ -352,14 +354,6 @@ const NO_ID_LEFT: &str = "This server has used all its message ids; nothing more
 
 fn refused_for(code: ErrorCode, retry_after_ms: u64) -> Verdict {
     Verdict::Refused(Refusal::from(code).retry_after_ms(retry_after_ms))
-}
-
-/// The list that a message's `prev` looks back in.
-fn list_of(target: &Target, from: &UserName) -> List {
-    match target {
-        Target::Room(room) => List::Room(room.clone()),
-        Target::Account(to) => List::Pair(from.clone(), to.clone()),
-    }
 }
 
 impl Actor for JournalActor {

@@ -21,15 +21,14 @@ use super::messages::chat::{
     OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
     Verdict,
 };
-use super::messages::{ConnectionId, ReplyTo, RoomId};
 use super::{Fanouts, Wiring};
 use crate::chat::presence::{self, Presence};
 use crate::chat::roster::{Entered, Left, Roster};
 use crate::chat::window::{JoinPage, Window};
 use crate::model::{
-    ErrorCode, MessageId, MessageKey, MessageText, Page, RoomName, Target, Timestamp, UserName,
+    ConnectionId, ErrorCode, MessageId, MessageKey, MessageList, MessageText, Page, ReplyTo, RoomId,
+    RoomName, Target, Timestamp, UserName,
 };
-use crate::store::history::List;
 use crate::wire::json::ServerFrame;
 use crate::wire::json::encode::{self, EncodedMessage, Keep};
 use crate::wire::json::frame::{PresenceStatus, is_false};
@@ -97,7 +96,7 @@ impl ChatRoomActor {
         let at_least =
             if join.page == Page::Newest { self.wiring.config.limits.room_window_messages } else { 0 };
         let read = ReadPage {
-            list: List::Room(self.name.clone()),
+            list: MessageList::Room(self.name.clone()),
             page: join.page,
             limit: join.limit.max(at_least),
             newer_than: None,
@@ -181,7 +180,7 @@ impl ChatRoomActor {
             let (result, own_frame) = match outcome.verdict {
                 Verdict::Stored(row) => {
                     let receipt = row.receipt();
-                    encode::put_message(&mut frames, receipt, &row.target, &row.from, row.text.as_str());
+                    encode::put_message(&mut frames, &row);
                     ends.push(frames.len());
                     stored.push(receipt);
                     (Ok(receipt), Some(ends.len() - 1))

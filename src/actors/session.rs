@@ -35,7 +35,6 @@ use super::fanout::FanoutActor;
 use super::fanout::strangers::Strangers;
 use super::journal::JournalActor;
 use super::listener::ListenerActor;
-use super::messages::Member;
 use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
 use super::messages::chat::{Closed, Forget, Leave, Offline};
 use crate::chat::deadlines::Deadlines;
@@ -44,7 +43,7 @@ use crate::chat::rate::{Pace, SharedRate};
 use crate::chat::terms::Terms;
 use crate::codec::FrameCodec;
 use crate::config::Limits;
-use crate::model::{ByeReason, ErrorCode, MessageId, Refusal, Spellings, TokenText, UserName};
+use crate::model::{ByeReason, ErrorCode, Member, MessageId, Refusal, Spellings, TokenText, UserName};
 use crate::secrets::token::{TokenHash, TokenHasher};
 use crate::wire::json::{ServerFrame, encode};
 

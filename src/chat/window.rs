@@ -109,7 +109,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Receipt, RoomName, Target, Timestamp, UserName};
+    use crate::model::{MessageKind, MessageText, RoomName, StoredMessage, Target, Timestamp, UserName};
     use proptest::prelude::*;
 
     fn id(number: u64) -> Option<MessageId> {
@@ -118,13 +118,15 @@ mod tests {
 
     /// The room's message number `n`; ids are 10, 20, 30 …
     fn message(n: u64) -> EncodedMessage {
-        let receipt = Receipt {
+        EncodedMessage::of(&StoredMessage {
             id: id(n * 10).expect("n is not zero"),
             prev: id((n - 1) * 10),
             at: Timestamp::from_millis(0),
-        };
-        let from = UserName::parse("alice").expect("a name");
-        EncodedMessage::new(receipt, &Target::Room(RoomName::lobby()), &from, "x")
+            target: Target::Room(RoomName::lobby()),
+            from: UserName::parse("alice").expect("a name"),
+            kind: MessageKind::Text(MessageText::parse("x").expect("a text")),
+            key: None,
+        })
     }
 
     fn numbers(page: &JoinPage) -> Vec<u64> {

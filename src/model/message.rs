@@ -1,6 +1,6 @@
-//! Messages: where they go, what a receipt says of them, and where a page of them lies.
+//! Messages: what is said, where it goes, what is stored of it, and where a page of the past lies.
 
-use super::{MessageId, RoomName, Timestamp, UserName};
+use super::{MessageId, MessageKey, MessageText, RoomName, Timestamp, UserName};
 
 /// Where a message goes: to a room, or to one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,4 +31,98 @@ pub enum Page {
     Before(Option<MessageId>),
     /// The oldest that follow this id.
     After(Option<MessageId>),
+}
+
+/// What a message does. Whatever changes a room is to be a message of another kind: stored by the same write,
+/// in the same order, with the same receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageKind {
+    /// It says something.
+    Text(MessageText),
+}
+
+impl MessageKind {
+    /// What is said.
+    pub fn text(&self) -> &MessageText {
+        match self {
+            MessageKind::Text(text) => text,
+        }
+    }
+}
+
+/// A message that is not stored yet: it has no id, for only the log gives one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Where it is to go.
+    pub target: Target,
+    /// Who says it.
+    pub from: UserName,
+    /// What it does.
+    pub kind: MessageKind,
+    /// The sender's own name for it.
+    pub key: Option<MessageKey>,
+    /// Messages up to this id do not count as the one before it (direct messages: the larger of the ids at which
+    /// the two accounts began).
+    pub visible_from: Option<MessageId>,
+}
+
+/// A message that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its id; ids grow from message to message.
+    pub id: MessageId,
+    /// The id of the message before it in that room or between those two accounts, `None` for the first.
+    pub prev: Option<MessageId>,
+    /// When it was stored, by the server's wall clock.
+    pub at: Timestamp,
+    /// Where it went.
+    pub target: Target,
+    /// Who said it.
+    pub from: UserName,
+    /// What it does.
+    pub kind: MessageKind,
+    /// The sender's own name for it.
+    pub key: Option<MessageKey>,
+}
+
+impl StoredMessage {
+    /// What its receipt says.
+    pub fn receipt(&self) -> Receipt {
+        Receipt { id: self.id, prev: self.prev, at: self.at }
+    }
+
+    /// What is said.
+    pub fn text(&self) -> &MessageText {
+        self.kind.text()
+    }
+}
+
+/// A list of messages that somebody can page through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum MessageList {
+    /// What was said in a room.
+    Room(RoomName),
+    /// What two accounts told each other; the order of the two does not matter, and they may be the same.
+    Pair(UserName, UserName),
+    /// What an account told others and was told by them.
+    Inbox(UserName),
+}
+
+impl MessageList {
+    /// The list that a message of `from`'s stands in, and that its `prev` looks back in.
+    pub fn of(target: &Target, from: &UserName) -> Self {
+        match target {
+            Target::Room(room) => MessageList::Room(room.clone()),
+            Target::Account(to) => MessageList::Pair(from.clone(), to.clone()),
+        }
+    }
+}
+
+/// A page of the past, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MessagePage {
+    /// The messages.
+    pub messages: Vec<StoredMessage>,
+    /// Whether others lie beyond the page, on the side that it is turned to.
+    pub more: bool,
 }

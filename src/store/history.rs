@@ -26,15 +26,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use index::{HistoryIndex, List};
+pub use index::HistoryIndex;
 pub use page::{PagePlan, PageRows};
-pub use row::{Row, RowFault};
+pub use row::RowFault;
 pub use segment::{Damage, DamageList, Place, Position};
 pub use writer::{CommitError, HistoryWriter, require_in_place};
 
 use super::advice::advice;
 use crate::disk::Folder;
-use crate::model::{MessageId, Timestamp};
+use crate::model::{MessageId, StoredMessage, Timestamp};
 
 /// The folder of the history, in the data directory.
 const FOLDER_NAME: &str = "history";
@@ -62,7 +62,7 @@ pub struct Opened {
     pub last_id: Option<MessageId>,
     /// The rows with a key that is still to be remembered, in the order of their ids: each account's newest
     /// ones of the last `key_seconds`, and those that the clock puts into the future.
-    pub recent_keyed: Vec<Row>,
+    pub recent_keyed: Vec<StoredMessage>,
     /// What was found damaged.
     pub damage: DamageList,
 }

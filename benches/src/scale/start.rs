@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use veche::config::Durability;
 use veche::disk;
-use veche::model::{MessageId, MessageText, RoomName, Target as To, Timestamp, UserName};
-use veche::store::history::{self, HistoryOptions, Row};
+use veche::model::{
+    MessageId, MessageKind, MessageText, RoomName, StoredMessage, Target as To, Timestamp, UserName,
+};
+use veche::store::history::{self, HistoryOptions};
 
 use super::{percentile_ms, point};
 use crate::check::new_histogram;
@@ -114,7 +116,7 @@ fn write(dir: &Path, rows: u64, progress: impl Fn(u64)) -> Result<(), BenchError
     let mut newest = vec![None; ROOMS as usize];
     let ids: Vec<u64> = (1..=rows).collect();
     for batch in ids.chunks(BATCH_ROWS as usize) {
-        let rows = batch.iter().map(|id| row(*id, &mut newest)).collect::<Option<Vec<Row>>>();
+        let rows = batch.iter().map(|id| row(*id, &mut newest)).collect::<Option<Vec<StoredMessage>>>();
         let rows = rows.ok_or_else(|| failed(&"a row of it is not valid"))?;
         history.writer.commit(&rows, Durability::Os).map_err(|error| failed(&error))?;
         progress(batch.len() as u64);
@@ -122,7 +124,7 @@ fn write(dir: &Path, rows: u64, progress: impl Fn(u64)) -> Result<(), BenchError
     history.writer.sync().map_err(|error| failed(&error))
 }
 
-fn row(id: u64, newest: &mut [Option<MessageId>]) -> Option<Row> {
+fn row(id: u64, newest: &mut [Option<MessageId>]) -> Option<StoredMessage> {
     let scattered = scatter(id);
     let room = scattered % ROOMS;
     let label = Label { room: room as u32, talker: 0, number: id as u32 };
@@ -130,13 +132,13 @@ fn row(id: u64, newest: &mut [Option<MessageId>]) -> Option<Row> {
     Texts::new(100).write(label, &mut text);
     let id = MessageId::new(id)?;
     let prev = newest[room as usize].replace(id);
-    Some(Row {
+    Some(StoredMessage {
         id,
         prev,
         at: Timestamp::from_millis(1_780_000_000_000 + id.get() as i64),
         target: To::Room(RoomName::parse(&format!("r{room}")).ok()?),
         from: UserName::parse(&format!("u{}", scattered / 7 % 2_000)).ok()?,
-        text: MessageText::parse(std::str::from_utf8(&text).ok()?).ok()?,
+        kind: MessageKind::Text(MessageText::parse(std::str::from_utf8(&text).ok()?).ok()?),
         key: None,
     })
 }

@@ -479,7 +479,7 @@ impl AuthActor {
         let attempt = match self.gate.change(from, known, &account.name, Instant::now()) {
             Ok(attempt) => attempt,
             Err(denied) => {
-                let _ = reply.send(Err(denied.into()));
+                let _ = reply.send(Err(denied));
                 return;
             }
         };

@@ -10,8 +10,8 @@ use crate::actors::messages::auth::{AccountInfo, LookUp};
 use crate::actors::messages::chat::{
     Append, Author, AuthorReceipt, DeliverTo, Route, Settled, Tell, Verdict,
 };
-use crate::actors::messages::{ConnectionId, ReplyTo};
-use crate::model::{ErrorCode, Receipt, Refusal, Target, UserName};
+use crate::model::{ConnectionId, ErrorCode, Receipt, Refusal, ReplyTo, Target, UserName};
+use crate::wire::json::encode::EncodedMessage;
 
 impl Handler<Tell> for DirectoryActor {
     type Result = ();
@@ -102,7 +102,7 @@ impl Handler<Settled> for DirectoryActor {
             };
             if let Target::Account(to) = &row.target {
                 let readers = self.connections_of(&row.from, to, Some(reply_to.connection));
-                let frame = row.encoded().frame().clone();
+                let frame = EncodedMessage::of(&row).frame().clone();
                 for (thread, fanout) in self.fanouts.iter().enumerate() {
                     let here: Vec<_> =
                         readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();

@@ -8,7 +8,8 @@ use log::{error, warn};
 use super::JournalActor;
 use crate::actors::messages::chat::{PageOfMessages, ReadPage};
 use crate::model::ErrorCode;
-use crate::store::history::{HistoryError, Row};
+use crate::store::history::HistoryError;
+use crate::wire::json::encode::EncodedMessage;
 
 /// Rows that are read at once, at least, in the place of damaged ones.
 const MIN_ROWS_READ_ON: usize = 64;
@@ -25,7 +26,7 @@ impl Handler<ReadPage> for JournalActor {
             let permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
             let reading = tokio::task::spawn_blocking(move || {
                 let page = plan.read()?;
-                let messages: Vec<_> = page.rows.iter().map(Row::encoded).collect();
+                let messages: Vec<_> = page.rows.iter().map(EncodedMessage::of).collect();
                 Ok((PageOfMessages { messages, more: page.more, newest }, page.damage, page.go_on))
             });
             let result: Result<_, HistoryError> = reading.await.map_err(|_| ErrorCode::Internal)?;

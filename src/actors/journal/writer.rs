@@ -14,14 +14,15 @@ use tokio::sync::oneshot;
 
 use crate::actors::vital::Vital;
 use crate::config::Durability;
-use crate::store::history::{CommitError, HistoryWriter, Position, Row};
+use crate::model::StoredMessage;
+use crate::store::history::{CommitError, HistoryWriter, Position};
 
 /// Writer → JournalActor: what became of a batch.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Committed {
     /// The batch.
-    pub rows: Vec<Row>,
+    pub rows: Vec<StoredMessage>,
     /// Where its rows lie, or why they do not.
     pub result: Result<Vec<Position>, CommitError>,
     /// What the operator has to know.
@@ -31,7 +32,7 @@ pub struct Committed {
 /// What the thread has to do.
 pub enum Job {
     /// Write this batch.
-    Commit(Vec<Row>),
+    Commit(Vec<StoredMessage>),
     /// Force everything to the disk.
     Sync(Vec<oneshot::Sender<()>>),
 }
@@ -75,7 +76,7 @@ impl Writer {
     }
 
     /// Writes a batch. What became of it comes back at once, or as a message.
-    pub fn commit(&mut self, rows: Vec<Row>) -> Option<Committed> {
+    pub fn commit(&mut self, rows: Vec<StoredMessage>) -> Option<Committed> {
         match self {
             Writer::OnTheSpot(history) => Some(commit(history, rows, Durability::Os)),
             Writer::Thread(jobs) => {
@@ -94,7 +95,7 @@ impl Writer {
     }
 }
 
-fn commit(history: &mut HistoryWriter, rows: Vec<Row>, durability: Durability) -> Committed {
+fn commit(history: &mut HistoryWriter, rows: Vec<StoredMessage>, durability: Durability) -> Committed {
     let result = history.commit(&rows, durability);
     Committed { rows, result, notices: history.take_notices() }
 }

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use actix::{Addr, Message, Recipient};
 use bytes::Bytes;
 
-use super::{ConnectionId, Member, ReplyTo, RoomId, Ticket};
 use crate::actors::room::ChatRoomActor;
 use crate::chat::rate::AccountRates;
 use crate::model::{
-    ErrorCode, MessageId, MessageKey, MessageText, Page, Receipt, Reference, Refusal, RoomName, Target,
-    UserName,
+    ConnectionId, ErrorCode, Member, MessageId, MessageKey, MessageList, MessageText, Page, Receipt,
+    Reference, Refusal, ReplyTo, RoomId, RoomName, StoredMessage, Target, Ticket, UserName,
 };
-use crate::store::history::{List, Row};
 use crate::wire::json::encode::EncodedMessage;
 use crate::wire::json::frame::RoomEntry;
 
@@ -263,7 +261,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub enum Verdict {
     /// It is stored: deliver it.
-    Stored(Row),
+    Stored(StoredMessage),
     /// It was stored before, under the same key: a receipt is all that is due.
     Known(Receipt),
     /// It is not stored, or nobody can tell.
@@ -275,7 +273,7 @@ pub enum Verdict {
 #[rtype(result = "Result<PageOfMessages, ErrorCode>")]
 pub struct ReadPage {
     /// Whose past.
-    pub list: List,
+    pub list: MessageList,
     /// Where the page lies.
     pub page: Page,
     /// How many messages at most.

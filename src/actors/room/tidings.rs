@@ -7,10 +7,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::actors::messages::chat::Tidings;
-use crate::actors::messages::{ConnectionId, RoomId};
 use crate::chat::presence::{Audience, Change};
 use crate::chat::roster::Roster;
-use crate::model::UserName;
+use crate::model::{ConnectionId, RoomId, UserName};
 
 /// Changes with the frames that tell them, one behind the other in one piece.
 struct Told<'a> {
@@ -65,8 +64,7 @@ impl Told<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::messages::IoThread;
-    use crate::model::Timestamp;
+    use crate::model::{IoThread, Timestamp};
 
     #[test]
     fn each_is_told_what_it_does_not_know_and_nothing_of_itself() {

@@ -6,11 +6,11 @@ use actix::Context;
 use serde::Serialize;
 
 use super::SessionActor;
-use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::LookUp;
 use crate::actors::messages::chat::{FindRoom, ListMembers, ListOnline, ListRooms, PageOfMessages, ReadPage};
-use crate::model::{ErrorCode, HistoryOf, MessageId, Page, Reference, RoomName, TermName, UserName};
-use crate::store::history::List;
+use crate::model::{
+    ErrorCode, HistoryOf, MessageId, MessageList, Page, Reference, RoomName, TermName, Ticket, UserName,
+};
 use crate::wire::json::ServerFrame;
 use crate::wire::json::encode::{self, Keep};
 use crate::wire::json::frame::is_false;
@@ -78,7 +78,7 @@ impl SessionActor {
         let Start { page, reset } = start;
         // Between a `join` with `after` and its last page, pages end where the room's events began.
         let up_to = if matches!(page, Page::After(_)) { self.pages_up_to(&room) } else { None };
-        let read = ReadPage { list: List::Room(room.clone()), page, limit, newer_than: None, up_to };
+        let read = ReadPage { list: MessageList::Room(room.clone()), page, limit, newer_than: None, up_to };
         self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 let head = PageHead::History { room: Some(room.clone()), with: None, reset };
@@ -102,7 +102,7 @@ impl SessionActor {
     ) {
         let Some(session) = &self.session else { return };
         let Start { page, reset } = start;
-        let list = List::Pair(session.account.clone(), with.clone());
+        let list = MessageList::Pair(session.account.clone(), with.clone());
         let read = ReadPage { list, page, limit, newer_than: session.first_id, up_to: None };
         let (journal, auth) = (self.around.journal.clone(), self.around.auth.clone());
         let asked = with.clone();
@@ -134,7 +134,7 @@ impl SessionActor {
     ) {
         let Some(session) = &self.session else { return };
         let read = ReadPage {
-            list: List::Inbox(session.account.clone()),
+            list: MessageList::Inbox(session.account.clone()),
             page: Page::After(after),
             limit,
             newer_than: session.first_id,

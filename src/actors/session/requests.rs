@@ -9,7 +9,6 @@ use log::{info, warn};
 
 use super::pages::Start;
 use super::{Death, FirstUse, OpenSession, Phase, Previous, SessionActor, Taken};
-use crate::actors::messages::Ticket;
 use crate::actors::messages::auth::{
     ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open, OpenedSession,
 };
@@ -18,7 +17,7 @@ use crate::chat::deadlines::Deadlines;
 use crate::chat::gate;
 use crate::chat::rate::{AccountRates, Pace, SharedRate, too_fast};
 use crate::chat::replies::Company;
-use crate::model::{ByeReason, ErrorCode, Page, Reference, Refusal, Request, RequestKind, RoomName};
+use crate::model::{ByeReason, ErrorCode, Page, Reference, Refusal, Request, RequestKind, RoomName, Ticket};
 use crate::wire::json::frame::LastSeen;
 use crate::wire::json::{RawRequest, ServerFrame, SessionOpened, encode, skim};
 

@@ -8,14 +8,14 @@ use super::tests::{options, row, user};
 use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Random, SimulatedDisk};
-use crate::model::{MessageKey, MessageText, Page, RoomName, Target};
+use crate::model::{MessageKey, MessageKind, MessageList, MessageText, Page, RoomName, Target};
 
 const FILE: &str = "history/2026-11.csv";
 
 /// A disk with rows in the lobby, each of a batch and a millisecond of its own, and where they lie.
 struct Kept {
     disk: SimulatedDisk,
-    rows: Vec<(Range<usize>, Row)>,
+    rows: Vec<(Range<usize>, StoredMessage)>,
     content: Vec<u8>,
 }
 
@@ -23,7 +23,7 @@ impl Kept {
     fn new(texts: &[String]) -> Self {
         let disk = SimulatedDisk::new(1);
         let mut history = open(&disk.root(), options()).expect("it opens");
-        let rows: Vec<Row> = (1..).zip(texts).map(|(id, text)| said(id, text)).collect();
+        let rows: Vec<StoredMessage> = (1..).zip(texts).map(|(id, text)| said(id, text)).collect();
         for row in &rows {
             history.writer.commit(std::slice::from_ref(row), Durability::Fsync).expect("room on the disk");
         }
@@ -40,7 +40,7 @@ impl Kept {
     }
 
     /// What starts find after the file has become `content`. Everything has to be as it was.
-    fn found_in(&self, content: &[u8], what: &str) -> BTreeMap<u64, Row> {
+    fn found_in(&self, content: &[u8], what: &str) -> BTreeMap<u64, StoredMessage> {
         let disk = self.disk.copy();
         disk.tamper(FILE, |bytes| content.clone_into(bytes));
         let history = open(&disk.root(), options()).unwrap_or_else(|why| panic!("{what}: {why}"));
@@ -93,17 +93,17 @@ impl Kept {
     }
 }
 
-fn said(id: u64, text: &str) -> Row {
+fn said(id: u64, text: &str) -> StoredMessage {
     let mut row = row(id, Target::Room(RoomName::lobby()), "x");
-    row.text = MessageText::parse(text).expect("a text");
+    row.kind = MessageKind::Text(MessageText::parse(text).expect("a text"));
     row.from = user("eve");
     row.at = Timestamp::from_millis(options().now.as_millis() + 7 * id as i64 % 1_000_000);
     row.key = if id.is_multiple_of(3) { MessageKey::parse(&format!("k,{id}")) } else { None };
     row
 }
 
-fn lobby(history: &Opened) -> BTreeMap<u64, Row> {
-    let plan = history.index.plan(&List::Room(RoomName::lobby()), Page::Newest, None, 10_000, None);
+fn lobby(history: &Opened) -> BTreeMap<u64, StoredMessage> {
+    let plan = history.index.plan(&MessageList::Room(RoomName::lobby()), Page::Newest, None, 10_000, None);
     let page = plan.read().expect("it reads");
     assert_eq!(page.damage, []);
     page.rows.into_iter().map(|row| (row.id.get(), row)).collect()

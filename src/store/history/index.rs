@@ -7,20 +7,9 @@ use std::collections::HashMap;
 
 use super::page::PagePlan;
 use super::postings::{Postings, Window};
-use super::row::{Row, RowFault};
+use super::row::RowFault;
 use super::segment::Position;
-use crate::model::{MAX_MESSAGE_ID, MessageId, Page, RoomName, Target, UserName};
-
-/// A list of messages that somebody can page through.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum List {
-    /// What was said in a room.
-    Room(RoomName),
-    /// What two accounts told each other; the order of the two does not matter, and they may be the same.
-    Pair(UserName, UserName),
-    /// What an account told others and was told by them.
-    Inbox(UserName),
-}
+use crate::model::{MAX_MESSAGE_ID, MessageId, MessageList, Page, RoomName, StoredMessage, Target, UserName};
 
 /// An account's number in the index. Names come and go in rows; numbers make their keys small.
 type AccountNumber = u32;
@@ -39,7 +28,7 @@ pub struct HistoryIndex {
 
 impl HistoryIndex {
     /// Takes in a row that was committed. Rows come in the order of their ids.
-    pub fn record(&mut self, row: &Row, position: Position) {
+    pub fn record(&mut self, row: &StoredMessage, position: Position) {
         let id = row.id.get();
         (self.rows, self.newest_id) = (self.rows + 1, id);
         match &row.target {
@@ -129,7 +118,7 @@ impl HistoryIndex {
     }
 
     /// The id of the newest row of a list: the `prev` of the next one.
-    pub fn newest(&self, list: &List) -> Option<MessageId> {
+    pub fn newest(&self, list: &MessageList) -> Option<MessageId> {
         MessageId::new(self.postings(list)?.newest()?)
     }
 
@@ -138,7 +127,7 @@ impl HistoryIndex {
     /// For the reader, rows at or below `newer_than` do not exist, nor do those above `up_to`.
     pub fn plan(
         &self,
-        list: &List,
+        list: &MessageList,
         page: Page,
         newer_than: Option<MessageId>,
         limit: usize,
@@ -166,13 +155,13 @@ impl HistoryIndex {
         PagePlan { chunks, window, limit, oldest_first }
     }
 
-    fn postings(&self, list: &List) -> Option<&Postings> {
+    fn postings(&self, list: &MessageList) -> Option<&Postings> {
         match list {
-            List::Room(room) => self.rooms.get(room),
-            List::Pair(one, other) => {
+            MessageList::Room(room) => self.rooms.get(room),
+            MessageList::Pair(one, other) => {
                 self.pairs.get(&pair(*self.accounts.get(one)?, *self.accounts.get(other)?))
             }
-            List::Inbox(account) => self.inboxes.get(*self.accounts.get(account)? as usize),
+            MessageList::Inbox(account) => self.inboxes.get(*self.accounts.get(account)? as usize),
         }
     }
 }

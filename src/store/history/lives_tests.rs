@@ -11,15 +11,15 @@ use super::tests::{options, row};
 use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Faults, Random, SimulatedDisk};
-use crate::model::{MessageKey, Page, RoomName, Target};
+use crate::model::{MessageKey, MessageList, Page, RoomName, Target};
 
 /// What is promised about a disk.
 #[derive(Debug, Clone, Default)]
 struct Promised {
     /// Rows that have to be there whatever ends a life.
-    for_good: BTreeMap<u64, Row>,
+    for_good: BTreeMap<u64, StoredMessage>,
     /// Rows that have to be there unless the power goes.
-    till_the_power_goes: BTreeMap<u64, Row>,
+    till_the_power_goes: BTreeMap<u64, StoredMessage>,
     /// Whether a life went without fsync: several batches of it may have holes in them.
     unforced: bool,
 }
@@ -103,7 +103,7 @@ fn live(disk: &SimulatedDisk, plan: Plan, faults: Faults, promised: &mut Promise
 }
 
 /// Rows for one of three lists each, sometimes of the next months, sometimes long.
-fn draw_batch(history: &Opened, random: &mut Random, next_id: &mut u64) -> Vec<Row> {
+fn draw_batch(history: &Opened, random: &mut Random, next_id: &mut u64) -> Vec<StoredMessage> {
     let at = Timestamp::from_millis(options().now.as_millis() + random.below(3) as i64 * 25 * 86_400_000);
     let mut newest = BTreeMap::new();
     let mut rows = Vec::new();
@@ -113,7 +113,8 @@ fn draw_batch(history: &Opened, random: &mut Random, next_id: &mut u64) -> Vec<R
         let mut row = row(*next_id, Target::Room(room.clone()), &text);
         row.at = at;
         row.key = MessageKey::parse(&format!("key {next_id}")).filter(|_| random.below(2) == 0);
-        row.prev = newest.insert(room.clone(), row.id).or_else(|| history.index.newest(&List::Room(room)));
+        row.prev =
+            newest.insert(room.clone(), row.id).or_else(|| history.index.newest(&MessageList::Room(room)));
         rows.push(row);
         *next_id += 1 + random.below(2) as u64;
     }
@@ -128,7 +129,7 @@ fn look(history: &Opened, promised: &mut Promised) {
     assert!(damage.is_none() || !whole, "{damage:?}");
     let mut there = BTreeMap::new();
     for room in ["lobby", "tea", "coffee"] {
-        let list = List::Room(RoomName::parse(room).expect("a name"));
+        let list = MessageList::Room(RoomName::parse(room).expect("a name"));
         let page =
             history.index.plan(&list, Page::Newest, None, 10_000, None).read().expect("it can be read");
         assert_eq!(page.damage, []);
@@ -143,7 +144,7 @@ fn look(history: &Opened, promised: &mut Promised) {
     for (id, row) in promised.for_good.iter().chain(&promised.till_the_power_goes) {
         assert_eq!(there.get(id), Some(row), "message {id}");
     }
-    let keyed: Vec<&Row> = there.values().filter(|row| row.key.is_some()).collect();
+    let keyed: Vec<&StoredMessage> = there.values().filter(|row| row.key.is_some()).collect();
     assert_eq!(history.recent_keyed.iter().collect::<Vec<_>>(), keyed, "the keys of what is there");
     // Forced by the start.
     promised.for_good.extend(there);

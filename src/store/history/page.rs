@@ -8,9 +8,9 @@ use rustix::io::Errno;
 
 use super::HistoryError;
 use super::postings::{Chunk, Posting, Window};
-use super::row::{Line, LineReader, Names, Row, RowFault};
+use super::row::{Line, LineReader, Names, RowFault};
 use super::segment::{Damage, Place, Segment};
-use crate::model::{MessageId, Page};
+use crate::model::{MessageId, Page, StoredMessage};
 
 /// Where the rows of a page lie. It holds no lock and can be read on any thread, at any later time.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct PagePlan {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PageRows {
     /// The rows, oldest first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<StoredMessage>,
     /// Whether others lie beyond the page: behind it with `after`, before it else.
     pub more: bool,
     /// What is damaged for good, and not in `rows`.
@@ -93,13 +93,15 @@ impl RowReader {
         RowReader { lines: LineReader::new(), names: Names::default(), buffer: Vec::new() }
     }
 
-    pub(super) fn read(&mut self, segment: &Segment, posting: Posting) -> Result<Row, RowFault> {
+    pub(super) fn read(&mut self, segment: &Segment, posting: Posting) -> Result<StoredMessage, RowFault> {
         self.buffer.resize(posting.len as usize, 0);
         segment.read_at(&mut self.buffer, posting.offset).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => RowFault::NotThere,
             _ => RowFault::Unreadable(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
         })?;
-        let Line::Row(fields) = self.lines.read(&self.buffer)? else { return Err(RowFault::NotThere) };
+        let Line::StoredMessage(fields) = self.lines.read(&self.buffer)? else {
+            return Err(RowFault::NotThere);
+        };
         let row = fields.to_row(&mut self.names)?;
         if row.id.get() == posting.id { Ok(row) } else { Err(RowFault::NotThere) }
     }

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::tests::{dir, reopen, room, row, store, user};
 use super::*;
-use crate::model::{Page, Target};
+use crate::model::{MessageList, Page, Target};
 
 const NAMES: [&str; 3] = ["ann", "bob", "eve"];
 
 /// Who says what to whom; `0..3` are rooms, the rest accounts.
-fn messages() -> impl Strategy<Value = Vec<Row>> {
+fn messages() -> impl Strategy<Value = Vec<StoredMessage>> {
     let message = (1_u64..4, 0_usize..3, prop_oneof![3 => 0_usize..1, 2 => 0_usize..6]);
     prop::collection::vec(message, 0..700).prop_map(|messages| {
         let mut id = 0;
@@ -19,29 +19,29 @@ fn messages() -> impl Strategy<Value = Vec<Row>> {
                 None => Target::Room(room(NAMES[target])),
                 Some(to) => Target::Account(user(NAMES[to])),
             };
-            Row { from: user(NAMES[from]), ..row(id, target, "x") }
+            StoredMessage { from: user(NAMES[from]), ..row(id, target, "x") }
         });
         said.collect()
     })
 }
 
-fn lists() -> Vec<List> {
-    let mut lists = vec![List::Room(room("nobody")), List::Inbox(user("nobody"))];
+fn lists() -> Vec<MessageList> {
+    let mut lists = vec![MessageList::Room(room("nobody")), MessageList::Inbox(user("nobody"))];
     for (at, one) in NAMES.iter().enumerate() {
-        lists.push(List::Room(room(one)));
-        lists.push(List::Inbox(user(one)));
-        lists.extend(NAMES[..=at].iter().map(|other| List::Pair(user(one), user(other))));
+        lists.push(MessageList::Room(room(one)));
+        lists.push(MessageList::Inbox(user(one)));
+        lists.extend(NAMES[..=at].iter().map(|other| MessageList::Pair(user(one), user(other))));
     }
     lists
 }
 
-fn is_in(row: &Row, list: &List) -> bool {
+fn is_in(row: &StoredMessage, list: &MessageList) -> bool {
     match (list, &row.target) {
-        (List::Room(room), Target::Room(to)) => room == to,
-        (List::Pair(one, other), Target::Account(to)) => {
+        (MessageList::Room(room), Target::Room(to)) => room == to,
+        (MessageList::Pair(one, other), Target::Account(to)) => {
             (&row.from, to) == (one, other) || (&row.from, to) == (other, one)
         }
-        (List::Inbox(account), Target::Account(to)) => &row.from == account || to == account,
+        (MessageList::Inbox(account), Target::Account(to)) => &row.from == account || to == account,
         _ => false,
     }
 }
@@ -56,7 +56,7 @@ struct Asked {
 }
 
 /// What a page has to be, from all rows.
-fn naive(rows: &[Row], list: &List, asked: Asked) -> (Vec<u64>, bool) {
+fn naive(rows: &[StoredMessage], list: &MessageList, asked: Asked) -> (Vec<u64>, bool) {
     let mut ids: Vec<u64> = rows
         .iter()
         .filter(|row| is_in(row, list))
@@ -78,7 +78,7 @@ fn naive(rows: &[Row], list: &List, asked: Asked) -> (Vec<u64>, bool) {
     (ids, beyond > 0)
 }
 
-fn read(index: &HistoryIndex, list: &List, asked: Asked) -> (Vec<u64>, bool) {
+fn read(index: &HistoryIndex, list: &MessageList, asked: Asked) -> (Vec<u64>, bool) {
     let plan = index.plan(list, asked.page, asked.newer_than, asked.limit, asked.up_to);
     let page = plan.read().expect("it reads");
     assert_eq!(page.damage, []);
@@ -160,7 +160,7 @@ fn a_plan_holds_whatever_happens_afterwards() {
     let mut history = reopen(dir.path());
     let said = |id| row(id, Target::Room(room("ann")), "x");
     store(&mut history, &[said(1), said(2)]);
-    let plan = history.index.plan(&List::Room(room("ann")), Page::Newest, None, 10, None);
+    let plan = history.index.plan(&MessageList::Room(room("ann")), Page::Newest, None, 10, None);
     store(&mut history, &[said(3)]);
     std::fs::remove_dir_all(dir.path()).expect("removed");
     drop(history);

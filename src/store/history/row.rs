@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use csv_core::ReadRecordResult;
 
 use super::salvage::{hide_times, is_time_cell};
-use crate::model::{MessageId, MessageKey, MessageText, Receipt, RoomName, Target, Timestamp, UserName};
+use crate::model::{
+    MessageId, MessageKey, MessageKind, MessageText, RoomName, StoredMessage, Target, UserName,
+};
 use crate::store::cells;
-use crate::wire::json::encode::EncodedMessage;
 
 /// The first line of every file.
 pub(super) const HEADER: &str = "id,prev,at,room,from,to,text,key,crc32\n";
@@ -23,37 +24,6 @@ pub(super) const MIN_LINE_BYTES: usize = 45;
 
 const FIELDS: usize = 9;
 const CRC: usize = 8;
-
-/// One stored message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Its id; ids grow from row to row.
-    pub id: MessageId,
-    /// The id of the message before it in that room or between those two accounts.
-    pub prev: Option<MessageId>,
-    /// When it was stored, by the wall clock.
-    pub at: Timestamp,
-    /// Where it went.
-    pub target: Target,
-    /// Who said it.
-    pub from: UserName,
-    /// What was said.
-    pub text: MessageText,
-    /// The sender's own name for it.
-    pub key: Option<MessageKey>,
-}
-
-impl Row {
-    /// What its receipt says.
-    pub fn receipt(&self) -> Receipt {
-        Receipt { id: self.id, prev: self.prev, at: self.at }
-    }
-
-    /// The row as everyone gets it.
-    pub fn encoded(&self) -> EncodedMessage {
-        EncodedMessage::new(self.receipt(), &self.target, &self.from, self.text.as_str())
-    }
-}
 
 /// Why a line is no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +67,7 @@ pub enum RowFault {
 }
 
 /// Appends `row` as one line, newline included, to `lines`.
-pub(super) fn write(row: &Row, lines: &mut csv::Writer<Vec<u8>>) -> Result<(), csv::Error> {
+pub(super) fn write(row: &StoredMessage, lines: &mut csv::Writer<Vec<u8>>) -> Result<(), csv::Error> {
     let (room, to) = match &row.target {
         Target::Room(room) => (room.as_str(), ""),
         Target::Account(to) => ("", to.as_str()),
@@ -105,7 +75,7 @@ pub(super) fn write(row: &Row, lines: &mut csv::Writer<Vec<u8>>) -> Result<(), c
     let (id, prev) = (row.id.to_string(), MessageId::or_zero(row.prev).to_string());
     let at = row.at.to_string();
     let (room, from, to) = (cells::escape(room), cells::escape(row.from.as_str()), cells::escape(to));
-    let text = hide_times(cells::escape(row.text.as_str()));
+    let text = hide_times(cells::escape(row.text().as_str()));
     let key = hide_times(cells::escape(row.key.as_ref().map_or("", MessageKey::as_str)));
     let fields: [&str; CRC] = [&id, &prev, &at, &room, &from, &to, &text, &key];
     let crc = format!("x{:08x}", checksum(fields.iter().map(|field| field.as_bytes())));
@@ -129,7 +99,7 @@ pub(super) enum Line<'a> {
     /// The names of the fields.
     Header,
     /// A row whose checksum matches.
-    Row(Fields<'a>),
+    StoredMessage(Fields<'a>),
 }
 
 /// Reads lines. It keeps the buffers from one line to the next.
@@ -163,7 +133,7 @@ impl LineReader {
         if !is_time_cell(fields.raw_at()) {
             return Err(RowFault::Field("at"));
         }
-        Ok(Line::Row(fields))
+        Ok(Line::StoredMessage(fields))
     }
 
     fn unquote<'a>(&'a mut self, line: &[u8]) -> Result<Fields<'a>, RowFault> {
@@ -281,7 +251,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The whole message. Its names are shared with those that `names` has seen before.
-    pub(super) fn to_row(&self, names: &mut Names) -> Result<Row, RowFault> {
+    pub(super) fn to_row(&self, names: &mut Names) -> Result<StoredMessage, RowFault> {
         let prev = self.number(1, "prev")?;
         let prev = if prev == 0 { None } else { Some(MessageId::new(prev).ok_or(RowFault::Field("prev"))?) };
         let at = self.cell(2, "at")?.parse().map_err(|_| RowFault::Field("at"))?;
@@ -297,7 +267,8 @@ impl<'a> Fields<'a> {
             "" => None,
             key => Some(MessageKey::parse(key).ok_or(RowFault::Field("key"))?),
         };
-        Ok(Row { id: self.id()?, prev, at, target, from, text, key })
+        let kind = MessageKind::Text(text);
+        Ok(StoredMessage { id: self.id()?, prev, at, target, from, kind, key })
     }
 }
 

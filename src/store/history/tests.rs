@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Durability;
 use crate::disk::real;
-use crate::model::{MessageKey, MessageText, Page, RoomName, Target, UserName};
+use crate::model::{MessageKey, MessageKind, MessageList, MessageText, Page, RoomName, Target, UserName};
 
 /// 2026-11-21T18:05:21.311Z.
 const NOVEMBER_MS: i64 = 1_795_284_321_311;
@@ -57,24 +57,24 @@ pub(super) fn room(name: &str) -> RoomName {
     RoomName::parse(name).expect("a name")
 }
 
-pub(super) fn row(id: u64, target: Target, text: &str) -> Row {
-    Row {
+pub(super) fn row(id: u64, target: Target, text: &str) -> StoredMessage {
+    StoredMessage {
         id: MessageId::new(id).expect("an id"),
         prev: MessageId::new(id - 1),
         at: Timestamp::from_millis(NOVEMBER_MS),
         target,
         from: user("bob"),
-        text: MessageText::parse(text).expect("a text"),
+        kind: MessageKind::Text(MessageText::parse(text).expect("a text")),
         key: None,
     }
 }
 
-pub(super) fn lobby_row(id: u64, text: &str) -> Row {
+pub(super) fn lobby_row(id: u64, text: &str) -> StoredMessage {
     row(id, Target::Room(RoomName::lobby()), text)
 }
 
 /// Commits rows and tells the index, as the journal does.
-pub(super) fn store(history: &mut Opened, rows: &[Row]) {
+pub(super) fn store(history: &mut Opened, rows: &[StoredMessage]) {
     let positions = history.writer.commit(rows, Durability::Os).expect("room on the disk");
     for (row, position) in rows.iter().zip(positions) {
         history.index.record(row, position);
@@ -82,7 +82,7 @@ pub(super) fn store(history: &mut Opened, rows: &[Row]) {
 }
 
 fn lobby_page(history: &Opened) -> PageRows {
-    let plan = history.index.plan(&List::Room(RoomName::lobby()), Page::Newest, None, 1_000, None);
+    let plan = history.index.plan(&MessageList::Room(RoomName::lobby()), Page::Newest, None, 1_000, None);
     plan.read().expect("it reads")
 }
 
@@ -93,7 +93,8 @@ pub(super) fn lobby_ids(history: &Opened) -> Vec<u64> {
 /// A folder with rows 1 to `count` in the lobby, and its one file.
 fn filled(count: u64) -> (HistoryDir, PathBuf) {
     let dir = dir();
-    let rows: Vec<Row> = (1..=count).map(|id| lobby_row(id, &format!("text {id}, \"quoted\""))).collect();
+    let rows: Vec<StoredMessage> =
+        (1..=count).map(|id| lobby_row(id, &format!("text {id}, \"quoted\""))).collect();
     store(&mut reopen(dir.path()), &rows);
     let path = dir.path().join("2026-11.csv");
     (dir, path)
@@ -126,7 +127,7 @@ fn a_fresh_folder_is_empty_and_writable() {
     store(&mut history, &[lobby_row(7, "hi")]);
     let history = reopen(&path);
     assert_eq!((lobby_ids(&history), history.last_id), (vec![7], MessageId::new(7)));
-    assert_eq!(history.index.newest(&List::Room(RoomName::lobby())), MessageId::new(7));
+    assert_eq!(history.index.newest(&MessageList::Room(RoomName::lobby())), MessageId::new(7));
 }
 
 #[test]
@@ -436,7 +437,7 @@ fn full_disk_child() {
     let mut history = reopen(Path::new(&dir));
     store(&mut history, &[lobby_row(1, "one")]);
     let large = "x".repeat(4_096);
-    let batch: Vec<Row> = (2..20).map(|id| lobby_row(id, &large)).collect();
+    let batch: Vec<StoredMessage> = (2..20).map(|id| lobby_row(id, &large)).collect();
     for _ in 0..2 {
         let refused = history.writer.commit(&batch, Durability::Fsync).expect_err("over the limit");
         assert!(matches!(refused, CommitError::Refused(_)), "{refused}");
@@ -479,14 +480,14 @@ fn keys_that_are_still_remembered_come_back() {
         keyed(7, "bob", -1_000),
     ];
     store(&mut history, &rows);
-    let expected: Vec<Row> = [1, 2, 3, 5, 6].map(|at: usize| rows[at].clone()).to_vec();
+    let expected: Vec<StoredMessage> = [1, 2, 3, 5, 6].map(|at: usize| rows[at].clone()).to_vec();
     assert_eq!(reopen(dir.path()).recent_keyed, expected);
     let few = open_with(dir.path(), HistoryOptions { keys_per_account: 2, ..options() });
     assert_eq!(few.recent_keyed.iter().map(|row| row.id.get()).collect::<Vec<_>>(), [3, 6, 7]);
 }
 
 /// Any row at all, of any account to any room or account.
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+fn rows() -> impl Strategy<Value = Vec<StoredMessage>> {
     let name = prop_oneof![Just("bob"), Just("жанна"), Just("山田太郎"), Just("a.b-c_d"), Just("2026")];
     let text = prop_oneof![any::<String>(), "[=+@;,\"'\\\\\n\t a-z😀\u{85}\u{a0}]{1,40}"];
     let key = prop::option::of("(?s).{1,16}");
@@ -502,13 +503,13 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
                 id += gap;
                 let target = if to_room { Target::Room(room(target)) } else { Target::Account(user(target)) };
                 let text = MessageText::parse(&text).unwrap_or(MessageText::parse("x").expect("a text"));
-                Row {
+                StoredMessage {
                     id: MessageId::new(id).expect("an id"),
                     prev: MessageId::new(id / 2),
                     at: Timestamp::from_millis(at),
                     target,
                     from: user(from),
-                    text,
+                    kind: MessageKind::Text(text),
                     key: key.and_then(|key| MessageKey::parse(&key)),
                 }
             })
@@ -531,8 +532,8 @@ proptest! {
         for index in [&history.index, &reopened.index] {
             for row in &rows {
                 let list = match &row.target {
-                    Target::Room(room) => List::Room(room.clone()),
-                    Target::Account(to) => List::Pair(to.clone(), row.from.clone()),
+                    Target::Room(room) => MessageList::Room(room.clone()),
+                    Target::Account(to) => MessageList::Pair(to.clone(), row.from.clone()),
                 };
                 let page = index.plan(&list, Page::Newest, None, 1, Some(row.id)).read().expect("it reads");
                 prop_assert_eq!(&page.rows[..], std::slice::from_ref(row));

@@ -7,7 +7,7 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 
-use super::row::{self, Row};
+use super::row::{self};
 use super::scan;
 use super::segment::{Damage, Place, Position, Segment};
 use super::tail;
@@ -15,7 +15,7 @@ use super::{FOLDER_NAME, Month};
 use crate::config::Durability;
 use crate::disk::append::{AppendError, AppendFile};
 use crate::disk::{Folder, Kind};
-use crate::model::{MessageId, Timestamp};
+use crate::model::{MessageId, StoredMessage, Timestamp};
 
 /// What a line mostly fits into. The buffer of a CSV writer is 8 KiB otherwise, made and thrown away for each
 /// batch.
@@ -90,7 +90,11 @@ impl HistoryWriter {
     ///
     /// # Errors
     /// [`CommitError`]; the batch is not stored then, or (`Poisoned`) nobody knows.
-    pub fn commit(&mut self, rows: &[Row], durability: Durability) -> Result<Vec<Position>, CommitError> {
+    pub fn commit(
+        &mut self,
+        rows: &[StoredMessage],
+        durability: Durability,
+    ) -> Result<Vec<Position>, CommitError> {
         self.check()?;
         let (Some(month), Some(first)) = (rows.iter().map(|row| Month::of(row.at)).max(), rows.first())
         else {
@@ -256,7 +260,7 @@ fn require_not_moved(folder: &dyn Folder, file: &AppendFile) -> io::Result<()> {
 }
 
 /// The lines of a batch, and the length of each without its newline.
-fn encode(rows: &[Row]) -> io::Result<(Vec<u8>, Vec<u32>)> {
+fn encode(rows: &[StoredMessage]) -> io::Result<(Vec<u8>, Vec<u32>)> {
     let mut lines = csv::WriterBuilder::new()
         .buffer_capacity(LINE_BYTES)
         .from_writer(Vec::with_capacity(rows.len() * LINE_BYTES));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::ServerFrame;
 use crate::codec::HEADER_BYTES;
-use crate::model::{MessageId, Receipt, Reference, Refusal, Target, Timestamp, UserName};
+use crate::model::{MessageId, Receipt, Reference, Refusal, StoredMessage, Target, Timestamp};
 
 /// What a message's frame has before the members that its object in a list has too.
 const MESSAGE_HEAD: &[u8] = br#"{"type":"message","#;
@@ -25,10 +25,10 @@ pub struct EncodedMessage {
 
 impl EncodedMessage {
     /// Encodes a stored message as a `message` event.
-    pub fn new(receipt: Receipt, target: &Target, from: &UserName, text: &str) -> Self {
+    pub fn of(message: &StoredMessage) -> Self {
         let mut frame = BytesMut::new();
-        put_message(&mut frame, receipt, target, from, text);
-        Self::of_frame(receipt, frame.freeze())
+        put_message(&mut frame, message);
+        Self::of_frame(message.receipt(), frame.freeze())
     }
 
     /// The message with this receipt, whose frame is there already.
@@ -53,17 +53,18 @@ impl EncodedMessage {
 }
 
 /// Puts a stored message's frame behind those that are in `frames` already.
-pub fn put_message(frames: &mut BytesMut, receipt: Receipt, target: &Target, from: &UserName, text: &str) {
+pub fn put_message(frames: &mut BytesMut, message: &StoredMessage) {
+    let text = message.text().as_str();
     let start = frames.len();
     frames.reserve(HEADER_BYTES + text.len() + 160);
     frames.put_u32(0);
     frames.put_slice(MESSAGE_HEAD);
-    put_receipt(frames, receipt);
-    match target {
+    put_receipt(frames, message.receipt());
+    match &message.target {
         Target::Room(room) => put_member(frames, b",\"room\":", room.as_str()),
         Target::Account(to) => put_member(frames, b",\"to\":", to.as_str()),
     }
-    put_member(frames, b",\"from\":", from.as_str());
+    put_member(frames, b",\"from\":", message.from.as_str());
     put_member(frames, b",\"text\":", text);
     frames.put_u8(b'}');
     put_length(&mut frames[start..]);
@@ -222,14 +223,20 @@ fn put_json<T: Serialize + ?Sized>(frame: &mut BytesMut, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RoomName;
+    use crate::model::{MessageKind, MessageText, RoomName, UserName};
     use crate::wire::json::Message;
 
     fn message(id: u64, text: &str) -> EncodedMessage {
         let id = MessageId::new(id).expect("not zero");
-        let receipt = Receipt { id, prev: None, at: Timestamp::from_millis(1_795_284_321_311) };
-        let alice = UserName::parse("alice").expect("a name");
-        EncodedMessage::new(receipt, &Target::Room(RoomName::lobby()), &alice, text)
+        EncodedMessage::of(&StoredMessage {
+            id,
+            prev: None,
+            at: Timestamp::from_millis(1_795_284_321_311),
+            target: Target::Room(RoomName::lobby()),
+            from: UserName::parse("alice").expect("a name"),
+            kind: MessageKind::Text(MessageText::parse(text).expect("a text")),
+            key: None,
+        })
     }
 
     fn payload(frame: &Bytes) -> &[u8] {
