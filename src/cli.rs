@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::account::AccountCommand;
 use crate::config::load::Overrides;
-use crate::printable::lines;
+use crate::sanitize::lines;
 
 /// How the program ends, as a shell sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

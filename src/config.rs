@@ -57,7 +57,7 @@ pub struct JournalConfig {
     /// What a receipt promises to survive.
     pub durability: Durability,
     /// How long after the one before a batch begins, in milliseconds, while many people talk and it saves
-    /// work ([`crate::chat::gathering`]); 0: at once, always.
+    /// work ([`crate::chat::journal::linger`]); 0: at once, always.
     pub gather_ms: u64,
 }
 

@@ -11,14 +11,14 @@
 //! 3. [`actors::room`]: a small actor, whole. Then, along the way of a message: [`actors::session`],
 //!    [`actors::journal`], [`actors::fanout`].
 //! 4. [`chat`]: the decisions that these actors take, as plain values and functions, with their tests. Begin
-//!    with [`chat::window`], where a page of the past meets the events without a seam.
+//!    with [`chat::room::recent`], where a page of the past meets the events without a seam.
 //! 5. [`store::history`]: how a message gets to the disk, and a page back.
 //! 6. [`server`]: how everyone is started, and stopped in order.
 //!
 //! # To write a client in Rust
 //!
 //! Depend on this crate with `default-features = false`: that leaves [`codec`] (bytes ↔ frames),
-//! [`wire::json`] (what a payload can say), [`model`], [`printable`] and [`nearest`], without actix. The
+//! [`wire::json`] (what a payload can say), [`model`], [`sanitize`] and [`suggest`], without actix. The
 //! package `veche-client` is such a client.
 //!
 //! # To follow one idea through all of it
@@ -53,9 +53,9 @@ pub mod logging;
 // What everybody talks about: names, ids, texts, requests, codes. Shared with the client.
 pub mod model;
 // Did you mean …? Shared with the client.
-pub mod nearest;
+pub mod suggest;
 // Text from others, made safe for a terminal. Shared with the client.
-pub mod printable;
+pub mod sanitize;
 // Bytes ↔ requests, replies and events. Shared with the client.
 pub mod wire;
 // Passwords, tokens, and the sealing of cells.

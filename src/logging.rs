@@ -8,7 +8,7 @@
 //! 2026-11-21T18:05:21.311Z INFO  session  alice logged in from 192.0.2.7
 //! ```
 //!
-//! and goes through [`crate::printable::one_line`] as a whole, so that no input can forge a line or drive the
+//! and goes through [`crate::sanitize::one_line`] as a whole, so that no input can forge a line or drive the
 //! terminal of whoever reads it.
 
 mod filter;
@@ -28,7 +28,7 @@ pub use writer::{LogControl, LogError};
 
 use crate::config::Limits;
 use crate::model::Timestamp;
-use crate::printable::one_line;
+use crate::sanitize::one_line;
 
 /// The longest line, in bytes; the rest of a longer one is cut off.
 const MAX_LINE_BYTES: usize = 8 * 1024;

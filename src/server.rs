@@ -31,10 +31,10 @@ use crate::actors::fanout::FanoutActor;
 use crate::actors::journal::JournalActor;
 use crate::actors::listener::ListenerActor;
 use crate::actors::messages::auth::Shutdown;
-use crate::actors::messages::chat::{Dismiss, Drain, Flush, StopListening, StopRequests};
-use crate::actors::vital::{Vital, VitalSigns};
-use crate::actors::{Fanouts, Wiring};
-use crate::chat::terms::Terms;
+use crate::actors::messages::chat::{CloseAll, Drain, Flush, StopListening, StopRequests};
+use crate::actors::panic_watch::{Critical, PanicWatch};
+use crate::actors::{Fanouts, Handles};
+use crate::chat::journal::terms::Terms;
 use crate::config::Config;
 use crate::config::load::{ConfigSource, Overrides};
 use crate::control::accounts::AccountLinks;
@@ -86,7 +86,7 @@ pub enum StartError {
     /// Accounts, sessions and their key.
     #[error(transparent)]
     Accounts(#[from] crate::actors::auth::AuthStartError),
-    /// An actor that the server cannot do without has panicked; see [`crate::actors::vital`].
+    /// An actor that the server cannot do without has panicked; see [`crate::actors::panic_watch`].
     #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
     Died(&'static str),
     /// The control socket.
@@ -189,16 +189,16 @@ pub async fn serve(
         newest_id: Arc::clone(&newest_id),
         spellings: Arc::new(Spellings { users: Arc::clone(&auth.former_spellings), rooms }),
     };
-    let (vital, mut deaths) = VitalSigns::new();
-    let journal = Journal::prepare(&config, history, newest_id, vital.of("the journal"))?;
+    let (critical, mut deaths) = PanicWatch::new();
+    let journal = Journal::prepare(&config, history, newest_id, critical.of("the journal"))?;
     let front = Front::prepare(&config, listeners)?;
     let desk = operator.map(|operator| Desk::prepare(operator, &config)).transpose()?;
     resources::files_to_serve()?;
 
     // From here on nothing fails any more.
-    let house = House::build(&config, front, auth, journal, past, vital);
-    let console = desk.map(|desk| house.open_console(desk, set_aside));
-    house.announce();
+    let runtime = Runtime::build(&config, front, auth, journal, past, critical);
+    let console = desk.map(|desk| runtime.open_console(desk, set_aside));
+    runtime.announce();
     // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
     let (control, _terminal) = console.map(AtTheConsole::read_commands).unzip();
 
@@ -207,7 +207,7 @@ pub async fn serve(
         died = deaths.recv() => died,
     };
     info!("stopping");
-    house.stop().await;
+    runtime.stop().await;
     if let Some(control) = control {
         control.stop().await;
     }
@@ -282,10 +282,10 @@ impl Journal {
         config: &Arc<Config>,
         history: Opened,
         newest_id: Arc<AtomicU64>,
-        vital: Vital,
+        critical: Critical,
     ) -> Result<Self, StartError> {
         let (address, its_seat) = seat::<JournalActor>();
-        let actor = JournalActor::new(Arc::clone(config), history, newest_id, vital, &address)
+        let actor = JournalActor::new(Arc::clone(config), history, newest_id, critical, &address)
             .map_err(StartError::system("a thread for the journal"))?;
         Ok(Journal { address, starter: its_seat.take(move || actor) })
     }
@@ -328,15 +328,15 @@ impl Desk {
 }
 
 /// All actors of a running server, and the threads that they live on.
-struct House {
+struct Runtime {
     config: Arc<Config>,
-    wiring: Wiring,
+    handles: Handles,
     fanouts: Fanouts,
     threads: Vec<ActorThread>,
     addresses: Vec<String>,
 }
 
-impl House {
+impl Runtime {
     /// Starts everyone. Those who need each other's addresses get them before anyone runs.
     fn build(
         config: &Arc<Config>,
@@ -344,7 +344,7 @@ impl House {
         auth: OpenedAuth,
         journal: Journal,
         past: Past,
-        vital: VitalSigns,
+        critical: PanicWatch,
     ) -> Self {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
         let addresses = addresses.map(|address| address.to_string()).collect();
@@ -352,16 +352,16 @@ impl House {
         let (directory, directory_seat) = seat::<DirectoryActor>();
         let listener = Context::<ListenerActor>::new();
         let auth_actor = auth.actor.with(
-            vital.of("the account keeper"),
+            critical.of("the account keeper"),
             WayOfMessages {
                 directory: directory.clone().recipient(),
                 journal: journal.address.clone().recipient(),
             },
         );
-        let wiring = Wiring {
+        let handles = Handles {
             config: Arc::clone(config),
             started: Instant::now(),
-            vital,
+            critical,
             terms: past.terms,
             newest_id: past.newest_id,
             hasher: auth.tokens,
@@ -376,13 +376,13 @@ impl House {
         let fanouts: Fanouts = fanouts.into();
         // The first thread has the rooms and the journal, too: a message between two of its own connections
         // never leaves it but for the disk.
-        let (to_directory, its_fanouts) = (wiring.clone(), Arc::clone(&fanouts));
+        let (to_directory, its_fanouts) = (handles.clone(), Arc::clone(&fanouts));
         let mut starters = vec![
             journal.starter,
             directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts)),
         ];
         let begin = |(index, (thread, seat)): (usize, (IdleThread, Seat<FanoutActor>))| {
-            let to_fanout = wiring.clone();
+            let to_fanout = handles.clone();
             starters.push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout)));
             thread.begin(std::mem::take(&mut starters))
         };
@@ -391,15 +391,15 @@ impl House {
             listeners,
             Arc::clone(&fanouts),
             Arc::clone(config),
-            Arc::clone(&wiring.newcomers),
-            wiring.vital.of("the listener"),
+            Arc::clone(&handles.newcomers),
+            handles.critical.of("the listener"),
         ));
-        House { config: Arc::clone(config), wiring, fanouts, threads, addresses }
+        Runtime { config: Arc::clone(config), handles, fanouts, threads, addresses }
     }
 
     /// Opens the console, and the control socket to it.
     fn open_console(&self, desk: Desk, set_aside: SetAside) -> AtTheConsole {
-        let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
+        let Handles { auth, directory, journal, listener, .. } = &self.handles;
         let Operator { stop, log, printer } = desk.operator;
         let console = ConsoleActor::new(ConsoleLinks {
             listening: listener.clone().recipient(),
@@ -436,7 +436,7 @@ impl House {
     /// Stops in the order in which messages travel, each step answered before the next: no new connections,
     /// no new requests, what was accepted is stored and delivered, goodbye, the files, the threads.
     async fn stop(self) {
-        let Wiring { auth, directory, journal, listener, .. } = &self.wiring;
+        let Handles { auth, directory, journal, listener, .. } = &self.handles;
         step("the listener", listener.send(StopListening)).await;
         for fanout in self.fanouts.iter() {
             step("requests", fanout.send(StopRequests)).await;
@@ -450,7 +450,7 @@ impl House {
         let goodbye = Duration::from_secs(self.config.limits.shutdown_seconds);
         // All threads say goodbye at the same time: how many there are makes nobody wait longer.
         let goodbyes: Vec<_> =
-            self.fanouts.iter().map(|fanout| timeout(goodbye, fanout.send(Dismiss))).collect();
+            self.fanouts.iter().map(|fanout| timeout(goodbye, fanout.send(CloseAll))).collect();
         for (thread, said) in goodbyes.into_iter().enumerate() {
             if said.await.is_err() {
                 warn!("some clients of thread {thread} did not take their goodbye in time");

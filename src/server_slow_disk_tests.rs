@@ -112,9 +112,9 @@ async fn send(client: &mut Client, mut request: Value) {
 }
 
 /// Waits until so many messages wait for the disk.
-async fn waiting(house: &House, count: usize) {
+async fn waiting(runtime: &Runtime, count: usize) {
     let enough = async {
-        while house.wiring.journal.send(AskJournal).await.unwrap().waiting < count {
+        while runtime.handles.journal.send(AskJournal).await.unwrap().waiting < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -130,15 +130,15 @@ fn whoever_takes_a_name_gets_nothing_that_waited_for_the_disk() {
             let gate = Arc::<Gate>::default();
             let inner = crate::disk::real::open_folder(dir.path()).unwrap();
             let data: Arc<dyn Folder> = Arc::new(Slow { gate: Arc::clone(&gate), inner });
-            let house = build_over(&dir, &data);
-            let mut alice = Client::register(&house, "alice", "tea").await;
-            let mut bob = Client::register(&house, "bob", "coffee").await;
+            let runtime = build_over(&dir, &data);
+            let mut alice = Client::register(&runtime, "alice", "tea").await;
+            let mut bob = Client::register(&runtime, "bob", "coffee").await;
 
             gate.set_closed(true);
             send(&mut bob, json!({"type": "tell", "to": "alice", "text": "for the first alice"})).await;
             send(&mut alice, json!({"type": "say", "room": "tea", "text": "a secret", "key": "k"})).await;
-            waiting(&house, 2).await;
-            let auth = house.wiring.auth.clone();
+            waiting(&runtime, 2).await;
+            let auth = runtime.handles.auth.clone();
             let removal = actix_rt::spawn(async move {
                 if clears {
                     auth.send(ClearAccounts).await.unwrap().expect("space on the disk");
@@ -148,7 +148,7 @@ fn whoever_takes_a_name_gets_nothing_that_waited_for_the_disk() {
                 }
             });
             let register = || json!({"type": "register", "name": "alice", "password": "another horse"});
-            let mut newcomer = Client::connect(&house).await;
+            let mut newcomer = Client::connect(&runtime).await;
             // Taken by the account before it is removed, and by what waits after it.
             for _ in 0..3 {
                 let refused = newcomer.request(register(), "error").await;
@@ -166,7 +166,7 @@ fn whoever_takes_a_name_gets_nothing_that_waited_for_the_disk() {
             newcomer.request(json!({"type": "join", "room": "tea"}), "joined").await;
             let said = json!({"type": "say", "room": "tea", "text": "another text", "key": "k"});
             newcomer.request(said, "ok").await;
-            house.stop().await;
+            runtime.stop().await;
         });
     }
 }

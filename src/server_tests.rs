@@ -1,5 +1,5 @@
 //! What a fault inside costs, seen from outside. No input can provoke one, so these tests reach past the
-//! door: they build the whole house and send an actor what nobody else would.
+//! door: they build the whole runtime and send an actor what nobody else would.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,8 +19,8 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(house: &House) -> Self {
-        let stream = TcpStream::connect(&house.addresses[0]).await.unwrap();
+    async fn connect(runtime: &Runtime) -> Self {
+        let stream = TcpStream::connect(&runtime.addresses[0]).await.unwrap();
         let mut client = Client { stream, token: String::new() };
         assert_eq!(client.next().await["type"], "welcome");
         client
@@ -55,21 +55,21 @@ impl Client {
         self.token = session["token"].as_str().unwrap().to_owned();
     }
 
-    async fn register(house: &House, name: &str, room: &str) -> Self {
-        let mut client = Client::connect(house).await;
+    async fn register(runtime: &Runtime, name: &str, room: &str) -> Self {
+        let mut client = Client::connect(runtime).await;
         client.open(json!({"type": "register", "name": name, "password": "correct horse"})).await;
         client.request(json!({"type": "join", "room": room}), "joined").await;
         client
     }
 }
 
-fn build(dir: &TempDir) -> House {
+fn build(dir: &TempDir) -> Runtime {
     let data = crate::disk::real::open_folder(dir.path()).unwrap();
     build_over(dir, &data)
 }
 
-/// A house whose history lies in this folder.
-fn build_over(dir: &TempDir, history_data: &Arc<dyn Folder>) -> House {
+/// A runtime whose history lies in this folder.
+fn build_over(dir: &TempDir, history_data: &Arc<dyn Folder>) -> Runtime {
     let mut config = Config::default();
     config.server.data_dir = dir.path().to_owned();
     config.auth.argon2_memory_kib = 64;
@@ -80,26 +80,26 @@ fn build_over(dir: &TempDir, history_data: &Arc<dyn Folder>) -> House {
     let auth = AuthActor::open(&config, &data, Arc::clone(&newest_id)).unwrap();
     let terms = begin_term(&history, &newest_id).unwrap();
     let past = Past { terms, newest_id: Arc::clone(&newest_id), spellings: Arc::default() };
-    let (vital, _deaths) = VitalSigns::new();
-    let journal = Journal::prepare(&config, history, newest_id, vital.of("the journal")).unwrap();
+    let (critical, _deaths) = PanicWatch::new();
+    let journal = Journal::prepare(&config, history, newest_id, critical.of("the journal")).unwrap();
     let listener = bind::bind("127.0.0.1:0", true).unwrap().listener;
     let front = Front::prepare(&config, vec![listener]).unwrap();
-    House::build(&config, front, auth, journal, past, vital)
+    Runtime::build(&config, front, auth, journal, past, critical)
 }
 
 #[test]
 fn a_room_that_panics_is_internal_to_its_members_and_costs_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
     resources::system().unwrap().block_on(async {
-        let house = build(&dir);
-        let mut alice = Client::register(&house, "alice", "tea").await;
-        let mut bob = Client::register(&house, "bob", "coffee").await;
+        let runtime = build(&dir);
+        let mut alice = Client::register(&runtime, "alice", "tea").await;
+        let mut bob = Client::register(&runtime, "bob", "coffee").await;
         let said = json!({"type": "say", "room": "tea", "text": "before"});
         let before = alice.request(said, "ok").await;
 
         let tea = RoomName::parse("tea").unwrap();
         let room =
-            house.wiring.directory.send(FindRoom { room: tea }).await.unwrap().expect("alice is in it");
+            runtime.handles.directory.send(FindRoom { room: tea }).await.unwrap().expect("alice is in it");
         // There is no such thread: a connection on it is a fault of the server's own.
         let nobody = ConnectionId::fresh(IoThread(1_023));
         assert!(room.send(Leave { connection: nobody, request: None }).await.is_err(), "it panics");
@@ -110,14 +110,14 @@ fn a_room_that_panics_is_internal_to_its_members_and_costs_nobody_else() {
         assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("internal")), "{bye}");
 
         bob.request(json!({"type": "say", "room": "coffee", "text": "what was that?"}), "ok").await;
-        let mut again = Client::connect(&house).await;
+        let mut again = Client::connect(&runtime).await;
         again.open(json!({"type": "resume", "token": alice.token})).await;
         let joined = again.request(json!({"type": "join", "room": "tea"}), "joined").await;
         assert_eq!(joined["messages"][0]["id"], before["id"], "nothing is lost");
         let after = again.request(json!({"type": "say", "room": "tea", "text": "after"}), "ok").await;
         assert_eq!(after["prev"], before["id"]);
         drop((alice, bob, again));
-        house.stop().await;
+        runtime.stop().await;
     });
 }
 

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tokio_util::codec::{Decoder, Encoder};
 
-use veche::chat::outbox::Outbox;
+use veche::chat::session::outbox::Outbox;
 use veche::codec::FrameCodec;
 use veche::config::Durability;
 use veche::disk;

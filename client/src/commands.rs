@@ -4,7 +4,7 @@
 use veche::model::{
     DEFAULT_PAGE, ErrorCode, HistoryOf, MAX_PAGE, MAX_TEXT_BYTES, MessageText, RoomName, UserName,
 };
-use veche::nearest::nearest;
+use veche::suggest::nearest;
 
 use crate::session::Command;
 

@@ -1,15 +1,15 @@
 //! What is shown, made of what others wrote: names and sentences by [`safe`], longer texts by [`paragraph`],
-//! JSON and lines for scripts by functions of their own. What is safe is decided in [`veche::printable`].
+//! JSON and lines for scripts by functions of their own. What is safe is decided in [`veche::sanitize`].
 
 use std::fmt::Write as _;
 use std::os::fd::AsFd;
 
 use jiff::tz::TimeZone;
 use veche::model::Timestamp;
-use veche::printable;
+use veche::sanitize;
 
-pub use veche::printable::one_line as safe;
-pub use veche::printable::rows::{Screen, UNWRAPPED, fit, paragraph};
+pub use veche::sanitize::one_line as safe;
+pub use veche::sanitize::rows::{Screen, UNWRAPPED, fit, paragraph};
 
 /// The width that is taken where a terminal does not tell its own, in cells.
 const DEFAULT_WIDTH_CELLS: usize = 80;
@@ -29,7 +29,7 @@ pub fn own_lines(text: &str, screen: Screen) -> String {
 /// The text as one line that can be turned back: what a display must not get by its number, and `\` doubled.
 pub fn one_line(text: &str) -> String {
     let doubled = text.replace('\\', "\\\\");
-    printable::escaped(&doubled).into_owned()
+    sanitize::escaped(&doubled).into_owned()
 }
 
 /// A payload as one line: the same JSON. A server that breaks its lines between members is straightened,
@@ -45,7 +45,7 @@ pub fn json_line(payload: &[u8], for_terminal: bool) -> String {
             let _ = write!(out, "\\u{unit:04x}"); // writing to a String cannot fail
         }
     };
-    printable::escaped_with(&text, escape).into_owned()
+    sanitize::escaped_with(&text, escape).into_owned()
 }
 
 /// A moment in the local time: hours and minutes, with the date before it unless it is the date of `today`.

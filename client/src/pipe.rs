@@ -21,7 +21,7 @@ use std::os::fd::AsFd;
 
 use tokio::sync::mpsc;
 use veche::model::{MAX_TEXT_BYTES, MessageText, RoomName, TextError, Timestamp, UserName};
-use veche::printable::escaped;
+use veche::sanitize::escaped;
 use veche::wire::json::frame::PresenceStatus;
 use veche::wire::json::{Message, ServerFrame};
 

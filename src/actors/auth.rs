@@ -5,17 +5,17 @@
 //! back as a message and goes on where the handler left off. So every decision is made here, one after the
 //! other, on what is durable: accounts and sessions are in memory when they are on the disk.
 //!
-//! - `entry`: `register`, `login`, `resume` and `passwd`;
+//! - `login`: `register`, `login`, `resume` and `passwd`;
 //! - `lockout`: who is tried no more for now, and who all the same;
 //! - `operator`: what the console and `veche account` ask for;
 //! - [`leaving`]: when the name of an account that was removed is free;
 //! - this file: how it starts and stops, and what is answered at once.
 
 pub mod disk;
-mod entry;
 pub mod hashing;
 pub mod leaving;
 mod lockout;
+mod login;
 mod operator;
 
 use std::cell::RefCell;
@@ -39,12 +39,12 @@ use super::messages::auth::{
     AccountInfo, AuthCounts, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp, MOST_LOCKS,
     Shutdown, TokenUsed,
 };
-use super::vital::Vital;
-use crate::chat::devices::Devices;
-use crate::chat::login::Gate;
-use crate::chat::openings::Openings;
-use crate::chat::people::People;
-use crate::chat::tokens::{Ended, Lives, SessionTable};
+use super::panic_watch::Critical;
+use crate::chat::accounts::devices::Devices;
+use crate::chat::accounts::index::People;
+use crate::chat::accounts::login_throttle::Gate;
+use crate::chat::accounts::openings::Openings;
+use crate::chat::accounts::sessions::{Ended, Lives, SessionTable};
 use crate::config::{Config, Registration};
 use crate::disk::{self as folders, Folder};
 use crate::model::{ByeReason, ErrorCode, FormerSpellings, MessageId, Refusal, Timestamp, UserName};
@@ -135,7 +135,7 @@ type Home = Arc<OnceLock<WeakAddr<AuthActor>>>;
 
 /// See the module.
 pub struct AuthActor {
-    _vital: Option<Vital>,
+    _critical: Option<Critical>,
     registration: Registration,
     sessions_per_account: usize,
     queue_writes: usize,
@@ -249,7 +249,7 @@ impl AuthActor {
             damaged_devices: remembered.damaged,
             ended_unnamed: files.ended_unnamed,
             actor: AuthActor {
-                _vital: None,
+                _critical: None,
                 registration: config.auth.registration,
                 sessions_per_account: config.limits.sessions_per_account,
                 queue_writes: config.limits.auth_queue_writes,
@@ -279,8 +279,8 @@ impl AuthActor {
     }
 
     /// The actor of a server that cannot do without it, and whose messages go this way.
-    pub fn with(self, vital: Vital, way: WayOfMessages) -> Self {
-        AuthActor { _vital: Some(vital), way: Some(way), ..self }
+    pub fn with(self, critical: Critical, way: WayOfMessages) -> Self {
+        AuthActor { _critical: Some(critical), way: Some(way), ..self }
     }
 
     /// Hashes, and goes on with `then`; also at once, when there is too much to hash. A job that nobody

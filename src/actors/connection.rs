@@ -20,10 +20,10 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::room::ChatRoomActor;
-use crate::chat::deadlines::{Deadlines, Due, Patience};
-use crate::chat::outbox::Outbox;
-use crate::chat::rate::AccountRates;
-use crate::chat::replies::{Company, Replies};
+use crate::chat::limits::rate::AccountRates;
+use crate::chat::session::deadlines::{Deadlines, Due, Timeouts};
+use crate::chat::session::outbox::Outbox;
+use crate::chat::session::replies::{Concurrency, Replies};
 use crate::model::{
     ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, RoomId, RoomName, Ticket,
 };
@@ -31,7 +31,7 @@ use crate::model::{
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;
 
-/// Where a connection stands among the strangers of its thread ([`crate::chat::crowd`]).
+/// Where a connection stands among the strangers of its thread ([`crate::chat::limits::crowd`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// Nowhere.
@@ -58,7 +58,7 @@ pub enum Verdict {
 
 /// The way to a room, shared by all of a thread who are in it: an address of one's own is three allocations.
 #[derive(Debug)]
-pub struct RoomDoor {
+pub struct RoomHandle {
     /// The room.
     pub id: RoomId,
     /// Its name.
@@ -71,7 +71,7 @@ pub struct RoomDoor {
 #[derive(Debug)]
 pub struct JoinedRoom {
     /// The room.
-    pub door: Rc<RoomDoor>,
+    pub door: Rc<RoomHandle>,
     /// While the client fetches the pages between its last message and its first event: where they end.
     pub pages_up_to: Option<MessageId>,
 }
@@ -156,12 +156,12 @@ impl Connection {
     // ------------------------------------------------------------ requests and replies
 
     /// Whether a request may begin beside those that are unanswered.
-    pub fn may_begin(&self, company: Company) -> bool {
+    pub fn may_begin(&self, company: Concurrency) -> bool {
         self.replies.borrow().may_begin(company)
     }
 
     /// Begins a request.
-    pub fn begin(&self, reference: Option<Reference>, company: Company) -> Ticket {
+    pub fn begin(&self, reference: Option<Reference>, company: Concurrency) -> Ticket {
         Ticket(self.replies.borrow_mut().begin(reference, company))
     }
 
@@ -312,9 +312,9 @@ impl Connection {
     }
 
     /// One tick has passed. Whether a ping was put into the outbox.
-    pub fn tick(&self, patience: &Patience, ping: &Bytes) -> bool {
+    pub fn tick(&self, timeouts: &Timeouts, ping: &Bytes) -> bool {
         let mut due = Due::Nothing;
-        self.with_deadlines(|deadlines| due = deadlines.tick(patience, self.reading.get()));
+        self.with_deadlines(|deadlines| due = deadlines.tick(timeouts, self.reading.get()));
         match due {
             Due::Nothing => {}
             Due::Ping => self.push(ping.clone()),

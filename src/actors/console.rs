@@ -30,7 +30,7 @@ use super::messages::operator::{
     Announce, AskJournal, AskListener, AskOnline, AskRooms, SayAsServer, SetListening,
 };
 use crate::logging::LogControl;
-use crate::printable::lines;
+use crate::sanitize::lines;
 use crate::store::set_aside::SetAside;
 
 pub use self::execute::help_on;

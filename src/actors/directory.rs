@@ -4,7 +4,7 @@
 //! joins pass through it, so that none reaches a room that has just ended. Direct messages take its way as a
 //! room's messages take the room's: to the journal, back stored, and on to the sessions of both accounts.
 
-mod letters;
+mod direct_messages;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -20,20 +20,20 @@ use tokio::sync::oneshot;
 
 use super::messages::auth::AccountInfo;
 use super::messages::chat::{
-    Admit, Answer, Collapse, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid,
-    Proclaim, ReadPage, Retire, RoomCount, Route, SayByOperator, SetRoute, Tell,
+    Answer, Broadcast, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, ReadPage,
+    Retire, RoomCount, RoomCrashed, SayByOperator, SessionAccepted, Subscribe, Subscriber, Tell,
 };
 use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayRefusal};
+use super::panic_watch::Critical;
 use super::room::ChatRoomActor;
-use super::vital::Vital;
-use super::{Fanouts, Wiring};
-use crate::chat::rate::{AccountRates, Pace, too_fast};
-use crate::chat::roster::name_page;
+use super::{Fanouts, Handles};
+use crate::chat::limits::rate::{AccountRates, Pace, too_fast};
+use crate::chat::room::members::name_page;
 use crate::model::{
     ConnectionId, ErrorCode, MessageList, Page, Receipt, Refusal, RoomId, RoomName, Ticket, Timestamp,
     UserName,
 };
-use crate::nearest::nearest;
+use crate::suggest::nearest;
 use crate::wire::json::frame::RoomEntry;
 use crate::wire::json::{ServerFrame, encode};
 
@@ -61,8 +61,8 @@ struct Rates {
 
 /// Rooms, and who is online.
 pub struct DirectoryActor {
-    _vital: Vital,
-    wiring: Wiring,
+    _critical: Critical,
+    handles: Handles,
     fanouts: Fanouts,
     rooms: HashMap<RoomName, Room>,
     /// Rooms with someone in them, and `lobby`, with their number of accounts.
@@ -84,11 +84,11 @@ pub struct DirectoryActor {
 
 impl DirectoryActor {
     /// A directory of a server that nobody is in yet.
-    pub fn new(wiring: Wiring, fanouts: Fanouts) -> Self {
-        let per_minute = wiring.config.limits.new_rooms_per_minute;
+    pub fn new(handles: Handles, fanouts: Fanouts) -> Self {
+        let per_minute = handles.config.limits.new_rooms_per_minute;
         DirectoryActor {
-            _vital: wiring.vital.of("the directory"),
-            wiring,
+            _critical: handles.critical.of("the directory"),
+            handles,
             fanouts,
             rooms: HashMap::new(),
             occupied: BTreeMap::from([(RoomName::lobby(), 0)]),
@@ -109,18 +109,18 @@ impl DirectoryActor {
         self.rooms.entry(name.clone()).or_insert_with(|| {
             let id = RoomId(self.next_room);
             self.next_room += 1;
-            let room = ChatRoomActor::new(id, name.clone(), self.wiring.clone(), Arc::clone(&self.fanouts));
+            let room = ChatRoomActor::new(id, name.clone(), self.handles.clone(), Arc::clone(&self.fanouts));
             Room { address: room.start(), accounts: 0, empty_since: Instant::now(), retiring: None }
         })
     }
 
     /// Whether an account may bring one more room into being, or why not.
     fn may_open_room(&mut self, account: &UserName) -> Result<(), Refusal> {
-        let most = self.wiring.config.limits.rooms;
+        let most = self.handles.config.limits.rooms;
         if most != 0 && self.rooms.len() >= most {
             return Err(too_fast(EMPTY_ROOM_STAYS));
         }
-        let (pace, now) = (self.new_room_pace, self.wiring.started.elapsed());
+        let (pace, now) = (self.new_room_pace, self.handles.started.elapsed());
         match pace {
             Some(pace) => self.rates_of(account).shared.new_rooms.take(pace, now).map_err(too_fast),
             None => Ok(()),
@@ -193,7 +193,7 @@ impl Actor for DirectoryActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let to = Some(ctx.address().recipient());
-        self.wiring.journal.do_send(SetRoute { route: Route::Direct, to });
+        self.handles.journal.do_send(Subscribe { route: Subscriber::Direct, to });
         ctx.run_interval(SWEEP, Self::sweep);
     }
 }
@@ -206,7 +206,7 @@ impl Handler<Online> for DirectoryActor {
     fn handle(&mut self, Online { member, reply_to, frame }: Online, _: &mut Context<Self>) {
         let rates = Arc::clone(&self.rates_of(&member.account).shared);
         self.online.entry(member.account).or_insert_with(|| Vec::with_capacity(1)).push(member.connection);
-        self.fanouts[reply_to.connection.thread().0].do_send(Admit { reply_to, frame, rates });
+        self.fanouts[reply_to.connection.thread().0].do_send(SessionAccepted { reply_to, frame, rates });
     }
 }
 
@@ -248,7 +248,7 @@ impl Handler<Announce> for DirectoryActor {
         let notice = ServerFrame::Notice { text: announce.text.as_str().to_owned(), at: Timestamp::now() };
         let frame = encode::frame(&notice, None);
         for fanout in self.fanouts.iter() {
-            fanout.do_send(Proclaim { frame: frame.clone() });
+            fanout.do_send(Broadcast { frame: frame.clone() });
         }
         self.online.values().map(Vec::len).sum()
     }
@@ -280,10 +280,10 @@ impl Handler<RoomCount> for DirectoryActor {
     }
 }
 
-impl Handler<Collapse> for DirectoryActor {
+impl Handler<RoomCrashed> for DirectoryActor {
     type Result = ();
 
-    fn handle(&mut self, Collapse { name, .. }: Collapse, _: &mut Context<Self>) {
+    fn handle(&mut self, RoomCrashed { name, .. }: RoomCrashed, _: &mut Context<Self>) {
         error!("the room {name} collapsed; its members are let go and can join it anew");
         self.rooms.remove(&name);
         self.occupied.remove(&name);
@@ -326,7 +326,7 @@ impl Handler<SayAsServer> for DirectoryActor {
     type Result = ResponseActFuture<Self, Result<Receipt, SayRefusal>>;
 
     fn handle(&mut self, mut say: SayAsServer, _: &mut Context<Self>) -> Self::Result {
-        match self.wiring.spellings.room(say.room.as_str()) {
+        match self.handles.spellings.room(say.room.as_str()) {
             Ok(room) => say.room = room,
             Err(_) => return Box::pin(fut::err(SayRefusal::NoSuchRoom { nearest: None })),
         }
@@ -341,7 +341,7 @@ impl Handler<SayAsServer> for DirectoryActor {
             newer_than: None,
             up_to: None,
         };
-        let past = self.wiring.journal.send(read).into_actor(self);
+        let past = self.handles.journal.send(read).into_actor(self);
         Box::pin(past.then(move |past, act, _| match past {
             Ok(Ok(past)) if past.newest.is_some() => act.say_as_server(say).boxed_local(),
             Ok(Ok(_)) => {

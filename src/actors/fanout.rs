@@ -21,17 +21,17 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use self::strangers::{GiveTurns, Strangers};
-use super::connection::{Connection, JoinedRoom, RoomDoor, Verdict};
+use super::connection::{Connection, JoinedRoom, RoomHandle, Verdict};
 use super::messages::chat::{
-    Admit, Adopt, Answer, AuthorReceipt, Collapse, Deliver, DeliverTo, Depart, Dismiss, Enter, Forget, Leave,
-    Proclaim, StopRequests, Tidings,
+    Answer, AuthorReceipt, Broadcast, CloseAll, ConnectionClosed, Deliver, JoinAccepted, Leave,
+    LeaveAccepted, NewConnection, PresenceUpdate, RoomCrashed, SessionAccepted, StopRequests, Unicast,
 };
-use super::session::{SessionActor, Surroundings};
-use super::vital::Vital;
-use super::{Wiring, after_others, session};
-use crate::chat::deadlines::{Patience, TICK};
-use crate::chat::rate::Pace;
-use crate::chat::turns::Turns;
+use super::panic_watch::Critical;
+use super::session::{SessionActor, SessionContext};
+use super::{Handles, session, yield_now};
+use crate::chat::limits::fair_queue::FairQueue;
+use crate::chat::limits::rate::Pace;
+use crate::chat::session::deadlines::{TICK, Timeouts};
 use crate::codec::FrameCodec;
 use crate::model::{ByeReason, ConnectionId, ErrorCode, IoThread, RoomId};
 use crate::wire::json::{FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
@@ -41,7 +41,7 @@ const WRITES_PER_TURN: usize = 64;
 
 /// A room, as far as it is on this thread.
 struct LocalRoom {
-    door: Rc<RoomDoor>,
+    door: Rc<RoomHandle>,
     /// In the order of their ids, which is mostly the order in which they come.
     members: Vec<Rc<Connection>>,
 }
@@ -66,42 +66,42 @@ impl LocalRoom {
 
 /// All connections of one I/O thread.
 pub struct FanoutActor {
-    _vital: Vital,
+    _critical: Critical,
     thread: IoThread,
-    wiring: Wiring,
+    handles: Handles,
     /// There from the moment that the actor runs on its thread.
-    around: Option<Rc<Surroundings>>,
-    patience: Patience,
+    context: Option<Rc<SessionContext>>,
+    timeouts: Timeouts,
     ping: Bytes,
     connections: HashMap<ConnectionId, Rc<Connection>>,
     rooms: HashMap<RoomId, LocalRoom>,
     /// Connections with a reply in their outbox that nobody has tried to write.
     unwritten: Vec<Rc<Connection>>,
     /// The same, by the rooms' batches.
-    deliveries: Turns<Rc<Connection>>,
+    deliveries: FairQueue<Rc<Connection>>,
     dismissed: Option<oneshot::Sender<()>>,
 }
 
 impl FanoutActor {
     /// The fan-out of a thread.
-    pub fn new(thread: IoThread, wiring: Wiring) -> Self {
+    pub fn new(thread: IoThread, handles: Handles) -> Self {
         FanoutActor {
-            _vital: wiring.vital.of("a fan-out"),
+            _critical: handles.critical.of("a fan-out"),
             thread,
-            patience: Patience::new(&wiring.config.limits),
-            wiring,
-            around: None,
+            timeouts: Timeouts::new(&handles.config.limits),
+            handles,
+            context: None,
             ping: encode::frame(&ServerFrame::Ping, None),
             connections: HashMap::new(),
             rooms: HashMap::new(),
             unwritten: Vec::new(),
-            deliveries: Turns::default(),
+            deliveries: FairQueue::default(),
             dismissed: None,
         }
     }
 
-    fn surroundings(&self, ctx: &Context<Self>) -> Surroundings {
-        let config = &self.wiring.config;
+    fn session_context(&self, ctx: &Context<Self>) -> SessionContext {
+        let config = &self.handles.config;
         let limits = &config.limits;
         let welcome = ServerFrame::Welcome {
             protocol: PROTOCOL_VERSION,
@@ -109,26 +109,26 @@ impl FanoutActor {
             max_frame: limits.max_frame_bytes,
             motd: config.server.motd.clone(),
             features: FEATURES.iter().copied().map(Into::into).collect(),
-            term: Some(self.wiring.terms.present().to_string()),
+            term: Some(self.handles.terms.present().to_string()),
         };
-        Surroundings {
+        SessionContext {
             limits: std::sync::Arc::new(limits.clone()),
             codec: FrameCodec::new(limits.max_frame_bytes),
             welcome: encode::frame(&welcome, None),
-            terms: std::sync::Arc::clone(&self.wiring.terms),
-            newest_id: std::sync::Arc::clone(&self.wiring.newest_id),
-            hasher: self.wiring.hasher.clone(),
-            spellings: std::sync::Arc::clone(&self.wiring.spellings),
-            auth: self.wiring.auth.clone(),
-            directory: self.wiring.directory.clone(),
-            journal: self.wiring.journal.clone(),
-            listener: self.wiring.listener.clone(),
+            terms: std::sync::Arc::clone(&self.handles.terms),
+            newest_id: std::sync::Arc::clone(&self.handles.newest_id),
+            hasher: self.handles.hasher.clone(),
+            spellings: std::sync::Arc::clone(&self.handles.spellings),
+            auth: self.handles.auth.clone(),
+            directory: self.handles.directory.clone(),
+            journal: self.handles.journal.clone(),
+            listener: self.handles.listener.clone(),
             fanout: actix::AsyncContext::address(ctx),
             message_pace: burst_of_seconds(limits.messages_per_second, session::MESSAGE_BURST_SECONDS),
             join_pace: Pace::per_minute(limits.joins_per_minute, limits.rooms_per_session),
             password_pace: Pace::per_minute(limits.password_changes_per_minute, 0),
             request_pace: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
-            started: self.wiring.started,
+            started: self.handles.started,
             stopping: std::cell::Cell::new(false),
             strangers: Strangers::new(limits),
             read_buffer: std::cell::RefCell::new(vec![0; limits.turn_bytes].into_boxed_slice()),
@@ -157,7 +157,7 @@ impl FanoutActor {
     /// up for the ticks of a time in which the whole server stood still, all at once.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         for connection in self.connections.values() {
-            if connection.tick(&self.patience, &self.ping) {
+            if connection.tick(&self.timeouts, &self.ping) {
                 connection.flush();
             }
         }
@@ -180,7 +180,7 @@ impl Actor for FanoutActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.around = Some(Rc::new(self.surroundings(ctx)));
+        self.context = Some(Rc::new(self.session_context(ctx)));
         ctx.spawn(WriteOut);
         ctx.spawn(GiveTurns::default());
         ctx.run_later(TICK, Self::tick);
@@ -202,7 +202,7 @@ impl ActorFuture<FanoutActor> for WriteOut {
     ) -> Poll<()> {
         if !fanout.write_out() {
             // Others of the thread have their turn first.
-            after_others(task);
+            yield_now(task);
         }
         Poll::Pending
     }
@@ -252,10 +252,10 @@ fn push_without_own(connection: &Connection, batch: &Deliver) {
     }
 }
 
-impl Handler<DeliverTo> for FanoutActor {
+impl Handler<Unicast> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, letter: DeliverTo, _: &mut Context<Self>) {
+    fn handle(&mut self, letter: Unicast, _: &mut Context<Self>) {
         if let Some(frame) = &letter.frame {
             for id in &*letter.connections {
                 if let Some(connection) = self.connections.get(id) {
@@ -270,14 +270,15 @@ impl Handler<DeliverTo> for FanoutActor {
     }
 }
 
-impl Handler<Tidings> for FanoutActor {
+impl Handler<PresenceUpdate> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, tidings: Tidings, _: &mut Context<Self>) {
-        let Some(LocalRoom { members, .. }) = self.rooms.get(&tidings.room) else { return };
+    fn handle(&mut self, presence_update: PresenceUpdate, _: &mut Context<Self>) {
+        let Some(LocalRoom { members, .. }) = self.rooms.get(&presence_update.room) else { return };
         let mut told = Vec::with_capacity(members.len());
         for connection in members {
-            let frames = tidings.instead.get(&connection.id).map_or(&*tidings.frames, Vec::as_slice);
+            let frames =
+                presence_update.instead.get(&connection.id).map_or(&*presence_update.frames, Vec::as_slice);
             if !frames.is_empty() {
                 frames.iter().for_each(|frames| connection.push(frames.clone()));
                 told.push(Rc::clone(connection));
@@ -287,10 +288,10 @@ impl Handler<Tidings> for FanoutActor {
     }
 }
 
-impl Handler<Collapse> for FanoutActor {
+impl Handler<RoomCrashed> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, Collapse { room, .. }: Collapse, _: &mut Context<Self>) {
+    fn handle(&mut self, RoomCrashed { room, .. }: RoomCrashed, _: &mut Context<Self>) {
         for connection in self.rooms.remove(&room).into_iter().flat_map(|local| local.members) {
             connection.rooms.borrow_mut().retain(|joined| joined.door.id != room);
             connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
@@ -298,10 +299,10 @@ impl Handler<Collapse> for FanoutActor {
     }
 }
 
-impl Handler<Proclaim> for FanoutActor {
+impl Handler<Broadcast> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, notice: Proclaim, _: &mut Context<Self>) {
+    fn handle(&mut self, notice: Broadcast, _: &mut Context<Self>) {
         let in_session = |connection: &&Rc<Connection>| connection.rates.borrow().is_some();
         let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
         for connection in &listeners {
@@ -324,10 +325,10 @@ impl Handler<Answer> for FanoutActor {
     }
 }
 
-impl Handler<Admit> for FanoutActor {
+impl Handler<SessionAccepted> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, admit: Admit, _: &mut Context<Self>) {
+    fn handle(&mut self, admit: SessionAccepted, _: &mut Context<Self>) {
         if let Some(connection) = self.connection(admit.reply_to.connection).cloned() {
             *connection.rates.borrow_mut() = Some(admit.rates);
             connection.answer(admit.reply_to.ticket, admit.frame);
@@ -336,19 +337,19 @@ impl Handler<Admit> for FanoutActor {
     }
 }
 
-impl Handler<Enter> for FanoutActor {
+impl Handler<JoinAccepted> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, enter: Enter, _: &mut Context<Self>) {
+    fn handle(&mut self, enter: JoinAccepted, _: &mut Context<Self>) {
         let id = enter.reply_to.connection;
         let Some(connection) = self.connection(id).cloned() else {
             // It went while the room was reading its page; the room thinks that it is in.
             enter.address.do_send(Leave { connection: id, request: None });
             return;
         };
-        let Enter { room: id_of_room, name, address, pages_up_to, .. } = enter;
+        let JoinAccepted { room: id_of_room, name, address, pages_up_to, .. } = enter;
         let room = self.rooms.entry(id_of_room).or_insert_with(|| {
-            let door = Rc::new(RoomDoor { id: id_of_room, name, address });
+            let door = Rc::new(RoomHandle { id: id_of_room, name, address });
             LocalRoom { door, members: Vec::new() }
         });
         room.enter(&connection);
@@ -364,10 +365,10 @@ impl Handler<Enter> for FanoutActor {
     }
 }
 
-impl Handler<Depart> for FanoutActor {
+impl Handler<LeaveAccepted> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, depart: Depart, _: &mut Context<Self>) {
+    fn handle(&mut self, depart: LeaveAccepted, _: &mut Context<Self>) {
         if let Some(room) = self.rooms.get_mut(&depart.room) {
             room.leave(depart.connection);
             if room.members.is_empty() {
@@ -385,15 +386,15 @@ impl Handler<Depart> for FanoutActor {
 
 // ---------------------------------------------------------------- coming and going
 
-impl Handler<Adopt> for FanoutActor {
+impl Handler<NewConnection> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, adopt: Adopt, _: &mut Context<Self>) {
-        match &self.around {
+    fn handle(&mut self, adopt: NewConnection, _: &mut Context<Self>) {
+        match &self.context {
             // Coming is work, too.
-            Some(around) => around.strangers.queue_newcomer(adopt),
+            Some(context) => context.strangers.queue_newcomer(adopt),
             None => {
-                self.wiring.newcomers.fetch_sub(1, Ordering::Relaxed);
+                self.handles.newcomers.fetch_sub(1, Ordering::Relaxed);
                 error!("a connection came before the thread was ready; it is dropped");
             }
         }
@@ -402,15 +403,15 @@ impl Handler<Adopt> for FanoutActor {
 
 impl FanoutActor {
     /// Starts the session of a connection whose turn it is.
-    fn take_over(&mut self, adopt: Adopt) {
-        let Some(around) = &self.around else { return };
+    fn take_over(&mut self, adopt: NewConnection) {
+        let Some(context) = &self.context else { return };
         let start = Strangers::processor_time();
-        self.wiring.newcomers.fetch_sub(1, Ordering::Relaxed);
+        self.handles.newcomers.fetch_sub(1, Ordering::Relaxed);
         let stream = match TcpStream::from_std(adopt.stream) {
             Ok(stream) => stream,
             Err(why) => {
                 warn!(by:% = adopt.peer.ip(); "the connection from {} could not be taken over: {why}", adopt.peer);
-                around.listener.do_send(super::messages::chat::Closed {
+                context.listener.do_send(super::messages::chat::Closed {
                     peer: adopt.peer,
                     refused: adopt.refused.is_some(),
                 });
@@ -418,26 +419,26 @@ impl FanoutActor {
             }
         };
         let id = ConnectionId::fresh(self.thread);
-        let outbox_bytes = around.limits.outbox_bytes;
+        let outbox_bytes = context.limits.outbox_bytes;
         let connection = Rc::new(Connection::new(id, adopt.peer, stream, outbox_bytes));
         self.connections.insert(id, Rc::clone(&connection));
-        SessionActor::new(connection, Rc::clone(around), adopt.refused).start();
-        around.strangers.charge(start);
+        SessionActor::new(connection, Rc::clone(context), adopt.refused).start();
+        context.strangers.charge(start);
     }
 }
 
-impl Handler<Forget> for FanoutActor {
+impl Handler<ConnectionClosed> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, Forget { connection }: Forget, _: &mut Context<Self>) {
+    fn handle(&mut self, ConnectionClosed { connection }: ConnectionClosed, _: &mut Context<Self>) {
         let start = Strangers::processor_time();
         if let Some(gone) = self.connections.remove(&connection)
-            && let Some(around) = &self.around
+            && let Some(context) = &self.context
             && gone.rates.take().is_none()
         {
             // The socket is closed with the last reference to it.
             drop(gone);
-            around.strangers.charge(start);
+            context.strangers.charge(start);
         }
         if self.connections.is_empty()
             && let Some(dismissed) = self.dismissed.take()
@@ -452,17 +453,17 @@ impl Handler<StopRequests> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, _: StopRequests, _: &mut Context<Self>) {
-        if let Some(around) = &self.around {
-            around.stopping.set(true);
+        if let Some(context) = &self.context {
+            context.stopping.set(true);
         }
     }
 }
 
-impl Handler<Dismiss> for FanoutActor {
+impl Handler<CloseAll> for FanoutActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Dismiss, _: &mut Context<Self>) -> ResponseFuture<()> {
-        let newcomers = self.around.as_ref().map(|around| around.strangers.take_newcomers());
+    fn handle(&mut self, _: CloseAll, _: &mut Context<Self>) -> ResponseFuture<()> {
+        let newcomers = self.context.as_ref().map(|context| context.strangers.take_newcomers());
         newcomers.into_iter().flatten().for_each(|adopt| self.take_over(adopt));
         for connection in self.connections.values() {
             connection.judge(Verdict::Dismiss { reason: ByeReason::ShuttingDown, text: None });

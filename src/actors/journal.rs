@@ -24,12 +24,14 @@ use log::{error, info};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
 
-use super::after_others;
-use super::messages::chat::{Append, Author, CatchUp, Drain, Outcome, Route, SetRoute, Settled, Verdict};
+use super::messages::chat::{
+    Append, CatchUp, CommitResult, Committed, Drain, Requester, Subscribe, Subscriber, Verdict,
+};
 use super::messages::operator::{AskJournal, JournalStatus};
-use super::vital::Vital;
-use crate::chat::gathering::Gathering;
-use crate::chat::keys::{Fingerprint, KeyLedger, Offer};
+use super::panic_watch::Critical;
+use super::yield_now;
+use crate::chat::journal::idempotency::{Fingerprint, IdempotencyTable, Lookup};
+use crate::chat::journal::linger::Gathering;
 use crate::config::{Config, Durability};
 use crate::disk::Folder;
 use crate::disk::append::MAX_UNSYNCED_BYTES;
@@ -37,7 +39,7 @@ use crate::model::{
     ErrorCode, MAX_MESSAGE_ID, MessageId, MessageKind, MessageList, Refusal, StoredMessage, Timestamp,
 };
 use crate::store::history::{CommitError, HistoryIndex, Opened, Position, require_in_place};
-use writer::{Committed, Writer};
+use writer::{WriteDone, Writer};
 
 /// Ids that are passed over at a start without fsync: a crash of the machine may have taken messages back
 /// that clients have seen, and no id is used twice.
@@ -53,19 +55,19 @@ const ROW_BYTES_BESIDE_TEXT: usize = 1_024;
 /// Someone who waits for a message to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Waiting {
-    route: Route,
-    author: Author,
+    route: Subscriber,
+    author: Requester,
 }
 
 /// The one who orders and stores.
 pub struct JournalActor {
-    _vital: Vital,
+    _critical: Critical,
     config: Arc<Config>,
     /// The data directory.
     data: Arc<dyn Folder>,
     index: HistoryIndex,
     writer: Writer,
-    keys: KeyLedger<Waiting>,
+    keys: IdempotencyTable<Waiting>,
     started: Instant,
     queue: VecDeque<Append>,
     gathering: Gathering,
@@ -73,7 +75,7 @@ pub struct JournalActor {
     batch: Vec<Waiting>,
     /// The newest message of each list that the batch adds to; kept for its memory.
     newest_in_batch: HashMap<MessageList, MessageId>,
-    routes: HashMap<Route, Recipient<Settled>>,
+    routes: HashMap<Subscriber, Recipient<Committed>>,
     next_id: u64,
     newest_id: Arc<AtomicU64>,
     fault: Option<String>,
@@ -96,14 +98,14 @@ impl JournalActor {
         config: Arc<Config>,
         opened: Opened,
         newest_id: Arc<AtomicU64>,
-        vital: Vital,
+        critical: Critical,
         address: &Addr<Self>,
     ) -> io::Result<Self> {
         let (data, to) = (Arc::clone(opened.writer.data()), address.clone().recipient());
-        let writer = Writer::start(opened.writer, config.journal.durability, to, vital.clone())?;
+        let writer = Writer::start(opened.writer, config.journal.durability, to, critical.clone())?;
         let limits = &config.limits;
         let remembered_for = Duration::from_secs(limits.key_seconds);
-        let mut keys = KeyLedger::new(limits.keys_per_account, remembered_for);
+        let mut keys = IdempotencyTable::new(limits.keys_per_account, remembered_for);
         let now = Timestamp::now();
         for row in opened.recent_keyed {
             let Some(key) = row.key.clone() else { continue };
@@ -124,7 +126,7 @@ impl JournalActor {
             Durability::Os => Duration::ZERO,
         };
         Ok(JournalActor {
-            _vital: vital,
+            _critical: critical,
             data,
             index: opened.index,
             writer,
@@ -174,10 +176,10 @@ impl JournalActor {
         };
         let print = Fingerprint::of(&append.target, append.text.as_str());
         match self.keys.offer(&append.from, append.since, key, print, waiting, self.now()) {
-            Offer::First(_) => self.queue.push_back(append),
-            Offer::Stored(waiting, receipt) => self.tell(waiting, Verdict::Known(receipt)),
-            Offer::Waits => {}
-            Offer::Conflict(waiting) => {
+            Lookup::First(_) => self.queue.push_back(append),
+            Lookup::Stored(waiting, receipt) => self.tell(waiting, Verdict::Known(receipt)),
+            Lookup::Waits => {}
+            Lookup::Conflict(waiting) => {
                 let text = "This key stands for another message of yours.";
                 self.tell(waiting, Verdict::Refused(Refusal::bad_request(text)));
             }
@@ -185,12 +187,12 @@ impl JournalActor {
     }
 
     fn tell(&self, waiting: Waiting, verdict: Verdict) {
-        self.settle(waiting.route, vec![Outcome { author: waiting.author, verdict }]);
+        self.settle(waiting.route, vec![CommitResult { author: waiting.author, verdict }]);
     }
 
-    fn settle(&self, route: Route, outcomes: Vec<Outcome>) {
+    fn settle(&self, route: Subscriber, outcomes: Vec<CommitResult>) {
         if let Some(to) = self.routes.get(&route) {
-            to.do_send(Settled { outcomes });
+            to.do_send(Committed { outcomes });
         }
     }
 
@@ -259,7 +261,7 @@ impl JournalActor {
     }
 
     /// A batch is stored, or is not.
-    fn committed(&mut self, committed: Committed) {
+    fn committed(&mut self, committed: WriteDone) {
         for notice in committed.notices {
             error!("{notice}");
         }
@@ -329,12 +331,12 @@ impl JournalActor {
 /// The outcomes of a batch, on their way to where they came from.
 #[derive(Default)]
 struct Batch {
-    outcomes: Vec<(Route, Outcome)>,
+    outcomes: Vec<(Subscriber, CommitResult)>,
 }
 
 impl Batch {
     fn push(&mut self, waiting: Waiting, verdict: Verdict) {
-        self.outcomes.push((waiting.route, Outcome { author: waiting.author, verdict }));
+        self.outcomes.push((waiting.route, CommitResult { author: waiting.author, verdict }));
     }
 
     /// Sends each route its outcomes in one message, in the order of their ids: the sort is a stable one.
@@ -391,7 +393,7 @@ impl ActorFuture<JournalActor> for WriteNext {
         loop {
             match journal.write_next() {
                 Next::WhenWoken => self.pause = None,
-                Next::AfterOthers => after_others(task),
+                Next::AfterOthers => yield_now(task),
                 Next::In(wait) => {
                     let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(wait)));
                     if pause.as_mut().poll(task).is_ready() {
@@ -405,10 +407,10 @@ impl ActorFuture<JournalActor> for WriteNext {
     }
 }
 
-impl Handler<SetRoute> for JournalActor {
+impl Handler<Subscribe> for JournalActor {
     type Result = ();
 
-    fn handle(&mut self, SetRoute { route, to }: SetRoute, _: &mut Context<Self>) {
+    fn handle(&mut self, Subscribe { route, to }: Subscribe, _: &mut Context<Self>) {
         match to {
             Some(to) => drop(self.routes.insert(route, to)),
             None => drop(self.routes.remove(&route)),
@@ -424,10 +426,10 @@ impl Handler<Append> for JournalActor {
     }
 }
 
-impl Handler<Committed> for JournalActor {
+impl Handler<WriteDone> for JournalActor {
     type Result = ();
 
-    fn handle(&mut self, committed: Committed, _: &mut Context<Self>) {
+    fn handle(&mut self, committed: WriteDone, _: &mut Context<Self>) {
         self.committed(committed);
     }
 }

@@ -24,11 +24,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use super::connection::set_kernel_buffers;
-use super::messages::chat::{Adopt, Closed, StopListening};
+use super::messages::chat::{Closed, NewConnection, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
-use super::vital::Vital;
-use super::{Fanouts, after_others};
-use crate::chat::budget::AddressKey;
+use super::panic_watch::Critical;
+use super::{Fanouts, yield_now};
+use crate::chat::limits::budget::AddressKey;
 use crate::config::Config;
 use crate::model::ErrorCode;
 
@@ -46,7 +46,7 @@ const REFUSALS_AT_ONCE: usize = 64;
 
 /// The listeners of a server.
 pub struct ListenerActor {
-    _vital: Vital,
+    _critical: Critical,
     listeners: Vec<TcpListener>,
     fanouts: Fanouts,
     config: Arc<Config>,
@@ -73,10 +73,10 @@ impl ListenerActor {
         fanouts: Fanouts,
         config: Arc<Config>,
         newcomers: Arc<AtomicUsize>,
-        vital: Vital,
+        critical: Critical,
     ) -> Self {
         ListenerActor {
-            _vital: vital,
+            _critical: critical,
             listeners,
             fanouts,
             config,
@@ -109,7 +109,7 @@ impl ListenerActor {
             self.listeners.push(listener);
         }
         if turns == 0 {
-            after_others(task);
+            yield_now(task);
         } else if let Some(closed) = self.closing.take() {
             self.listeners.clear();
             // Who asked may have given up waiting.
@@ -179,7 +179,7 @@ impl ListenerActor {
                 let thread = self.next_thread % self.fanouts.len();
                 self.next_thread = thread + 1;
                 self.newcomers.fetch_add(1, Ordering::Relaxed);
-                self.fanouts[thread].do_send(Adopt { stream, peer, refused });
+                self.fanouts[thread].do_send(NewConnection { stream, peer, refused });
             }
             Err(why) => {
                 warn!(by:% = peer.ip(); "the connection from {peer} failed at once: {why}");

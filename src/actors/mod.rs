@@ -30,9 +30,9 @@ pub mod fanout;
 pub mod journal;
 pub mod listener;
 pub mod messages;
+pub mod panic_watch;
 pub mod room;
 pub mod session;
-pub mod vital;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ use std::time::Instant;
 
 use actix::Addr;
 
-use crate::chat::terms::Terms;
+use crate::chat::journal::terms::Terms;
 use crate::config::Config;
 use crate::model::Spellings;
 use crate::secrets::token::TokenHasher;
@@ -53,13 +53,13 @@ pub type Fanouts = Arc<[Addr<fanout::FanoutActor>]>;
 
 /// The actors that there is one of, and what they all go by. Cheap to clone.
 #[derive(Clone)]
-pub struct Wiring {
+pub struct Handles {
     /// The effective settings.
     pub config: Arc<Config>,
     /// When the server started; rates count from here.
     pub started: Instant,
     /// Tells the server when an actor that it cannot do without has died.
-    pub vital: vital::VitalSigns,
+    pub critical: panic_watch::PanicWatch,
     /// The terms of the history.
     pub terms: Arc<Terms>,
     /// The largest message id that was given, 0 for none.
@@ -83,7 +83,7 @@ pub struct Wiring {
 /// Wakes a task again when everyone else of its thread has had a turn, sockets that have something to read
 /// included. A task that wakes itself comes before those: tokio looks at sockets when no task is left to run,
 /// or after 61 of them.
-fn after_others(task: &mut TaskContext<'_>) {
+fn yield_now(task: &mut TaskContext<'_>) {
     // The first poll leaves the waker with the runtime, which is all that is wanted of it.
     let _ = pin!(tokio::task::yield_now()).poll(task);
 }
@@ -107,7 +107,7 @@ mod tests {
             let counted = Rc::clone(&turns);
             let busy = tokio::task::spawn_local(poll_fn(move |task| {
                 counted.set(counted.get() + 1);
-                after_others(task);
+                yield_now(task);
                 Poll::<()>::Pending
             }));
             for _ in 0..20 {

@@ -5,7 +5,7 @@
 //! fan-outs. So a member's events begin right behind its `joined` and end right before the reply to its
 //! `leave`.
 
-mod tidings;
+mod presence_update;
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use serde::Serialize;
 
 use super::fanout::FanoutActor;
 use super::messages::chat::{
-    Answer, Append, Author, AuthorReceipt, Collapse, Deliver, Depart, Enter, Flush, Join, Leave, ListMembers,
-    OperatorSaid, PageOfMessages, ReadPage, Retire, RoomCount, Route, Say, SayByOperator, SetRoute, Settled,
-    Verdict,
+    Answer, Append, AuthorReceipt, Committed, Deliver, Flush, Join, JoinAccepted, Leave, LeaveAccepted,
+    ListMembers, OperatorSaid, PageOfMessages, ReadPage, Requester, Retire, RoomCount, RoomCrashed, Say,
+    SayByOperator, Subscribe, Subscriber, Verdict,
 };
-use super::{Fanouts, Wiring};
-use crate::chat::presence::{self, Presence};
-use crate::chat::roster::{Entered, Left, Roster};
-use crate::chat::window::{JoinPage, Window};
+use super::{Fanouts, Handles};
+use crate::chat::room::members::{Entered, Left, Members};
+use crate::chat::room::presence::{self, Presence};
+use crate::chat::room::recent::{JoinPage, Window};
 use crate::model::{
     ConnectionId, ErrorCode, MessageId, MessageKey, MessageList, MessageText, Page, ReplyTo, RoomId,
     RoomName, Target, Timestamp, UserName,
@@ -43,9 +43,9 @@ type Sender = (UserName, Option<MessageId>);
 pub struct ChatRoomActor {
     id: RoomId,
     name: RoomName,
-    wiring: Wiring,
+    handles: Handles,
     fanouts: Fanouts,
-    roster: Roster<ConnectionId>,
+    roster: Members<ConnectionId>,
     /// How many members live on each I/O thread.
     on_thread: Vec<usize>,
     window: Window,
@@ -70,15 +70,15 @@ struct JoinedHead<'a> {
 
 impl ChatRoomActor {
     /// An empty room.
-    pub fn new(id: RoomId, name: RoomName, wiring: Wiring, fanouts: Fanouts) -> Self {
+    pub fn new(id: RoomId, name: RoomName, handles: Handles, fanouts: Fanouts) -> Self {
         let on_thread = vec![0; fanouts.len()];
-        let window = Window::new(wiring.config.limits.room_window_messages);
+        let window = Window::new(handles.config.limits.room_window_messages);
         ChatRoomActor {
             id,
             name,
-            wiring,
+            handles,
             fanouts,
-            roster: Roster::default(),
+            roster: Members::default(),
             on_thread,
             window,
             presence: Presence::default(),
@@ -94,7 +94,7 @@ impl ChatRoomActor {
     fn read_page(&mut self, join: Join, attempt: usize, ctx: &mut Context<Self>) {
         // A newest page also fills the window, so that the next one who joins need not ask the disk.
         let at_least =
-            if join.page == Page::Newest { self.wiring.config.limits.room_window_messages } else { 0 };
+            if join.page == Page::Newest { self.handles.config.limits.room_window_messages } else { 0 };
         let read = ReadPage {
             list: MessageList::Room(self.name.clone()),
             page: join.page,
@@ -103,7 +103,7 @@ impl ChatRoomActor {
             up_to: None,
         };
         self.entering += 1;
-        let read = self.wiring.journal.send(read).into_actor(self);
+        let read = self.handles.journal.send(read).into_actor(self);
         ctx.spawn(read.map(move |read, act, ctx| {
             act.entering -= 1;
             match read {
@@ -154,11 +154,11 @@ impl ChatRoomActor {
         }
         let head = JoinedHead { room: &self.name, members: self.roster.accounts(), reset: join.reset };
         let keep = if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest };
-        let max_frame_bytes = self.wiring.config.limits.max_frame_bytes;
+        let max_frame_bytes = self.handles.config.limits.max_frame_bytes;
         let (frame, more) =
             encode::page(&head, &page.messages, page.more, keep, join.reference.as_ref(), max_frame_bytes);
         let events_begin_behind = self.window.newest().max(newest_read);
-        self.fanout(connection).do_send(Enter {
+        self.fanout(connection).do_send(JoinAccepted {
             reply_to: join.reply_to,
             room: self.id,
             name: self.name.clone(),
@@ -171,7 +171,7 @@ impl ChatRoomActor {
     // ------------------------------------------------------------ delivering
 
     /// Sends a stored batch to every thread that has members in the room, or authors of it.
-    fn deliver(&mut self, settled: Settled) {
+    fn deliver(&mut self, settled: Committed) {
         let mut frames = BytesMut::new();
         let mut ends = Vec::with_capacity(settled.outcomes.len());
         let mut receipts = Vec::with_capacity(settled.outcomes.len());
@@ -189,12 +189,12 @@ impl ChatRoomActor {
                 Verdict::Refused(refused) => (Err(refused), None),
             };
             match outcome.author {
-                Author::Session(reply_to) => {
+                Requester::Session(reply_to) => {
                     receipts.push(AuthorReceipt { reply_to, outcome: result, own_frame });
                 }
-                Author::Operator(ticket) => {
+                Requester::Operator(ticket) => {
                     let outcome = result.map_err(|refusal| refusal.code);
-                    self.wiring.directory.do_send(OperatorSaid { ticket, outcome });
+                    self.handles.directory.do_send(OperatorSaid { ticket, outcome });
                 }
             }
         }
@@ -220,20 +220,20 @@ impl ChatRoomActor {
         if self.is_too_large_for_presence() || self.roster.accounts() == 0 {
             return self.presence.clear();
         }
-        self.presence.changed(account, is_in, self.wiring.started.elapsed(), Timestamp::now());
+        self.presence.changed(account, is_in, self.handles.started.elapsed(), Timestamp::now());
         if !self.presence.is_empty() && !std::mem::replace(&mut self.ticking, true) {
             ctx.run_later(presence::TICK, Self::tell_presence);
         }
     }
 
     fn is_too_large_for_presence(&self) -> bool {
-        let most = self.wiring.config.limits.presence_members;
+        let most = self.handles.config.limits.presence_members;
         most != 0 && self.roster.accounts() > most
     }
 
     /// Tells what has stood long enough: one batch, encoded once, one write for each member.
     fn tell_presence(&mut self, ctx: &mut Context<Self>) {
-        let changes = self.presence.due(self.wiring.started.elapsed());
+        let changes = self.presence.due(self.handles.started.elapsed());
         self.ticking = !self.presence.is_empty();
         if self.ticking {
             ctx.run_later(presence::TICK, Self::tell_presence);
@@ -241,32 +241,38 @@ impl ChatRoomActor {
         if changes.is_empty() {
             return;
         }
-        let tidings = tidings::of(self.id, &changes, &self.roster, |change| {
+        let presence_update = presence_update::of(self.id, &changes, &self.roster, |change| {
             let status = if change.is_in { PresenceStatus::Joined } else { PresenceStatus::Left };
             let (room, name) = (self.name.to_string(), change.account.to_string());
             encode::frame(&ServerFrame::Presence { room, name, status, at: change.at }, None)
         });
         for (members, fanout) in self.on_thread.iter().zip(self.fanouts.iter()) {
             if *members > 0 {
-                fanout.do_send(tidings.clone());
+                fanout.do_send(presence_update.clone());
             }
         }
     }
 
     fn count_changed(&self) {
         let count = RoomCount { room: self.name.clone(), accounts: self.roster.accounts() };
-        self.wiring.directory.do_send(count);
+        self.handles.directory.do_send(count);
     }
 
     fn fanout(&self, connection: ConnectionId) -> &Addr<FanoutActor> {
         &self.fanouts[connection.thread().0]
     }
 
-    fn append(&mut self, (from, since): Sender, text: MessageText, key: Option<MessageKey>, author: Author) {
+    fn append(
+        &mut self,
+        (from, since): Sender,
+        text: MessageText,
+        key: Option<MessageKey>,
+        author: Requester,
+    ) {
         self.under_way += 1;
         let target = Target::Room(self.name.clone());
-        self.wiring.journal.do_send(Append {
-            route: Route::Room(self.id),
+        self.handles.journal.do_send(Append {
+            route: Subscriber::Room(self.id),
             target,
             from,
             since,
@@ -284,12 +290,12 @@ impl Actor for ChatRoomActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         debug!("{} opened", self.name);
         let to = Some(ctx.address().recipient());
-        self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to });
+        self.handles.journal.do_send(Subscribe { route: Subscriber::Room(self.id), to });
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
         debug!("{} closed", self.name);
-        self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
+        self.handles.journal.do_send(Subscribe { route: Subscriber::Room(self.id), to: None });
     }
 }
 
@@ -297,9 +303,9 @@ impl Actor for ChatRoomActor {
 impl Drop for ChatRoomActor {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let collapse = Collapse { room: self.id, name: self.name.clone() };
-            self.wiring.journal.do_send(SetRoute { route: Route::Room(self.id), to: None });
-            self.wiring.directory.do_send(collapse.clone());
+            let collapse = RoomCrashed { room: self.id, name: self.name.clone() };
+            self.handles.journal.do_send(Subscribe { route: Subscriber::Room(self.id), to: None });
+            self.handles.directory.do_send(collapse.clone());
             for fanout in self.fanouts.iter() {
                 fanout.do_send(collapse.clone());
             }
@@ -334,7 +340,7 @@ impl Handler<Leave> for ChatRoomActor {
         let reply = request.map(|(ticket, reference)| {
             (ticket, encode::frame(&ServerFrame::Ok { receipt: None }, reference.as_ref()))
         });
-        self.fanout(connection).do_send(Depart { connection, room: self.id, reply });
+        self.fanout(connection).do_send(LeaveAccepted { connection, room: self.id, reply });
         if let (Left::AccountLeft, Some(account)) = (left, account) {
             self.account_changed(&account, false, ctx);
         }
@@ -347,7 +353,7 @@ impl Handler<Say> for ChatRoomActor {
     fn handle(&mut self, say: Say, _: &mut Context<Self>) {
         let Say { member, since, text, key, reply_to } = say;
         if self.roster.contains(member.connection) {
-            self.append((member.account, since), text, key, Author::Session(reply_to));
+            self.append((member.account, since), text, key, Requester::Session(reply_to));
         } else {
             let code = ErrorCode::NotInRoom;
             self.answer_refused(reply_to, code);
@@ -372,14 +378,14 @@ impl Handler<SayByOperator> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, say: SayByOperator, _: &mut Context<Self>) {
-        self.append((UserName::server(), None), say.text, None, Author::Operator(say.ticket));
+        self.append((UserName::server(), None), say.text, None, Requester::Operator(say.ticket));
     }
 }
 
-impl Handler<Settled> for ChatRoomActor {
+impl Handler<Committed> for ChatRoomActor {
     type Result = ();
 
-    fn handle(&mut self, settled: Settled, _: &mut Context<Self>) {
+    fn handle(&mut self, settled: Committed, _: &mut Context<Self>) {
         self.under_way = self.under_way.saturating_sub(settled.outcomes.len());
         self.deliver(settled);
     }

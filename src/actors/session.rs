@@ -1,7 +1,7 @@
 //! One SessionActor for each connection: it knows who speaks.
 //!
 //! It reads frames, checks them in the contract's order, and passes on what is allowed; see
-//! [`crate::chat::gate`] and [`crate::wire::json::request`] for the rules. What takes time is answered later,
+//! [`crate::chat::session::authorize`] and [`crate::wire::json::request`] for the rules. What takes time is answered later,
 //! through the [`Connection`], which keeps the replies in order. A session stops reading while it has too
 //! many requests unanswered, or too much unread by its peer: that is the only back-pressure that a sender
 //! feels.
@@ -36,11 +36,11 @@ use super::fanout::strangers::Strangers;
 use super::journal::JournalActor;
 use super::listener::ListenerActor;
 use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
-use super::messages::chat::{Closed, Forget, Leave, Offline};
-use crate::chat::deadlines::Deadlines;
-use crate::chat::gate::{BadFrames, SessionState};
-use crate::chat::rate::{Pace, SharedRate};
-use crate::chat::terms::Terms;
+use super::messages::chat::{Closed, ConnectionClosed, Leave, Offline};
+use crate::chat::journal::terms::Terms;
+use crate::chat::limits::rate::{Pace, SharedRate};
+use crate::chat::session::authorize::{BadFrames, SessionState};
+use crate::chat::session::deadlines::Deadlines;
 use crate::codec::FrameCodec;
 use crate::config::Limits;
 use crate::model::{ByeReason, ErrorCode, Member, MessageId, Refusal, Spellings, TokenText, UserName};
@@ -53,7 +53,7 @@ pub const MESSAGE_BURST_SECONDS: u32 = 3;
 pub const REQUEST_BURST_SECONDS: u32 = 2;
 
 /// What all sessions of a thread share.
-pub struct Surroundings {
+pub struct SessionContext {
     /// Every bound.
     pub limits: Arc<Limits>,
     /// Frames in and out.
@@ -172,7 +172,7 @@ enum Progress {
 /// One connection and its session.
 pub struct SessionActor {
     connection: Rc<Connection>,
-    around: Rc<Surroundings>,
+    context: Rc<SessionContext>,
     phase: Phase,
     session: Option<Box<OpenSession>>,
     /// Bytes that no frame could be made of yet, or that had to wait.
@@ -194,10 +194,10 @@ pub struct SessionActor {
 
 impl SessionActor {
     /// The session for a connection; with `refused`, one that is told so and goes.
-    pub fn new(connection: Rc<Connection>, around: Rc<Surroundings>, refused: Option<ErrorCode>) -> Self {
+    pub fn new(connection: Rc<Connection>, context: Rc<SessionContext>, refused: Option<ErrorCode>) -> Self {
         SessionActor {
             connection,
-            around,
+            context,
             phase: Phase::Talking,
             session: None,
             unread: BytesMut::new(),
@@ -228,7 +228,7 @@ impl SessionActor {
 
     /// The time since the thread started, for rates.
     fn now(&self) -> Duration {
-        self.around.started.elapsed()
+        self.context.started.elapsed()
     }
 
     /// Who this is, for the log: never more than an account's canonical name and an address.
@@ -250,7 +250,7 @@ impl SessionActor {
     /// Whether a token is this session's.
     fn token_is_good(&self, shown: Option<&str>) -> bool {
         let (Some(session), Some(shown)) = (&self.session, shown) else { return false };
-        let shown = self.around.hasher.hash(&TokenText::new(shown));
+        let shown = self.context.hasher.hash(&TokenText::new(shown));
         let lifetime = Duration::from_secs(PREVIOUS_TOKEN_SECONDS);
         let is_previous =
             |previous: &Previous| shown == previous.token && previous.since.elapsed() < lifetime;
@@ -261,7 +261,7 @@ impl SessionActor {
     fn first_use(&mut self, shown: Option<&str>, ctx: &mut Context<Self>) -> FirstUse {
         let Some(session) = &mut self.session else { return FirstUse::IsNone };
         let (Some(previous), Some(shown)) = (&mut session.previous, shown) else { return FirstUse::IsNone };
-        if self.around.hasher.hash(&TokenText::new(shown)) != session.token {
+        if self.context.hasher.hash(&TokenText::new(shown)) != session.token {
             return FirstUse::IsNone;
         }
         match previous.death {
@@ -272,7 +272,7 @@ impl SessionActor {
             }
             Death::NotYet => {
                 previous.death = Death::Asked;
-                let used = self.around.auth.send(TokenUsed { session: session.session });
+                let used = self.context.auth.send(TokenUsed { session: session.session });
                 ctx.spawn(used.into_actor(self).map(|died, act, _| {
                     act.previous_died(died.unwrap_or_else(|_| Err(ErrorCode::Internal.into())));
                 }));
@@ -303,7 +303,7 @@ impl SessionActor {
         }
         let start = Strangers::processor_time();
         let over = self.go_on(ctx, task);
-        self.around.strangers.charge(start);
+        self.context.strangers.charge(start);
         over
     }
 
@@ -383,14 +383,14 @@ impl SessionActor {
     fn leave_everything(&mut self) {
         // When the server stops, everybody leaves: nobody is left to be told.
         let rooms = self.connection.rooms.take();
-        for room in rooms.into_iter().filter(|_| !self.around.stopping.get()) {
+        for room in rooms.into_iter().filter(|_| !self.context.stopping.get()) {
             room.door.address.do_send(Leave { connection: self.connection.id, request: None });
         }
         if let Some(member) = self.member() {
-            self.around.directory.do_send(Offline { member });
+            self.context.directory.do_send(Offline { member });
         }
         if let Some(session) = self.session.take() {
-            self.around.auth.do_send(Detach { session: session.session });
+            self.context.auth.do_send(Detach { session: session.session });
         }
         self.unread = BytesMut::new();
         self.give_back_room();
@@ -404,7 +404,7 @@ impl Actor for SessionActor {
         match self.refused {
             None => {
                 info!(by:% = self.by(); "{} connected", self.label());
-                self.connection.push(self.around.welcome.clone());
+                self.connection.push(self.context.welcome.clone());
             }
             Some(code) => self.say_goodbye(ByeReason::Fault(code), None),
         }
@@ -420,8 +420,8 @@ impl Drop for SessionActor {
         }
         self.leave_everything();
         self.connection.push_last_words([], true);
-        self.around.fanout.do_send(Forget { connection: self.connection.id });
-        self.around.listener.do_send(Closed { peer: self.connection.peer, refused: self.refused.is_some() });
+        self.context.fanout.do_send(ConnectionClosed { connection: self.connection.id });
+        self.context.listener.do_send(Closed { peer: self.connection.peer, refused: self.refused.is_some() });
     }
 }
 

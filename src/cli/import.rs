@@ -19,7 +19,7 @@ use super::{Exit, print};
 use crate::actors::messages::auth::ImportOutcome;
 use crate::control::accounts::{AccountError, AccountRequest, outcome_of};
 use crate::model::{Password, UserName};
-use crate::printable::one_line;
+use crate::sanitize::one_line;
 use crate::secrets::common::CommonPasswords;
 use crate::secrets::password::Md5Hex;
 

@@ -15,8 +15,8 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::settings::{self, Kind};
-use crate::nearest::nearest;
-use crate::printable::one_line;
+use crate::sanitize::one_line;
+use crate::suggest::nearest;
 
 /// The configuration file that is read when none is named and there is one.
 pub const DEFAULT_FILE: &str = "veche.toml";

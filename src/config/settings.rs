@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use toml::{Table, Value};
 
 use super::{Config, parse_listen};
-use crate::nearest::nearest;
 use crate::secrets::keys::MARK as KEY_MARK;
+use crate::suggest::nearest;
 
 /// The longest `server.motd`, in bytes.
 const MAX_MOTD_BYTES: usize = 1_024;

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::accounts::{AccountError, AccountLinks};
 use super::{Answer, MAX_REQUEST_BYTES, Request, SIGN_OF_LIFE, SOCKET_FILE, address};
 use crate::actors::messages::console::RunCommand;
-use crate::printable::lines;
+use crate::sanitize::lines;
 
 /// How many clients there may be. When there are more, the one that has asked for nothing for the longest time
 /// is let go.

@@ -6,8 +6,8 @@
 
 use std::ffi::OsString;
 
-use crate::nearest::nearest;
-use crate::printable::one_line;
+use crate::sanitize::one_line;
+use crate::suggest::nearest;
 
 /// The levels, least first.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What a server calls a term, and what a client says of the id that it saw. Any text is one; which of them
-/// mean anything is for [`crate::chat::terms`] to know.
+/// mean anything is for [`crate::chat::journal::terms`] to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TermName(Box<str>);
 

@@ -1,5 +1,5 @@
 //! The device file, `devices.csv`: tokens that have died, by their hashes, for a few months, so that a device
-//! that shows one is known ([`crate::chat::devices`]).
+//! that shows one is known ([`crate::chat::accounts::devices`]).
 //!
 //! It is a log like `sessions.csv`: a line says that an account *had* a token, or that the account is *gone*.
 //! A line is bound together with a key, and one that is damaged is left out: that device is unknown then. The
@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::accounts::StoreError;
 use super::sessions::StoredSession;
-use crate::chat::devices::{Device, Devices};
+use crate::chat::accounts::devices::{Device, Devices};
 use crate::disk::append::{AppendFile, replace};
 use crate::disk::{Folder, read_whole};
 use crate::model::Timestamp;

@@ -5,7 +5,7 @@
 //! that is damaged takes those before it with it: which ids they had left depends on every later row.
 //! It stands in the folder of the history so that who puts that back puts it back, too, and is no `.csv` so
 //! that all files there with that ending are messages. See
-//! [`crate::chat::terms`] for what is made of it.
+//! [`crate::chat::journal::terms`] for what is made of it.
 
 use std::fmt::Write as _;
 use std::io;

@@ -8,7 +8,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use veche::printable;
+use veche::sanitize;
 
 /// What a row of a draft begins with behind a line break: the mark of everything that goes on.
 const GOES_ON: &str = "| ";
@@ -221,7 +221,7 @@ impl Screen {
         rows.goes_on = "";
         rows.push_all(frame.prompt);
         let mut at = 0;
-        let mut shown = printable::shown(frame.text);
+        let mut shown = sanitize::shown(frame.text);
         for piece in frame.text.graphemes(true) {
             if at == frame.cursor {
                 rows.mark_cursor();
@@ -266,7 +266,7 @@ impl Filling {
     }
 
     fn push_all(&mut self, text: &str) {
-        let mut shown = printable::shown(text);
+        let mut shown = sanitize::shown(text);
         for piece in text.graphemes(true) {
             let seen: String = shown.by_ref().take(piece.chars().count()).collect();
             self.push(piece, &seen);

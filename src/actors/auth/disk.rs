@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::chat::devices::Device;
+use crate::chat::accounts::devices::Device;
 use crate::model::Timestamp;
 use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
 use crate::store::devices::{DeviceEvent, DeviceFile};

@@ -13,8 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chat::budget::AddressKey;
-use crate::chat::fair::FairQueue;
+use crate::chat::limits::budget::AddressKey;
+use crate::chat::limits::owner_queue::OwnerQueue;
 use crate::model::Password;
 use crate::model::refusal::wait_ms;
 use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing, StoredPassword};
@@ -99,7 +99,7 @@ struct Queue<E> {
 }
 
 struct Jobs<E> {
-    waiting: FairQueue<Owner, Job<E>>,
+    waiting: OwnerQueue<Owner, Job<E>>,
     /// Whether nobody will put another one in.
     closed: bool,
 }
@@ -124,7 +124,7 @@ impl<E> Drop for HashPool<E> {
     fn drop(&mut self) {
         let mut jobs = self.queue.lock();
         jobs.closed = true;
-        jobs.waiting = FairQueue::default();
+        jobs.waiting = OwnerQueue::default();
         drop(jobs);
         self.queue.came.notify_all();
     }
@@ -156,7 +156,7 @@ impl<E: Send + 'static> HashPool<E> {
         deliver: impl Fn(E, Hashed) + Send + Clone + 'static,
     ) -> io::Result<Self> {
         let threads = threads.max(1);
-        let jobs = Jobs { waiting: FairQueue::default(), closed: false };
+        let jobs = Jobs { waiting: OwnerQueue::default(), closed: false };
         let queue = Arc::new(Queue { jobs: Mutex::new(jobs), came: Condvar::new() });
         let load = Arc::new(Load {
             threads: u32::try_from(threads).unwrap_or(u32::MAX),

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::AuthActor;
 use crate::actors::messages::auth::{EndSession, SessionId};
 use crate::actors::messages::chat::{CatchUp, Flush};
-use crate::chat::tokens::Ended;
+use crate::chat::accounts::sessions::Ended;
 use crate::model::UserName;
 
 /// How long the operator waits for a name to be free. It becomes so later where the disk takes longer.

@@ -1,5 +1,5 @@
 //! Accounts that are tried no more for now, because of wrong guesses: who is told, who is not concerned, and how
-//! the operator lifts it. [`crate::chat::login`] decides.
+//! the operator lifts it. [`crate::chat::accounts::login_throttle`] decides.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use actix::Handler;
 
 use super::AuthActor;
 use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
-use crate::chat::budget::AddressKey;
-use crate::chat::login::{self, Lock};
+use crate::chat::accounts::login_throttle::{self, Lock};
+use crate::chat::limits::budget::AddressKey;
 use crate::model::{Timestamp, TokenText};
 use crate::store::accounts::Account;
 
@@ -57,8 +57,8 @@ impl AuthActor {
 }
 
 /// An account, and the session by which a device shows that it was in, as the gate sees them.
-pub(super) fn seen_by_gate(account: &Account, device: Option<u64>) -> login::Account<'_> {
-    login::Account { row: account.row, addresses: &account.addresses, device }
+pub(super) fn seen_by_gate(account: &Account, device: Option<u64>) -> login_throttle::Account<'_> {
+    login_throttle::Account { row: account.row, addresses: &account.addresses, device }
 }
 
 impl Handler<Unlock> for AuthActor {

@@ -1,8 +1,8 @@
 //! The operator's commands, as one table, and how a line becomes one of them. Pure.
 
 use crate::model::{MessageText, NameError, RoomName, UserName};
-use crate::nearest::distance;
-use crate::printable::one_line;
+use crate::sanitize::one_line;
+use crate::suggest::distance;
 
 /// How much of an unknown command is shown, in characters.
 const MAX_SHOWN_CHARS: usize = 40;

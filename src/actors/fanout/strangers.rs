@@ -1,6 +1,6 @@
 //! The strangers of one I/O thread: who waits for a turn, and who gives it.
 //!
-//! The rule is [`crate::chat::crowd`]'s; here it meets sockets. A session without a turn leaves its socket
+//! The rule is [`crate::chat::limits::crowd`]'s; here it meets sockets. A session without a turn leaves its socket
 //! unread, which TCP tells its peer. One turn is given at a time, and before the next the sockets of the
 //! thread are looked at, so that whoever talks waits for one stranger's turn at most.
 
@@ -16,16 +16,16 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Sleep, sleep};
 
 use super::FanoutActor;
-use crate::actors::after_others;
 use crate::actors::connection::{Connection, Turn};
-use crate::actors::messages::chat::Adopt;
-use crate::chat::crowd::{Crowd, Lane, Next};
+use crate::actors::messages::chat::NewConnection;
+use crate::actors::yield_now;
+use crate::chat::limits::crowd::{Crowd, Lane, Next};
 use crate::config::Limits;
 
 /// Someone who waits.
 pub enum Waiting {
     /// A connection that is to be taken over.
-    Newcomer(Adopt),
+    Newcomer(NewConnection),
     /// A connection that has something to read, if it is still there.
     Reader(Weak<Connection>),
 }
@@ -69,12 +69,12 @@ impl Strangers {
     }
 
     /// Makes a connection wait until it is taken over.
-    pub fn queue_newcomer(&self, adopt: Adopt) {
+    pub fn queue_newcomer(&self, adopt: NewConnection) {
         self.put(Waiting::Newcomer(adopt), Lane::New);
     }
 
     /// Takes those who wait to be taken over: the server stops, and they are told.
-    pub fn take_newcomers(&self) -> Vec<Adopt> {
+    pub fn take_newcomers(&self) -> Vec<NewConnection> {
         let newcomer = |who| match who {
             Waiting::Newcomer(adopt) => Ok(adopt),
             reader @ Waiting::Reader(_) => Err(reader),
@@ -146,8 +146,8 @@ impl ActorFuture<FanoutActor> for GiveTurns {
         _: &mut Context<FanoutActor>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        let Some(around) = fanout.around.clone() else { return Poll::Pending };
-        let strangers = &around.strangers;
+        let Some(context) = fanout.context.clone() else { return Poll::Pending };
+        let strangers = &context.strangers;
         strangers.watch(task.waker());
         if strangers.crowd.borrow().is_empty() {
             return Poll::Pending;
@@ -166,20 +166,20 @@ impl ActorFuture<FanoutActor> for GiveTurns {
                 let mut timer = Box::pin(sleep(wait));
                 // Polled once, so that it wakes this.
                 if timer.as_mut().poll(task).is_ready() {
-                    after_others(task);
+                    yield_now(task);
                 }
                 self.sleep = Some(timer);
             }
             Next::Now(Waiting::Newcomer(adopt)) => {
                 fanout.take_over(adopt);
-                after_others(task);
+                yield_now(task);
             }
             Next::Now(Waiting::Reader(connection)) => {
                 if let Some(connection) = connection.upgrade() {
                     connection.turn.set(Turn::Given);
                     connection.wake();
                 }
-                after_others(task);
+                yield_now(task);
             }
         }
         Poll::Pending

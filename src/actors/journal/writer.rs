@@ -12,7 +12,7 @@ use actix::{Message, Recipient};
 use log::error;
 use tokio::sync::oneshot;
 
-use crate::actors::vital::Vital;
+use crate::actors::panic_watch::Critical;
 use crate::config::Durability;
 use crate::model::StoredMessage;
 use crate::store::history::{CommitError, HistoryWriter, Position};
@@ -20,7 +20,7 @@ use crate::store::history::{CommitError, HistoryWriter, Position};
 /// Writer → JournalActor: what became of a batch.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Committed {
+pub struct WriteDone {
     /// The batch.
     pub rows: Vec<StoredMessage>,
     /// Where its rows lie, or why they do not.
@@ -54,8 +54,8 @@ impl Writer {
     pub fn start(
         history: HistoryWriter,
         durability: Durability,
-        journal: Recipient<Committed>,
-        vital: Vital,
+        journal: Recipient<WriteDone>,
+        critical: Critical,
     ) -> io::Result<Self> {
         if durability == Durability::Os {
             return Ok(Writer::OnTheSpot(Box::new(history)));
@@ -63,7 +63,7 @@ impl Writer {
         let (jobs, todo) = mpsc::channel();
         thread::Builder::new().name("journal".into()).spawn(move || {
             // A batch that a panic swallows would be waited for for ever.
-            let _vital = vital;
+            let _critical = critical;
             let mut history = history;
             for job in todo {
                 match job {
@@ -76,7 +76,7 @@ impl Writer {
     }
 
     /// Writes a batch. What became of it comes back at once, or as a message.
-    pub fn commit(&mut self, rows: Vec<StoredMessage>) -> Option<Committed> {
+    pub fn commit(&mut self, rows: Vec<StoredMessage>) -> Option<WriteDone> {
         match self {
             Writer::OnTheSpot(history) => Some(commit(history, rows, Durability::Os)),
             Writer::Thread(jobs) => {
@@ -95,9 +95,9 @@ impl Writer {
     }
 }
 
-fn commit(history: &mut HistoryWriter, rows: Vec<StoredMessage>, durability: Durability) -> Committed {
+fn commit(history: &mut HistoryWriter, rows: Vec<StoredMessage>, durability: Durability) -> WriteDone {
     let result = history.commit(&rows, durability);
-    Committed { rows, result, notices: history.take_notices() }
+    WriteDone { rows, result, notices: history.take_notices() }
 }
 
 fn sync(history: &mut HistoryWriter, waiting: Vec<oneshot::Sender<()>>) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use actix::{Message, Recipient};
 
-use crate::chat::tokens::PREVIOUS_TOKEN_LIFE;
+use crate::chat::accounts::sessions::PREVIOUS_TOKEN_LIFE;
 use crate::model::{ByeReason, MessageId, Password, Refusal, Timestamp, TokenText, UserName};
 use crate::secrets::token::TokenHash;
 pub use crate::store::sessions::SessionId;

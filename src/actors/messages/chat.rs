@@ -7,7 +7,7 @@ use actix::{Addr, Message, Recipient};
 use bytes::Bytes;
 
 use crate::actors::room::ChatRoomActor;
-use crate::chat::rate::AccountRates;
+use crate::chat::limits::rate::AccountRates;
 use crate::model::{
     ConnectionId, ErrorCode, Member, MessageId, MessageKey, MessageList, MessageText, Page, Receipt,
     Reference, Refusal, ReplyTo, RoomId, RoomName, StoredMessage, Target, Ticket, UserName,
@@ -17,7 +17,7 @@ use crate::wire::json::frame::RoomEntry;
 
 // ---------------------------------------------------------------- session → directory
 
-/// SessionActor → DirectoryActor: this session is open. The reply goes to the connection with [`Admit`], so
+/// SessionActor → DirectoryActor: this session is open. The reply goes to the connection with [`SessionAccepted`], so
 /// that it stands before every direct message.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -165,7 +165,7 @@ pub struct RoomCount {
 #[rtype(result = "bool")]
 pub struct Retire;
 
-/// DirectoryActor → ChatRoomActor: a message of the operator's. Answered through [`Settled`] to the directory.
+/// DirectoryActor → ChatRoomActor: a message of the operator's. Answered through [`Committed`] to the directory.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SayByOperator {
@@ -189,7 +189,7 @@ pub struct OperatorSaid {
 
 /// Who waits for a message to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Author {
+pub enum Requester {
     /// A session.
     Session(ReplyTo),
     /// The operator, by the ticket at the directory.
@@ -198,7 +198,7 @@ pub enum Author {
 
 /// Where a stored message goes on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Route {
+pub enum Subscriber {
     /// To the room.
     Room(RoomId),
     /// To the directory, which knows who is online.
@@ -209,20 +209,20 @@ pub enum Route {
 /// the room ends.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct SetRoute {
+pub struct Subscribe {
     /// The route.
-    pub route: Route,
+    pub route: Subscriber,
     /// Who takes it.
-    pub to: Option<Recipient<Settled>>,
+    pub to: Option<Recipient<Committed>>,
 }
 
 /// ChatRoomActor or DirectoryActor → JournalActor: store this message. What becomes of it comes back in
-/// [`Settled`].
+/// [`Committed`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Append {
     /// Where the outcome goes.
-    pub route: Route,
+    pub route: Subscriber,
     /// Where the message is said.
     pub target: Target,
     /// Who said it.
@@ -234,7 +234,7 @@ pub struct Append {
     /// The sender's key for it.
     pub key: Option<MessageKey>,
     /// Who waits for it.
-    pub author: Author,
+    pub author: Requester,
     /// An earlier message up to this id does not count as the one before (direct messages: the larger of the
     /// ids at which the two accounts began).
     pub floor: Option<MessageId>,
@@ -243,16 +243,16 @@ pub struct Append {
 /// JournalActor → ChatRoomActor or DirectoryActor: what became of messages, in the order of their ids.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Settled {
+pub struct Committed {
     /// One for each message.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<CommitResult>,
 }
 
 /// What became of one message.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CommitResult {
     /// Who waits for it.
-    pub author: Author,
+    pub author: Requester,
     /// The verdict.
     pub verdict: Verdict,
 }
@@ -348,7 +348,7 @@ impl AuthorReceipt {
 /// DirectoryActor → FanoutActor: a direct message for these connections, and the receipts that go with it.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct DeliverTo {
+pub struct Unicast {
     /// Who gets it, on any thread.
     pub connections: Arc<[ConnectionId]>,
     /// The frame; `None` when only receipts are due.
@@ -360,7 +360,7 @@ pub struct DeliverTo {
 /// DirectoryActor → FanoutActor: the session is known to the directory; its reply may go out.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Admit {
+pub struct SessionAccepted {
     /// The request that opened the session.
     pub reply_to: ReplyTo,
     /// The `session` reply.
@@ -373,7 +373,7 @@ pub struct Admit {
 /// room's next event.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Enter {
+pub struct JoinAccepted {
     /// The request.
     pub reply_to: ReplyTo,
     /// The room.
@@ -392,7 +392,7 @@ pub struct Enter {
 /// ChatRoomActor → FanoutActor: the connection gets no more events of the room, from here on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Depart {
+pub struct LeaveAccepted {
     /// Who leaves.
     pub connection: ConnectionId,
     /// The room.
@@ -405,7 +405,7 @@ pub struct Depart {
 /// know.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Tidings {
+pub struct PresenceUpdate {
     /// The room.
     pub room: RoomId,
     /// The `presence` events for most members, as slices of one piece.
@@ -418,7 +418,7 @@ pub struct Tidings {
 /// DirectoryActor → FanoutActor: a frame for every session on this thread.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Proclaim {
+pub struct Broadcast {
     /// The `notice` event.
     pub frame: Bytes,
 }
@@ -427,7 +427,7 @@ pub struct Proclaim {
 /// with `internal`, come back and join anew.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Collapse {
+pub struct RoomCrashed {
     /// The room.
     pub room: RoomId,
     /// Its name.
@@ -449,7 +449,7 @@ pub struct Answer {
 /// SessionActor → FanoutActor of its thread: the connection has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Forget {
+pub struct ConnectionClosed {
     /// Which.
     pub connection: ConnectionId,
 }
@@ -457,7 +457,7 @@ pub struct Forget {
 /// ListenerActor → FanoutActor: a connection that lives on this thread from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Adopt {
+pub struct NewConnection {
     /// The socket, not yet registered with any runtime.
     pub stream: std::net::TcpStream,
     /// The peer.
@@ -501,7 +501,7 @@ pub struct Drain;
 /// Server → FanoutActor: say goodbye to everyone. Answers when all connections on this thread have ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Dismiss;
+pub struct CloseAll;
 
 /// Server → ListenerActor: take no more connections; those that wait are told that the server stops.
 #[derive(Debug, Message)]

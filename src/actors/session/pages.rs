@@ -46,8 +46,8 @@ impl SessionActor {
     /// Where a page begins that the client wants behind an id of this term.
     pub(super) fn start(&self, page: Page, term: Option<&TermName>) -> Start {
         let Page::After(after) = page else { return Start { page, reset: false } };
-        let given = MessageId::new(self.around.newest_id.load(Ordering::Acquire));
-        let reset = self.around.terms.is_of_another_history(after, term, given);
+        let given = MessageId::new(self.context.newest_id.load(Ordering::Acquire));
+        let reset = self.context.terms.is_of_another_history(after, term, given);
         Start { page: if reset { Page::Newest } else { page }, reset }
     }
 
@@ -79,7 +79,7 @@ impl SessionActor {
         // Between a `join` with `after` and its last page, pages end where the room's events began.
         let up_to = if matches!(page, Page::After(_)) { self.pages_up_to(&room) } else { None };
         let read = ReadPage { list: MessageList::Room(room.clone()), page, limit, newer_than: None, up_to };
-        self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
+        self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 let head = PageHead::History { room: Some(room.clone()), with: None, reset };
                 let more = act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
@@ -104,7 +104,7 @@ impl SessionActor {
         let Start { page, reset } = start;
         let list = MessageList::Pair(session.account.clone(), with.clone());
         let read = ReadPage { list, page, limit, newer_than: session.first_id, up_to: None };
-        let (journal, auth) = (self.around.journal.clone(), self.around.auth.clone());
+        let (journal, auth) = (self.context.journal.clone(), self.context.auth.clone());
         let asked = with.clone();
         let question = async move {
             // Letters from an account that is gone stay readable; only where there are none does it matter
@@ -140,7 +140,7 @@ impl SessionActor {
             newer_than: session.first_id,
             up_to: None,
         };
-        self.ask(self.around.journal.send(read), ticket, ctx, move |act, read, _| match read {
+        self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 act.reply_page(&PageHead::Inbox { reset }, &read, Keep::Oldest, ticket, reference.as_ref());
             }
@@ -157,7 +157,7 @@ impl SessionActor {
         ticket: Ticket,
         reference: Option<&Reference>,
     ) -> bool {
-        let max_frame_bytes = self.around.limits.max_frame_bytes;
+        let max_frame_bytes = self.context.limits.max_frame_bytes;
         let (frame, more) = encode::page(head, &read.messages, read.more, keep, reference, max_frame_bytes);
         self.connection.answer(ticket, frame);
         more
@@ -182,9 +182,9 @@ impl SessionActor {
         ticket: Ticket,
         ctx: &mut Context<Self>,
     ) {
-        let list = self.around.directory.send(ListRooms { after, limit });
+        let list = self.context.directory.send(ListRooms { after, limit });
         self.ask(list, ticket, ctx, move |act, (rooms, more), _| {
-            let (rooms, more) = encode::list_that_fits(rooms, more, act.around.limits.max_frame_bytes);
+            let (rooms, more) = encode::list_that_fits(rooms, more, act.context.limits.max_frame_bytes);
             act.reply(ticket, &ServerFrame::Rooms { rooms, more });
         });
     }
@@ -197,7 +197,7 @@ impl SessionActor {
         ticket: Ticket,
         ctx: &mut Context<Self>,
     ) {
-        let directory = self.around.directory.clone();
+        let directory = self.context.directory.clone();
         let question = async move {
             let Some(room) = room else {
                 return directory.send(ListOnline { after, limit }).await;
@@ -209,7 +209,7 @@ impl SessionActor {
             }
         };
         self.ask(question, ticket, ctx, move |act, (names, more), _| {
-            let (names, more) = encode::list_that_fits(names, more, act.around.limits.max_frame_bytes);
+            let (names, more) = encode::list_that_fits(names, more, act.context.limits.max_frame_bytes);
             act.reply(ticket, &ServerFrame::Who { names, more });
         });
     }

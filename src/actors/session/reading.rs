@@ -2,7 +2,7 @@
 //!
 //! A turn is counted in frames and in bytes, for a frame may cost a thousand times what another does. A
 //! session's turn comes again when the thread has looked at its sockets. Strangers, who have no session, have
-//! smaller turns and wait for them in turn ([`crate::chat::crowd`]); so does a session that a limit refused
+//! smaller turns and wait for them in turn ([`crate::chat::limits::crowd`]); so does a session that a limit refused
 //! something a moment ago, so that refusing costs nobody else anything.
 
 use std::rc::Rc;
@@ -13,11 +13,11 @@ use actix::Context;
 use bytes::{Buf, BytesMut};
 
 use super::{Phase, Progress, SessionActor, Taken};
-use crate::actors::after_others;
 use crate::actors::connection::{Turn, Verdict};
-use crate::chat::crowd::Lane;
-use crate::chat::deadlines::Deadlines;
-use crate::chat::replies::Company;
+use crate::actors::yield_now;
+use crate::chat::limits::crowd::Lane;
+use crate::chat::session::deadlines::Deadlines;
+use crate::chat::session::replies::Concurrency;
 use crate::codec::HEADER_BYTES;
 use crate::model::{ByeReason, ErrorCode};
 
@@ -38,7 +38,7 @@ impl SessionActor {
     /// Whether it waits for its turns among the strangers. When the server stops, nobody does: all are to go.
     pub(super) fn is_stranger(&self) -> bool {
         let behind = |at: Duration| self.now().saturating_sub(at) < STANDS_BEHIND;
-        (self.session.is_none() || self.refused_at.is_some_and(behind)) && !self.around.stopping.get()
+        (self.session.is_none() || self.refused_at.is_some_and(behind)) && !self.context.stopping.get()
     }
 
     /// Reads and handles frames until nothing has come, something has to wait, or it is others' turn.
@@ -49,14 +49,14 @@ impl SessionActor {
             self.connection.reading.set(false);
             return Progress::Later;
         }
-        let limits = &self.around.limits;
+        let limits = &self.context.limits;
         let mut left = match is_stranger {
             true => Left { frames: STRANGERS_FRAMES, bytes: limits.stranger_bytes },
             false => Left { frames: FRAMES, bytes: limits.turn_bytes },
         };
         self.connection.reading.set(true);
-        let around = Rc::clone(&self.around);
-        let mut buffer = around.read_buffer.borrow_mut();
+        let context = Rc::clone(&self.context);
+        let mut buffer = context.read_buffer.borrow_mut();
         loop {
             let mut unread = std::mem::take(&mut self.unread);
             let kept = self.kept_bytes;
@@ -80,7 +80,7 @@ impl SessionActor {
             }
             if let Some(bytes) = self.needs_room() {
                 self.connection.reading.set(false);
-                around.strangers.queue(&self.connection, Lane::Large(bytes));
+                context.strangers.queue(&self.connection, Lane::Large(bytes));
                 return Progress::Later;
             }
             let most = left.bytes.min(buffer.len());
@@ -109,20 +109,20 @@ impl SessionActor {
     // ------------------------------------------------------------ turns
 
     fn has_turn(&self) -> bool {
-        self.around.strangers.has_turn(&self.connection, self.lane())
+        self.context.strangers.has_turn(&self.connection, self.lane())
     }
 
     fn lane(&self) -> Lane {
-        if self.read_bytes < self.around.limits.stranger_bytes { Lane::New } else { Lane::Known }
+        if self.read_bytes < self.context.limits.stranger_bytes { Lane::New } else { Lane::Known }
     }
 
     /// It has had its turn, and wants another one.
     fn ends_turn(&self, is_stranger: bool, task: &mut TaskContext<'_>) -> Progress {
         if is_stranger {
             self.connection.reading.set(false);
-            self.around.strangers.queue(&self.connection, self.lane());
+            self.context.strangers.queue(&self.connection, self.lane());
         } else {
-            after_others(task);
+            yield_now(task);
         }
         Progress::Later
     }
@@ -130,13 +130,13 @@ impl SessionActor {
     /// A stranger that has the beginning of a large frame needs room for all of it, before more is read: how
     /// much, when there is none at the moment.
     fn needs_room(&mut self) -> Option<usize> {
-        let limits = &self.around.limits;
+        let limits = &self.context.limits;
         if self.session.is_some() || self.kept_bytes > 0 || self.unread.len() < limits.stranger_bytes {
             return None;
         }
         let length = u32::from_be_bytes(*self.unread.first_chunk::<HEADER_BYTES>()?) as usize;
         let bytes = HEADER_BYTES + length + limits.stranger_bytes;
-        if !self.around.strangers.keep(bytes) {
+        if !self.context.strangers.keep(bytes) {
             return Some(bytes);
         }
         self.kept_bytes = bytes;
@@ -149,12 +149,12 @@ impl SessionActor {
 
     /// Gives back the room for a large frame.
     pub(super) fn give_back_room(&mut self) {
-        self.around.strangers.release(std::mem::take(&mut self.kept_bytes));
+        self.context.strangers.release(std::mem::take(&mut self.kept_bytes));
     }
 
     /// It is no stranger any more.
     pub(super) fn has_come_in(&mut self) {
-        let limits = &self.around.limits;
+        let limits = &self.context.limits;
         self.connection.set_send_buffer(limits.socket_send_buffer_bytes);
         self.connection.turn.set(Turn::None);
         self.give_back_room();
@@ -177,7 +177,7 @@ impl SessionActor {
             if !self.may_take_another() {
                 return (used, true);
             }
-            let (payload, length) = match self.around.codec.peek(&bytes[used..]) {
+            let (payload, length) = match self.context.codec.peek(&bytes[used..]) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return (used, false),
                 Err(_) => {
@@ -201,11 +201,11 @@ impl SessionActor {
     /// Whether another request may be looked at: not while too many are unanswered, one must be alone, or the
     /// peer does not read its replies.
     fn may_take_another(&self) -> bool {
-        let limits = &self.around.limits;
+        let limits = &self.context.limits;
         let unread_replies =
             if self.session.is_some() { limits.outbox_bytes / 2 } else { limits.stranger_bytes };
         self.connection.is_open()
-            && self.connection.may_begin(Company::Instant)
+            && self.connection.may_begin(Concurrency::Instant)
             && self.connection.unanswered() < limits.requests_in_flight
             && self.connection.waiting_bytes() <= unread_replies
     }
@@ -218,8 +218,8 @@ impl SessionActor {
         if is_stranger && !self.has_turn() {
             return Poll::Pending;
         }
-        let around = Rc::clone(&self.around);
-        let mut buffer = around.read_buffer.borrow_mut();
+        let context = Rc::clone(&self.context);
+        let mut buffer = context.read_buffer.borrow_mut();
         // A peer that pours without end is dropped by the deadline for closing.
         match self.connection.poll_read(task, &mut buffer) {
             Poll::Pending => Poll::Pending,

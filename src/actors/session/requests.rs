@@ -13,20 +13,20 @@ use crate::actors::messages::auth::{
     ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open, OpenedSession,
 };
 use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
-use crate::chat::deadlines::Deadlines;
-use crate::chat::gate;
-use crate::chat::rate::{AccountRates, Pace, SharedRate, too_fast};
-use crate::chat::replies::Company;
+use crate::chat::limits::rate::{AccountRates, Pace, SharedRate, too_fast};
+use crate::chat::session::authorize;
+use crate::chat::session::deadlines::Deadlines;
+use crate::chat::session::replies::Concurrency;
 use crate::model::{ByeReason, ErrorCode, Page, Reference, Refusal, Request, RequestKind, RoomName, Ticket};
 use crate::wire::json::frame::LastSeen;
 use crate::wire::json::{RawRequest, ServerFrame, SessionOpened, encode, skim};
 
 /// How a request goes together with those under way.
-fn company(kind: RequestKind) -> Company {
+fn company(kind: RequestKind) -> Concurrency {
     match kind {
-        RequestKind::Ping | RequestKind::Pong => Company::Instant,
-        RequestKind::Say | RequestKind::Tell => Company::Pipelined,
-        _ => Company::Alone,
+        RequestKind::Ping | RequestKind::Pong => Concurrency::Instant,
+        RequestKind::Say | RequestKind::Tell => Concurrency::Pipelined,
+        _ => Concurrency::Alone,
     }
 }
 
@@ -52,12 +52,12 @@ impl SessionActor {
         if !self.connection.may_begin(company(kind)) {
             return Taken::Waits;
         }
-        if !kind.needs_no_token() && !self.around.stopping.get() {
+        if !kind.needs_no_token() && !self.context.stopping.get() {
             match self.first_use(raw.token(), ctx) {
                 FirstUse::IsNone => {}
                 FirstUse::Waits => return Taken::Waits,
                 FirstUse::Refused(code) => {
-                    let ticket = self.connection.begin(reference, Company::Instant);
+                    let ticket = self.connection.begin(reference, Concurrency::Instant);
                     self.refuse_code(ticket, code);
                     return Taken::Done;
                 }
@@ -75,7 +75,7 @@ impl SessionActor {
             Err(refusal) if refusal.code == ErrorCode::BadRequest => self.bad_frame(&refusal, reference),
             Err(refusal) => {
                 self.was_refused(&refusal);
-                let ticket = self.connection.begin(reference, Company::Instant);
+                let ticket = self.connection.begin(reference, Concurrency::Instant);
                 self.refuse(ticket, &refusal);
                 Taken::Done
             }
@@ -94,25 +94,25 @@ impl SessionActor {
         if !matches!(kind, RequestKind::Say | RequestKind::Tell) {
             self.take_request_rate(bytes)?;
         }
-        let stopping = self.around.stopping.get();
-        gate::check(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))?;
-        raw.to_request(kind, &self.around.spellings)
+        let stopping = self.context.stopping.get();
+        authorize::authorize(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))?;
+        raw.to_request(kind, &self.context.spellings)
     }
 
     /// Takes a request of so many bytes from the connection's pace: a large one counts for several.
     fn take_request_rate(&self, bytes: usize) -> Result<(), Refusal> {
-        let Some(pace) = self.around.request_pace else { return Ok(()) };
-        let count = bytes.div_ceil(self.around.limits.request_bytes);
+        let Some(pace) = self.context.request_pace else { return Ok(()) };
+        let count = bytes.div_ceil(self.context.limits.request_bytes);
         self.request_rate.take_several(pace, count, self.now()).map_err(too_fast)
     }
 
     /// Refuses a frame that was no request, and counts it.
     fn bad_frame(&mut self, refusal: &Refusal, reference: Option<Reference>) -> Taken {
-        if self.bad_frames.is_one_too_many(self.around.limits.bad_frames) {
+        if self.bad_frames.is_one_too_many(self.context.limits.bad_frames) {
             self.say_goodbye(ByeReason::Fault(ErrorCode::TooManyErrors), None);
             return Taken::Done;
         }
-        let ticket = self.connection.begin(reference, Company::Instant);
+        let ticket = self.connection.begin(reference, Concurrency::Instant);
         self.refuse(ticket, refusal);
         Taken::Done
     }
@@ -152,7 +152,7 @@ impl SessionActor {
             }
             Request::Leave { room } => self.leave(&room, ticket, reference)?,
             Request::Say { room, text, key } => {
-                self.take_rate(self.around.message_pace, |rates| &rates.messages)?;
+                self.take_rate(self.context.message_pace, |rates| &rates.messages)?;
                 let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let rooms = self.connection.rooms.borrow();
                 let joined = rooms.iter().find(|joined| joined.door.name == room);
@@ -162,10 +162,10 @@ impl SessionActor {
                 joined.door.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
-                self.take_rate(self.around.message_pace, |rates| &rates.messages)?;
+                self.take_rate(self.context.message_pace, |rates| &rates.messages)?;
                 let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
-                self.around.directory.do_send(Tell { member, since, to, text, key, reply_to });
+                self.context.directory.do_send(Tell { member, since, to, text, key, reply_to });
             }
             Request::History { of, page, limit, term } => {
                 let start = self.start(page, term.as_ref());
@@ -180,10 +180,10 @@ impl SessionActor {
             Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
             Request::Passwd { old, new } => {
                 let session = self.session.as_ref().ok_or(ErrorCode::Unauthenticated)?;
-                self.take_rate(self.around.password_pace, |rates| &rates.password_changes)?;
+                self.take_rate(self.context.password_pace, |rates| &rates.password_changes)?;
                 let from = self.connection.peer.ip();
                 let change = ChangePassword { session: session.session, old, new, from };
-                self.ask(self.around.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
+                self.ask(self.context.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
                     Ok(()) => act.reply(ticket, &ServerFrame::Ok { receipt: None }),
                     Err(refusal) => act.refuse(ticket, &refusal),
                 });
@@ -207,7 +207,7 @@ impl SessionActor {
         ctx.spawn(question.into_actor(self).map(move |answer, act, ctx| {
             match answer {
                 Ok(answer) => then(act, answer, ctx),
-                Err(_) if act.around.stopping.get() => act.refuse_code(ticket, ErrorCode::ShuttingDown),
+                Err(_) if act.context.stopping.get() => act.refuse_code(ticket, ErrorCode::ShuttingDown),
                 Err(gone) => {
                     warn!(by:% = act.by(); "{}: an actor did not answer: {gone}", act.label());
                     act.refuse_code(ticket, ErrorCode::Internal);
@@ -233,14 +233,14 @@ impl SessionActor {
 
     fn identify(&self, name: crate::model::UserName, ticket: Ticket, ctx: &mut Context<Self>) {
         let identified = name.to_string();
-        self.ask(self.around.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
+        self.ask(self.context.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
             act.reply(ticket, &ServerFrame::Identified { name: identified, known });
         });
     }
 
     fn open(&self, how: HowToOpen, ticket: Ticket, reference: Option<Reference>, ctx: &mut Context<Self>) {
         let open = Open { how, from: self.connection.peer.ip(), end: ctx.address().recipient() };
-        self.ask(self.around.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
+        self.ask(self.context.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
             Ok(opened) => act.opened(opened, ticket, reference.as_ref()),
             Err(refusal) => act.refuse(ticket, &refusal),
         });
@@ -249,7 +249,7 @@ impl SessionActor {
     /// A session is open: the reply goes by the directory, so that it stands before every direct message.
     fn opened(&mut self, opened: OpenedSession, ticket: Ticket, reference: Option<&Reference>) {
         if !matches!(self.phase, Phase::Talking | Phase::Finishing) {
-            self.around.auth.do_send(Detach { session: opened.session });
+            self.context.auth.do_send(Detach { session: opened.session });
             return;
         }
         let frame = session_frame(&opened, reference);
@@ -267,7 +267,7 @@ impl SessionActor {
         info!(by:% = self.by(); "{} open", self.label());
         if let Some(member) = self.member() {
             let reply_to = self.connection.reply_to(ticket);
-            self.around.directory.do_send(Online { member, reply_to, frame });
+            self.context.directory.do_send(Online { member, reply_to, frame });
         }
     }
 
@@ -275,7 +275,7 @@ impl SessionActor {
         let Some(session) = self.session.as_ref().map(|session| session.session) else {
             return self.exited(ticket);
         };
-        let close = self.around.auth.send(CloseSession { session });
+        let close = self.context.auth.send(CloseSession { session });
         self.ask(close, ticket, ctx, move |act, closed, _| match closed {
             Ok(()) => act.exited(ticket),
             Err(refusal) => act.refuse(ticket, &refusal),
@@ -309,15 +309,15 @@ impl SessionActor {
     ) -> Result<(), Refusal> {
         let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
         let rooms = self.connection.rooms.borrow();
-        let most = self.around.limits.rooms_per_session;
+        let most = self.context.limits.rooms_per_session;
         if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.door.name == room) {
             let text = format!("A session is in at most {most} rooms; leave one first.");
             return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after_ms(60_000));
         }
-        self.take_rate(self.around.join_pace, |rates| &rates.joins)?;
+        self.take_rate(self.context.join_pace, |rates| &rates.joins)?;
         let reply_to = self.connection.reply_to(ticket);
         let Start { page, reset } = start;
-        self.around.directory.do_send(Join { member, room, page, reset, limit, reply_to, reference });
+        self.context.directory.do_send(Join { member, room, page, reset, limit, reply_to, reference });
         Ok(())
     }
 

@@ -207,7 +207,7 @@ fn every_letter_keeps_its_name() {
 /// No name holds what a screen does not show.
 #[test]
 fn no_name_holds_an_invisible_character() {
-    for c in crate::printable::INVISIBLE.iter().cloned().flatten() {
+    for c in crate::sanitize::INVISIBLE.iter().cloned().flatten() {
         assert!(user(&format!("a{c}b")).is_err() && user(&format!("か{c}")).is_err(), "{c:?}");
     }
 }

@@ -34,8 +34,8 @@ impl Fingerprint {
 
 /// What to do with a message that carries a key.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Offer<W> {
-    /// It is the first one: store it, and tell the outcome with [`KeyLedger::settle`]. The one who waits is
+pub enum Lookup<W> {
+    /// It is the first one: store it, and tell the outcome with [`IdempotencyTable::settle`]. The one who waits is
     /// given back.
     First(W),
     /// It was stored: this is its receipt.
@@ -67,17 +67,17 @@ struct AccountKeys<W> {
 
 /// All keys that are remembered. `W` is someone who waits for an outcome. Times are since any fixed moment.
 #[derive(Debug)]
-pub struct KeyLedger<W> {
+pub struct IdempotencyTable<W> {
     accounts: HashMap<UserName, AccountKeys<W>>,
     keys_per_account: usize,
     remembered_for: Duration,
     swept: Duration,
 }
 
-impl<W> KeyLedger<W> {
+impl<W> IdempotencyTable<W> {
     /// A ledger that remembers the newest `keys_per_account` keys of an account, each `remembered_for`.
     pub fn new(keys_per_account: usize, remembered_for: Duration) -> Self {
-        KeyLedger { accounts: HashMap::new(), keys_per_account, remembered_for, swept: Duration::ZERO }
+        IdempotencyTable { accounts: HashMap::new(), keys_per_account, remembered_for, swept: Duration::ZERO }
     }
 
     /// Takes in a key of a message that was stored before the server started.
@@ -103,24 +103,24 @@ impl<W> KeyLedger<W> {
         print: Fingerprint,
         waits: W,
         now: Duration,
-    ) -> Offer<W> {
+    ) -> Lookup<W> {
         self.sweep(now);
         if let Some(keys) = self.accounts.get_mut(from) {
             keys.forget_old(now.saturating_sub(self.remembered_for));
             keys.forget_up_to(since, key);
             if let Some(entry) = keys.entries.get_mut(key) {
                 return match &mut entry.state {
-                    _ if entry.fingerprint != print => Offer::Conflict(waits),
-                    State::Stored(receipt) => Offer::Stored(waits, *receipt),
+                    _ if entry.fingerprint != print => Lookup::Conflict(waits),
+                    State::Stored(receipt) => Lookup::Stored(waits, *receipt),
                     State::OnItsWay(others) => {
                         others.push(waits);
-                        Offer::Waits
+                        Lookup::Waits
                     }
                 };
             }
         }
         self.insert(from, key, print);
-        Offer::First(waits)
+        Lookup::First(waits)
     }
 
     fn insert(&mut self, from: &UserName, key: &MessageKey, fingerprint: Fingerprint) {
@@ -222,20 +222,20 @@ mod tests {
         Receipt { id: MessageId::new(number).expect("not zero"), prev: None, at: Timestamp::from_millis(0) }
     }
 
-    fn ledger() -> KeyLedger<&'static str> {
-        KeyLedger::new(3, 120 * SECOND)
+    fn ledger() -> IdempotencyTable<&'static str> {
+        IdempotencyTable::new(3, 120 * SECOND)
     }
 
     #[test]
     fn the_second_one_gets_the_first_ones_receipt() {
         let mut ledger = ledger();
         let (alice, k) = (alice(), key("k"));
-        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "a", SECOND), Offer::First("a"));
-        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "b", SECOND), Offer::Waits);
-        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Offer::Conflict("c"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "a", SECOND), Lookup::First("a"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "b", SECOND), Lookup::Waits);
+        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Lookup::Conflict("c"));
         assert_eq!(ledger.settle(&alice, &k, Some(receipt(7)), SECOND), ["b"]);
-        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "d", SECOND), Offer::Stored("d", receipt(7)));
-        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "e", SECOND), Offer::Conflict("e"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "d", SECOND), Lookup::Stored("d", receipt(7)));
+        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "e", SECOND), Lookup::Conflict("e"));
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
         ledger.offer(&alice, None, &k, print("hi"), "a", SECOND);
         ledger.offer(&alice, None, &k, print("hi"), "b", SECOND);
         assert_eq!(ledger.settle(&alice, &k, None, SECOND), ["b"]);
-        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Offer::First("c"));
+        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Lookup::First("c"));
     }
 
     #[test]
@@ -254,14 +254,14 @@ mod tests {
         let (alice, k) = (alice(), key("k"));
         ledger.restore(&alice, k.clone(), print("hi"), receipt(7), SECOND);
         let since = MessageId::new(7);
-        assert_eq!(ledger.offer(&alice, since, &k, print("hi"), "new", SECOND), Offer::First("new"));
+        assert_eq!(ledger.offer(&alice, since, &k, print("hi"), "new", SECOND), Lookup::First("new"));
         ledger.settle(&alice, &k, Some(receipt(9)), SECOND);
         assert_eq!(
             ledger.offer(&alice, since, &k, print("hi"), "again", SECOND),
-            Offer::Stored("again", receipt(9))
+            Lookup::Stored("again", receipt(9))
         );
         let late = 120 * SECOND;
-        assert!(matches!(ledger.offer(&alice, since, &k, print("hi"), "late", late), Offer::Stored(..)));
+        assert!(matches!(ledger.offer(&alice, since, &k, print("hi"), "late", late), Lookup::Stored(..)));
     }
 
     #[test]
@@ -273,20 +273,20 @@ mod tests {
         }
         assert_eq!(
             ledger.offer(&alice, None, &key("1"), print("1"), "w", 5 * SECOND),
-            Offer::First("w"),
+            Lookup::First("w"),
             "the fourth"
         );
         assert!(matches!(
             ledger.offer(&alice, None, &key("2"), print("2"), "w", 5 * SECOND),
-            Offer::Stored(..)
+            Lookup::Stored(..)
         ));
         let late = 122 * SECOND;
         assert_eq!(
             ledger.offer(&alice, None, &key("2"), print("2"), "w", late),
-            Offer::First("w"),
+            Lookup::First("w"),
             "too old"
         );
-        assert!(matches!(ledger.offer(&alice, None, &key("4"), print("4"), "w", late), Offer::Stored(..)));
+        assert!(matches!(ledger.offer(&alice, None, &key("4"), print("4"), "w", late), Lookup::Stored(..)));
         let much_later = 999 * SECOND;
         ledger.offer(&alice, None, &key("x"), print("x"), "w", much_later);
         assert!(ledger.accounts[&alice].stored.is_empty(), "swept");

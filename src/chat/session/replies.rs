@@ -29,7 +29,7 @@ pub struct Replies {
 
 /// How a request goes together with those under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Company {
+pub enum Concurrency {
     /// It is answered on the spot.
     Instant,
     /// It may be under way with others of its kind.
@@ -40,16 +40,16 @@ pub enum Company {
 
 impl Replies {
     /// Whether a request of this kind may begin now.
-    pub fn may_begin(&self, company: Company) -> bool {
+    pub fn may_begin(&self, company: Concurrency) -> bool {
         match company {
-            Company::Alone => self.slots.is_empty(),
-            Company::Instant | Company::Pipelined => !self.alone,
+            Concurrency::Alone => self.slots.is_empty(),
+            Concurrency::Instant | Concurrency::Pipelined => !self.alone,
         }
     }
 
     /// Begins a request; its number, for [`Replies::answer`].
-    pub fn begin(&mut self, reference: Option<Reference>, company: Company) -> u64 {
-        self.alone = company == Company::Alone;
+    pub fn begin(&mut self, reference: Option<Reference>, company: Concurrency) -> u64 {
+        self.alone = company == Concurrency::Alone;
         self.slots.push_back(Slot { reference, reply: None });
         self.first + self.slots.len() as u64 - 1
     }
@@ -102,7 +102,7 @@ mod tests {
         fn replies_leave_in_the_order_of_requests(order in Just((0..20_u64).collect::<Vec<_>>()).prop_shuffle()) {
             let mut replies = Replies::default();
             for number in 0..20 {
-                prop_assert_eq!(replies.begin(None, Company::Pipelined), number);
+                prop_assert_eq!(replies.begin(None, Concurrency::Pipelined), number);
             }
             let mut sent = Vec::new();
             for number in order {
@@ -116,21 +116,21 @@ mod tests {
     #[test]
     fn what_must_be_alone_is_alone() {
         let mut replies = Replies::default();
-        let say = replies.begin(None, Company::Pipelined);
-        assert!(replies.may_begin(Company::Pipelined) && !replies.may_begin(Company::Alone));
+        let say = replies.begin(None, Concurrency::Pipelined);
+        assert!(replies.may_begin(Concurrency::Pipelined) && !replies.may_begin(Concurrency::Alone));
         replies.answer(say, Bytes::new(), |_| {});
-        assert!(replies.may_begin(Company::Alone));
-        let join = replies.begin(None, Company::Alone);
-        assert!(!replies.may_begin(Company::Pipelined) && !replies.may_begin(Company::Instant));
+        assert!(replies.may_begin(Concurrency::Alone));
+        let join = replies.begin(None, Concurrency::Alone);
+        assert!(!replies.may_begin(Concurrency::Pipelined) && !replies.may_begin(Concurrency::Instant));
         replies.answer(join, Bytes::new(), |_| {});
-        assert!(replies.may_begin(Company::Instant));
+        assert!(replies.may_begin(Concurrency::Instant));
     }
 
     #[test]
     fn a_reply_to_nothing_is_passed_over() {
         let mut replies = Replies::default();
         replies.answer(7, Bytes::new(), |_| panic!("nobody asked"));
-        let number = replies.begin(Reference::parse("r"), Company::Alone);
+        let number = replies.begin(Reference::parse("r"), Concurrency::Alone);
         assert_eq!(replies.reference(number).map(Reference::as_str), Some("r"));
         replies.answer(number, Bytes::new(), |_| {});
         replies.answer(number, Bytes::new(), |_| panic!("answered already"));

@@ -420,5 +420,5 @@ impl<S> Session<S> {
 }
 
 #[cfg(test)]
-#[path = "tokens_tests.rs"]
+#[path = "sessions_tests.rs"]
 mod tests;

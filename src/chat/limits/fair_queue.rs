@@ -8,17 +8,17 @@ const SHARE: usize = 32;
 
 /// Batches of work, served in turn.
 #[derive(Debug)]
-pub struct Turns<T> {
+pub struct FairQueue<T> {
     batches: VecDeque<Vec<T>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Turns { batches: VecDeque::new() }
+        FairQueue { batches: VecDeque::new() }
     }
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     /// Puts a batch at the end of the row.
     pub fn push(&mut self, batch: Vec<T>) {
         if !batch.is_empty() {
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_small_batch_does_not_wait_for_a_large_one() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         turns.push(vec!["large"; 9_000]);
         turns.push(vec!["small"; 10]);
         let mut done = Vec::new();

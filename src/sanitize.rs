@@ -104,5 +104,5 @@ fn number(c: char) -> String {
 }
 
 #[cfg(test)]
-#[path = "printable/printable_tests.rs"]
+#[path = "sanitize/sanitize_tests.rs"]
 mod tests;

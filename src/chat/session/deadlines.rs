@@ -16,7 +16,7 @@ const UNANSWERED_PINGS: u8 = 2;
 
 /// The limits of time, in ticks; `None` where a limit is lifted.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     login: Option<u32>,
     frame: Option<u32>,
     silence: Option<u32>,
@@ -24,14 +24,14 @@ pub struct Patience {
     close: u32,
 }
 
-impl Patience {
-    /// The patience that these limits ask for.
+impl Timeouts {
+    /// The timeouts that these limits ask for.
     pub fn new(limits: &Limits) -> Self {
         let ticks = |seconds: u64| {
             u32::try_from(Duration::from_secs(seconds).as_millis() / TICK.as_millis()).unwrap_or(u32::MAX)
         };
         let unless_lifted = |seconds: u64| (seconds != 0).then(|| ticks(seconds));
-        Patience {
+        Timeouts {
             login: unless_lifted(limits.login_timeout_seconds),
             frame: unless_lifted(limits.frame_timeout_seconds),
             silence: unless_lifted(limits.ping_after_seconds),
@@ -109,25 +109,25 @@ impl Deadlines {
 
     /// One tick has passed. `reading` is whether the server reads from this connection: silence that it does
     /// not listen to does not count.
-    pub fn tick(&mut self, patience: &Patience, reading: bool) -> Due {
+    pub fn tick(&mut self, timeouts: &Timeouts, reading: bool) -> Due {
         if let Some(ticks) = &mut self.closing {
             *ticks += 1;
-            return if *ticks > patience.close { Due::Drop } else { Due::Nothing };
+            return if *ticks > timeouts.close { Due::Drop } else { Due::Nothing };
         }
-        if has_run_out(&mut self.blocked, patience.write) {
+        if has_run_out(&mut self.blocked, timeouts.write) {
             return Due::End(ErrorCode::SlowConsumer);
         }
-        if has_run_out(&mut self.login, patience.login) {
+        if has_run_out(&mut self.login, timeouts.login) {
             return Due::End(ErrorCode::LoginTimeout);
         }
         if !reading {
             return Due::Nothing;
         }
-        if has_run_out(&mut self.frame, patience.frame) {
+        if has_run_out(&mut self.frame, timeouts.frame) {
             return Due::End(ErrorCode::IdleTimeout);
         }
         self.silent += 1;
-        match patience.silence {
+        match timeouts.silence {
             Some(silence) if self.silent >= silence => {
                 self.silent = 0;
                 self.pings += 1;
@@ -149,8 +149,8 @@ fn has_run_out(running: &mut Option<u32>, limit: Option<u32>) -> bool {
 mod tests {
     use super::*;
 
-    fn patience() -> Patience {
-        Patience::new(&Limits {
+    fn timeouts() -> Timeouts {
+        Timeouts::new(&Limits {
             login_timeout_seconds: 10,
             frame_timeout_seconds: 2,
             ping_after_seconds: 60,
@@ -162,7 +162,7 @@ mod tests {
 
     /// The first thing that is due, and after how many ticks.
     fn first_due(deadlines: &mut Deadlines, reading: bool) -> Option<(u32, Due)> {
-        (1..1_000).find_map(|tick| match deadlines.tick(&patience(), reading) {
+        (1..1_000).find_map(|tick| match deadlines.tick(&timeouts(), reading) {
             Due::Nothing => None,
             due => Some((tick, due)),
         })
@@ -200,11 +200,11 @@ mod tests {
         let mut deadlines = Deadlines::default();
         deadlines.frame_is_open(true);
         for _ in 0..3 {
-            assert_eq!(deadlines.tick(&patience(), true), Due::Nothing);
+            assert_eq!(deadlines.tick(&timeouts(), true), Due::Nothing);
             deadlines.heard();
             deadlines.frame_is_open(true);
         }
-        assert_eq!(deadlines.tick(&patience(), true), Due::End(ErrorCode::IdleTimeout));
+        assert_eq!(deadlines.tick(&timeouts(), true), Due::End(ErrorCode::IdleTimeout));
     }
 
     #[test]

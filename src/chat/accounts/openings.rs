@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::budget::{Buckets, Rate};
+use crate::chat::limits::budget::{Buckets, Rate};
 use crate::config::Limits;
 
 /// Accounts whose pace is remembered, at most; more share one.

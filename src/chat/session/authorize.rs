@@ -17,7 +17,7 @@ pub enum SessionState {
 ///
 /// # Errors
 /// `shutting_down` when the server stops; `unauthenticated`, `already_in_session` or `bad_token`.
-pub fn check(
+pub fn authorize(
     kind: RequestKind,
     session: SessionState,
     stopping: bool,
@@ -63,7 +63,7 @@ mod tests {
                     | RequestKind::Pong
                     | RequestKind::Exit
             );
-            let verdict = check(kind, SessionState::None, false, || panic!("no token is due"));
+            let verdict = authorize(kind, SessionState::None, false, || panic!("no token is due"));
             assert_eq!(verdict, if allowed { Ok(()) } else { Err(ErrorCode::Unauthenticated) }, "{kind:?}");
         }
     }
@@ -78,8 +78,8 @@ mod tests {
                 }
                 _ => Err(ErrorCode::BadToken),
             };
-            assert_eq!(check(kind, SessionState::Open, false, || false), expected, "{kind:?}");
-            assert_eq!(check(kind, SessionState::Open, true, || true).is_ok(), kind == RequestKind::Pong);
+            assert_eq!(authorize(kind, SessionState::Open, false, || false), expected, "{kind:?}");
+            assert_eq!(authorize(kind, SessionState::Open, true, || true).is_ok(), kind == RequestKind::Pong);
         }
     }
 

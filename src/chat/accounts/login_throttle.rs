@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::budget::{AddressKey, Buckets, Rate, Window};
+use crate::chat::limits::budget::{AddressKey, Buckets, Rate, Window};
 use crate::config::Limits;
 use crate::model::refusal::wait_ms;
 use crate::model::{ErrorCode, Refusal, Timestamp, UserName};

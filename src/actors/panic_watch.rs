@@ -11,31 +11,31 @@ use tokio::sync::mpsc;
 
 /// Where the server hears of deaths. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct VitalSigns {
+pub struct PanicWatch {
     died: mpsc::UnboundedSender<&'static str>,
 }
 
-impl VitalSigns {
+impl PanicWatch {
     /// The signs, and the end at which the server listens. A word for each of them that dies comes through.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
         let (died, hears) = mpsc::unbounded_channel();
-        (VitalSigns { died }, hears)
+        (PanicWatch { died }, hears)
     }
 
     /// A sign of life for an actor to keep.
-    pub fn of(&self, actor: &'static str) -> Vital {
-        Vital { actor, signs: self.clone() }
+    pub fn of(&self, actor: &'static str) -> Critical {
+        Critical { actor, signs: self.clone() }
     }
 }
 
 /// Kept by an actor that the server cannot do without, and by each of its threads.
 #[derive(Debug, Clone)]
-pub struct Vital {
+pub struct Critical {
     actor: &'static str,
-    signs: VitalSigns,
+    signs: PanicWatch,
 }
 
-impl Drop for Vital {
+impl Drop for Critical {
     fn drop(&mut self) {
         if thread::panicking() {
             // A server that has stopped listening is ending anyway.
@@ -50,11 +50,11 @@ mod tests {
 
     #[test]
     fn a_panic_is_heard_and_an_ordinary_end_is_not() {
-        let (signs, mut hears) = VitalSigns::new();
+        let (signs, mut hears) = PanicWatch::new();
         drop(signs.of("the quiet one"));
         let vital = signs.of("the loud one");
         let ended = thread::spawn(move || {
-            let _vital = vital;
+            let _critical = vital;
             panic!("for the test");
         });
         assert!(ended.join().is_err());

@@ -31,18 +31,18 @@ pub enum Left {
 
 /// The accounts and connections of one room. `C` names a connection.
 #[derive(Debug)]
-pub struct Roster<C> {
+pub struct Members<C> {
     connections: HashMap<C, UserName>,
     accounts: BTreeMap<UserName, usize>,
 }
 
-impl<C> Default for Roster<C> {
+impl<C> Default for Members<C> {
     fn default() -> Self {
-        Roster { connections: HashMap::new(), accounts: BTreeMap::new() }
+        Members { connections: HashMap::new(), accounts: BTreeMap::new() }
     }
 }
 
-impl<C: Copy + Eq + Hash> Roster<C> {
+impl<C: Copy + Eq + Hash> Members<C> {
     /// Lets a connection in.
     pub fn enter(&mut self, account: &UserName, connection: C) -> Entered {
         match self.connections.entry(connection) {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_account_comes_with_its_first_connection_and_goes_with_its_last() {
-        let mut roster = Roster::default();
+        let mut roster = Members::default();
         let alice = name("alice");
         assert_eq!(roster.enter(&alice, 1), Entered::AccountCame);
         assert_eq!(roster.enter(&alice, 1), Entered::WasIn);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn pages_are_sorted_and_say_whether_there_are_more() {
-        let mut roster = Roster::default();
+        let mut roster = Members::default();
         for (connection, text) in ["dora", "bob", "alice", "carl"].into_iter().enumerate() {
             roster.enter(&name(text), connection);
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::actors::messages::chat::Tidings;
-use crate::chat::presence::{Audience, Change};
-use crate::chat::roster::Roster;
+use crate::actors::messages::chat::PresenceUpdate;
+use crate::chat::room::members::Members;
+use crate::chat::room::presence::{Audience, Change};
 use crate::model::{ConnectionId, RoomId, UserName};
 
 /// Changes with the frames that tell them, one behind the other in one piece.
@@ -23,9 +23,9 @@ struct Told<'a> {
 pub fn of(
     room: RoomId,
     changes: &[Change<ConnectionId>],
-    roster: &Roster<ConnectionId>,
+    roster: &Members<ConnectionId>,
     encode: impl Fn(&Change<ConnectionId>) -> Bytes,
-) -> Tidings {
+) -> PresenceUpdate {
     let mut piece = BytesMut::new();
     let mut ends = Vec::with_capacity(changes.len());
     for change in changes {
@@ -43,7 +43,7 @@ pub fn of(
     });
     let instead = Arc::new(instead.collect());
     let frames = told.slices(|change| matches!(change.to, Audience::AllBut(_))).into();
-    Tidings { room, frames, instead }
+    PresenceUpdate { room, frames, instead }
 }
 
 impl Told<'_> {
@@ -70,7 +70,7 @@ mod tests {
     fn each_is_told_what_it_does_not_know_and_nothing_of_itself() {
         let names = ["alice", "bob", "carl", "dora"].map(|name| UserName::parse(name).expect("a name"));
         let connections = [(); 4].map(|()| ConnectionId::fresh(IoThread(0)));
-        let mut roster = Roster::default();
+        let mut roster = Members::default();
         for (name, connection) in names.iter().zip(connections).skip(1) {
             roster.enter(name, connection);
         }
@@ -85,15 +85,16 @@ mod tests {
             change(1, true, Audience::AllBut(dora)),
             change(2, true, Audience::AllBut(HashSet::new())),
         ];
-        let tidings = of(RoomId(1), &changes, &roster, |change| {
+        let presence_update = of(RoomId(1), &changes, &roster, |change| {
             Bytes::from(format!("{}{} ", change.account, if change.is_in { "+" } else { "-" }))
         });
         let text = |frames: &[Bytes]| String::from_utf8(frames.concat()).expect("text");
-        assert_eq!((text(&tidings.frames), tidings.frames.len()), ("bob+ carl+ ".into(), 1));
-        let instead = |index: usize| tidings.instead.get(&connections[index]).map(|frames| text(frames));
+        assert_eq!((text(&presence_update.frames), presence_update.frames.len()), ("bob+ carl+ ".into(), 1));
+        let instead =
+            |index: usize| presence_update.instead.get(&connections[index]).map(|frames| text(frames));
         assert_eq!(instead(1).as_deref(), Some("carl+ "));
         assert_eq!(instead(2).as_deref(), Some("bob+ "));
         assert_eq!(instead(3).as_deref(), Some("alice- carl+ "));
-        assert_eq!(tidings.instead.len(), 3);
+        assert_eq!(presence_update.instead.len(), 3);
     }
 }

@@ -17,9 +17,9 @@ use super::{AuthActor, answer};
 use crate::actors::messages::auth::{
     ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
 };
-use crate::chat::budget::AddressKey;
-use crate::chat::login::{Attempt, Verdict, greeting};
-use crate::chat::openings::UnderWay;
+use crate::chat::accounts::login_throttle::{Attempt, Verdict, greeting};
+use crate::chat::accounts::openings::UnderWay;
+use crate::chat::limits::budget::AddressKey;
 use crate::config::Registration;
 use crate::model::{ByeReason, ErrorCode, Password, Refusal, Timestamp, TokenText, UserName};
 use crate::secrets::password::StoredPassword;

@@ -5,20 +5,20 @@ use std::hash::Hash;
 
 /// Jobs that wait, by whose they are.
 #[derive(Debug)]
-pub struct FairQueue<K, J> {
+pub struct OwnerQueue<K, J> {
     /// Whoever has a job waits in `ring` exactly once.
     queues: HashMap<K, VecDeque<J>>,
     ring: VecDeque<K>,
     jobs: usize,
 }
 
-impl<K, J> Default for FairQueue<K, J> {
+impl<K, J> Default for OwnerQueue<K, J> {
     fn default() -> Self {
-        FairQueue { queues: HashMap::new(), ring: VecDeque::new(), jobs: 0 }
+        OwnerQueue { queues: HashMap::new(), ring: VecDeque::new(), jobs: 0 }
     }
 }
 
-impl<K: Hash + Eq + Clone, J> FairQueue<K, J> {
+impl<K: Hash + Eq + Clone, J> OwnerQueue<K, J> {
     /// Puts a job behind those of the same owner.
     pub fn push(&mut self, owner: K, job: J) {
         let queue = self.queues.entry(owner.clone()).or_default();
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn one_who_comes_behind_a_crowd_is_served_next_but_one() {
-        let mut queue = FairQueue::default();
+        let mut queue = OwnerQueue::default();
         (0..1_000).for_each(|number| queue.push("crowd", number));
         assert_eq!((queue.before(&"one"), queue.before(&"crowd")), (1, 1_000));
         queue.push("one", 7_000);
@@ -81,7 +81,7 @@ mod tests {
         fn each_is_served_once_in_the_owners_order_and_not_later_than_was_said(
             jobs in prop::collection::vec((0_u8..5, any::<bool>()), 1..200),
         ) {
-            let mut queue = FairQueue::default();
+            let mut queue = OwnerQueue::default();
             let (mut served, mut said) = (Vec::new(), HashMap::new());
             for (number, (owner, pops)) in jobs.iter().enumerate() {
                 said.insert(number, served.len() + queue.before(owner));

@@ -8,7 +8,7 @@ use actix::{AsyncContext, Context, Handler, WrapFuture};
 use super::DirectoryActor;
 use crate::actors::messages::auth::{AccountInfo, LookUp};
 use crate::actors::messages::chat::{
-    Append, Author, AuthorReceipt, DeliverTo, Route, Settled, Tell, Verdict,
+    Append, AuthorReceipt, Committed, Requester, Subscriber, Tell, Unicast, Verdict,
 };
 use crate::model::{ConnectionId, ErrorCode, Receipt, Refusal, ReplyTo, Target, UserName};
 use crate::wire::json::encode::EncodedMessage;
@@ -19,7 +19,7 @@ impl Handler<Tell> for DirectoryActor {
     /// Looks the recipient up. The answers may come back in any order, the letters go on in theirs.
     fn handle(&mut self, tell: Tell, ctx: &mut Context<Self>) {
         let number = self.first_letter + self.letters.len() as u64;
-        let look_up = self.wiring.auth.send(LookUp { name: tell.to.clone() });
+        let look_up = self.handles.auth.send(LookUp { name: tell.to.clone() });
         self.letters.push_back((tell, None));
         ctx.spawn(look_up.into_actor(self).map(move |account, act, _| {
             let position = usize::try_from(number - act.first_letter).ok();
@@ -50,21 +50,21 @@ impl DirectoryActor {
     }
 
     fn store_letter(&self, tell: Tell, recipient: &AccountInfo) {
-        self.wiring.journal.do_send(Append {
-            route: Route::Direct,
+        self.handles.journal.do_send(Append {
+            route: Subscriber::Direct,
             target: Target::Account(tell.to),
             from: tell.member.account,
             since: tell.since,
             text: tell.text,
             key: tell.key,
-            author: Author::Session(tell.reply_to),
+            author: Requester::Session(tell.reply_to),
             floor: tell.since.max(recipient.first_id),
         });
     }
 
     /// Gives the author of a letter its receipt, or the reason why there is none.
     fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refusal>) {
-        self.fanouts[reply_to.connection.thread().0].do_send(DeliverTo {
+        self.fanouts[reply_to.connection.thread().0].do_send(Unicast {
             connections: [].into(),
             frame: None,
             receipt: Some(AuthorReceipt { reply_to, outcome, own_frame: None }),
@@ -83,12 +83,12 @@ impl DirectoryActor {
     }
 }
 
-impl Handler<Settled> for DirectoryActor {
+impl Handler<Committed> for DirectoryActor {
     type Result = ();
 
-    fn handle(&mut self, settled: Settled, _: &mut Context<Self>) {
+    fn handle(&mut self, settled: Committed, _: &mut Context<Self>) {
         for outcome in settled.outcomes {
-            let Author::Session(reply_to) = outcome.author else { continue };
+            let Requester::Session(reply_to) = outcome.author else { continue };
             let row = match outcome.verdict {
                 Verdict::Stored(row) => row,
                 Verdict::Known(receipt) => {
@@ -107,7 +107,7 @@ impl Handler<Settled> for DirectoryActor {
                     let here: Vec<_> =
                         readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
                     if !here.is_empty() {
-                        fanout.do_send(DeliverTo {
+                        fanout.do_send(Unicast {
                             connections: here.into(),
                             frame: Some(frame.clone()),
                             receipt: None,

@@ -1,8 +1,8 @@
 //! Which devices an account was opened on before: whoever shows a token that the account had within the last
-//! months, also one that has ended, is known. It opens nothing; see [`crate::chat::login`] for what it does.
+//! months, also one that has ended, is known. It opens nothing; see [`crate::chat::accounts::login_throttle`] for what it does.
 //!
 //! Only tokens that have died are remembered here, by their hashes, each with the number of its session. The
-//! living ones are in [`crate::chat::tokens`].
+//! living ones are in [`crate::chat::accounts::sessions`].
 
 use std::collections::{HashMap, VecDeque};
 
