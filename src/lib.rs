@@ -67,3 +67,6 @@ pub mod server;
 // The files of the data directory.
 #[cfg(feature = "server")]
 pub mod store;
+// A thread that writes, and the queue before it: accounts, journal, log and console have one each.
+#[cfg(feature = "server")]
+pub mod writer_thread;

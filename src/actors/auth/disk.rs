@@ -4,18 +4,18 @@
 //! What can wait (when somebody was last seen) is written once a minute, and when the thread ends.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 use crate::chat::accounts::devices::Device;
 use crate::model::Timestamp;
 use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
 use crate::store::devices::{DeviceEvent, DeviceFile};
 use crate::store::sessions::{Events, SessionEvent, SessionFile};
+use crate::writer_thread::{self, BatchWriter, QueueBounds, WriterThread};
 
 /// How long what can wait does wait.
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
@@ -61,12 +61,14 @@ pub enum Done {
     Closed,
 }
 
+#[derive(Debug)]
 struct Task<E> {
     what: What,
     /// Who waits until it is durable.
     errand: Option<E>,
 }
 
+#[derive(Debug)]
 enum What {
     Write(Order),
     Clear,
@@ -85,13 +87,12 @@ pub struct Batch<E> {
 
 /// The thread and its queue.
 pub struct Disk<E> {
-    tasks: Option<Sender<Task<E>>>,
-    waiting: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
+    thread: WriterThread<Task<E>>,
 }
 
 impl<E: Send + 'static> Disk<E> {
-    /// Starts the thread. `deliver` takes what came of a batch, on that thread.
+    /// Starts the thread. `deliver` takes what came of a batch, on that thread. What may wait is not bounded:
+    /// who gives it something to write looks at [`Disk::waiting`].
     ///
     /// # Errors
     /// When it cannot be started.
@@ -101,17 +102,14 @@ impl<E: Send + 'static> Disk<E> {
         devices: DeviceFile,
         deliver: impl Fn(Batch<E>) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, tasks) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let writer =
-            Writer { accounts, sessions, devices, waiting: Arc::clone(&waiting), deliver, flush_at: None };
-        let thread = thread::Builder::new().name("auth-disk".into()).spawn(move || writer.run(&tasks))?;
-        Ok(Disk { tasks: Some(sender), waiting, thread: Some(thread) })
+        let writer = Writer { accounts, sessions, devices, deliver: Box::new(deliver), flush_at: None };
+        let bounds = QueueBounds { most_waiting: None, most_at_once: MAX_BATCH };
+        Ok(Disk { thread: writer_thread::start("auth-disk", bounds, (), writer)? })
     }
 
     /// How many tasks wait for the disk.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.thread.waiting()
     }
 
     /// Writes, and answers the errand when all of it is durable.
@@ -145,98 +143,66 @@ impl<E: Send + 'static> Disk<E> {
     }
 
     fn send(&self, what: What, errand: Option<E>) -> Result<(), Option<E>> {
-        let Some(tasks) = &self.tasks else { return Err(errand) };
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        tasks.send(Task { what, errand }).map_err(|refused| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            refused.0.errand
-        })
+        self.thread.send(Task { what, errand }).map_err(|refused| refused.errand)
     }
 }
 
-impl<E> Drop for Disk<E> {
-    /// Waits until everything is written, so that nobody else opens the files before.
-    fn drop(&mut self) {
-        self.tasks = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the thread that writes accounts and sessions panicked");
-        }
-    }
-}
-
-struct Writer<D> {
+struct Writer<E> {
     accounts: AccountFile,
     sessions: SessionFile,
     devices: DeviceFile,
-    waiting: Arc<AtomicUsize>,
-    deliver: D,
+    deliver: Box<dyn Fn(Batch<E>) + Send>,
     /// When what could wait is to be written.
     flush_at: Option<Instant>,
 }
 
-impl<D> Writer<D> {
-    /// The life of the thread: until it is closed, or the other end of the queue is gone.
-    fn run<E>(mut self, tasks: &Receiver<Task<E>>)
-    where
-        D: Fn(Batch<E>),
-    {
-        loop {
-            let next = match self.flush_at {
-                Some(at) => tasks.recv_timeout(at.saturating_duration_since(Instant::now())),
-                None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match next {
-                Ok(task) => {
-                    let batch: Vec<Task<E>> =
-                        std::iter::once(task).chain(tasks.try_iter().take(MAX_BATCH - 1)).collect();
-                    self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-                    if let Some(errand) = self.work_off(batch) {
-                        // What came too late is dropped with the queue, and its senders notice.
-                        self.answer(errand.into_iter().map(|errand| (errand, Ok(Done::Closed))).collect());
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.flush();
-                    return;
-                }
-            }
-        }
+impl<E: Send + 'static> BatchWriter for Writer<E> {
+    type Job = Task<E>;
+
+    fn write(&mut self, tasks: Drain<'_, Task<E>>) -> ControlFlow<()> {
+        let Some(errand) = self.work_off(tasks) else { return ControlFlow::Continue(()) };
+        self.answer(errand.into_iter().map(|errand| (errand, Ok(Done::Closed))).collect());
+        ControlFlow::Break(())
     }
 
+    fn wakes_in(&self) -> Option<Duration> {
+        self.flush_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn wake(&mut self) {
+        self.flush();
+    }
+
+    fn finish(&mut self) {
+        self.flush();
+    }
+}
+
+impl<E> Writer<E> {
     /// Does a batch in its order. Returns who closes, if anyone does.
-    fn work_off<E>(&mut self, batch: Vec<Task<E>>) -> Option<Option<E>>
-    where
-        D: Fn(Batch<E>),
-    {
+    fn work_off(&mut self, tasks: Drain<'_, Task<E>>) -> Option<Option<E>> {
         let mut orders = Vec::new();
-        for Task { what, errand } in batch {
+        for Task { what, errand } in tasks {
             match what {
                 What::Write(order) => orders.push((order, errand)),
                 What::Clear => {
-                    self.write(std::mem::take(&mut orders));
+                    self.write_orders(std::mem::take(&mut orders));
                     let cleared = self.clear();
                     self.answer(errand.into_iter().map(|errand| (errand, cleared.clone())).collect());
                 }
                 What::Close => {
-                    self.write(std::mem::take(&mut orders));
+                    self.write_orders(std::mem::take(&mut orders));
                     self.close();
                     return Some(errand);
                 }
             }
         }
-        self.write(orders);
+        self.write_orders(orders);
         None
     }
 
     /// Writes orders together, and answers those who wait.
-    fn write<E>(&mut self, orders: Vec<(Order, Option<E>)>)
-    where
-        D: Fn(Batch<E>),
-    {
+    fn write_orders(&mut self, orders: Vec<(Order, Option<E>)>) {
         if orders.is_empty() {
             return;
         }
@@ -288,10 +254,7 @@ impl<D> Writer<D> {
         devices
     }
 
-    fn answer<E>(&self, errands: Vec<(E, Written)>)
-    where
-        D: Fn(Batch<E>),
-    {
+    fn answer(&self, errands: Vec<(E, Written)>) {
         (self.deliver)(Batch { errands, accounts: Vec::new(), devices: Vec::new() });
     }
 
