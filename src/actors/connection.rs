@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::room::ChatRoomActor;
-use crate::chat::limits::rate::AccountRates;
+use crate::chat::limits::rate_limiter::AccountRates;
 use crate::chat::session::deadlines::{Deadlines, Due, Timeouts};
 use crate::chat::session::outbox::Outbox;
 use crate::chat::session::replies::{Concurrency, Replies};

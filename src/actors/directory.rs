@@ -27,7 +27,7 @@ use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, Sa
 use super::panic_watch::Critical;
 use super::room::ChatRoomActor;
 use super::{Fanouts, Handles};
-use crate::chat::limits::rate::{AccountRates, Pace, too_fast};
+use crate::chat::limits::rate_limiter::{AccountRates, Rate, too_fast};
 use crate::chat::room::members::name_page;
 use crate::model::{
     ConnectionId, ErrorCode, MessageList, Page, Receipt, Refusal, RoomId, RoomName, Ticket, Timestamp,
@@ -70,7 +70,7 @@ pub struct DirectoryActor {
     next_room: u64,
     online: BTreeMap<UserName, Vec<ConnectionId>>,
     rates: HashMap<UserName, Rates>,
-    new_room_pace: Option<Pace>,
+    new_room_rate: Option<Rate>,
     /// Direct messages whose recipient is being looked up, in the order in which they came.
     letters: VecDeque<(Tell, Option<Option<AccountInfo>>)>,
     /// The number of the first of `letters`.
@@ -95,7 +95,7 @@ impl DirectoryActor {
             next_room: 1,
             online: BTreeMap::new(),
             rates: HashMap::new(),
-            new_room_pace: Pace::per_minute(per_minute, 0),
+            new_room_rate: Rate::per_minute(per_minute),
             letters: VecDeque::new(),
             first_letter: 0,
             flushed: Vec::new(),
@@ -120,9 +120,9 @@ impl DirectoryActor {
         if most != 0 && self.rooms.len() >= most {
             return Err(too_fast(EMPTY_ROOM_STAYS));
         }
-        let (pace, now) = (self.new_room_pace, self.handles.started.elapsed());
-        match pace {
-            Some(pace) => self.rates_of(account).shared.new_rooms.take(pace, now).map_err(too_fast),
+        let (rate, now) = (self.new_room_rate, self.handles.started.elapsed());
+        match rate {
+            Some(rate) => self.rates_of(account).shared.new_rooms.take(rate, now).map_err(too_fast),
             None => Ok(()),
         }
     }

@@ -30,7 +30,7 @@ use super::panic_watch::Critical;
 use super::session::{SessionActor, SessionContext};
 use super::{Handles, session, yield_now};
 use crate::chat::limits::fair_queue::FairQueue;
-use crate::chat::limits::rate::Pace;
+use crate::chat::limits::rate_limiter::Rate;
 use crate::chat::session::deadlines::{TICK, Timeouts};
 use crate::codec::FrameCodec;
 use crate::model::{ByeReason, ConnectionId, ErrorCode, IoThread, RoomId};
@@ -124,10 +124,11 @@ impl FanoutActor {
             journal: self.handles.journal.clone(),
             listener: self.handles.listener.clone(),
             fanout: actix::AsyncContext::address(ctx),
-            message_pace: burst_of_seconds(limits.messages_per_second, session::MESSAGE_BURST_SECONDS),
-            join_pace: Pace::per_minute(limits.joins_per_minute, limits.rooms_per_session),
-            password_pace: Pace::per_minute(limits.password_changes_per_minute, 0),
-            request_pace: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
+            message_rate: burst_of_seconds(limits.messages_per_second, session::MESSAGE_BURST_SECONDS),
+            join_rate: Rate::per_minute(limits.joins_per_minute)
+                .map(|rate| rate.with_burst_of_at_least(limits.rooms_per_session)),
+            password_rate: Rate::per_minute(limits.password_changes_per_minute),
+            request_rate: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
             started: self.handles.started,
             stopping: std::cell::Cell::new(false),
             strangers: Strangers::new(limits),
@@ -172,8 +173,8 @@ impl FanoutActor {
     }
 }
 
-fn burst_of_seconds(per_second: u32, seconds: u32) -> Option<Pace> {
-    Pace::per_second(per_second, per_second.saturating_mul(seconds))
+fn burst_of_seconds(per_second: u32, seconds: u32) -> Option<Rate> {
+    Rate::per_second(per_second).map(|rate| rate.with_burst(per_second.saturating_mul(seconds)))
 }
 
 impl Actor for FanoutActor {

@@ -28,7 +28,7 @@ use super::messages::chat::{Closed, NewConnection, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
 use super::panic_watch::Critical;
 use super::{Fanouts, yield_now};
-use crate::chat::limits::budget::AddressKey;
+use crate::chat::limits::address_key::AddressKey;
 use crate::config::Config;
 use crate::model::ErrorCode;
 

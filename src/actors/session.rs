@@ -38,7 +38,7 @@ use super::listener::ListenerActor;
 use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
 use super::messages::chat::{Closed, ConnectionClosed, Leave, Offline};
 use crate::chat::journal::terms::Terms;
-use crate::chat::limits::rate::{Pace, SharedRate};
+use crate::chat::limits::rate_limiter::{Rate, RateLimiter};
 use crate::chat::session::authorize::{BadFrames, SessionState};
 use crate::chat::session::deadlines::Deadlines;
 use crate::codec::FrameCodec;
@@ -79,13 +79,13 @@ pub struct SessionContext {
     /// The fan-out of this thread.
     pub fanout: Addr<FanoutActor>,
     /// How fast an account may send messages.
-    pub message_pace: Option<Pace>,
+    pub message_rate: Option<Rate>,
     /// How fast an account may enter rooms.
-    pub join_pace: Option<Pace>,
+    pub join_rate: Option<Rate>,
     /// How fast an account may try to change its password.
-    pub password_pace: Option<Pace>,
+    pub password_rate: Option<Rate>,
     /// How fast a connection may ask for anything else.
-    pub request_pace: Option<Pace>,
+    pub request_rate: Option<Rate>,
     /// When the thread started; rates count from here.
     pub started: Instant,
     /// Whether the server stops.
@@ -186,7 +186,7 @@ pub struct SessionActor {
     /// Whether the peer has ended its side of the stream.
     peer_is_done: bool,
     bad_frames: BadFrames,
-    request_rate: SharedRate,
+    request_limiter: RateLimiter,
     refused: Option<ErrorCode>,
     /// What is said when the last requests are answered.
     farewell: Option<(ByeReason, Option<String>)>,
@@ -206,7 +206,7 @@ impl SessionActor {
             refused_at: None,
             peer_is_done: false,
             bad_frames: BadFrames::default(),
-            request_rate: SharedRate::default(),
+            request_limiter: RateLimiter::default(),
             refused,
             farewell: None,
         }

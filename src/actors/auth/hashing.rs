@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chat::limits::budget::AddressKey;
+use crate::chat::limits::address_key::AddressKey;
 use crate::chat::limits::owner_queue::OwnerQueue;
 use crate::model::Password;
 use crate::model::refusal::wait_ms;

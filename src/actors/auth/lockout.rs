@@ -8,7 +8,7 @@ use actix::Handler;
 use super::AuthActor;
 use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
 use crate::chat::accounts::login_throttle::{self, Lock};
-use crate::chat::limits::budget::AddressKey;
+use crate::chat::limits::address_key::AddressKey;
 use crate::model::{Timestamp, TokenText};
 use crate::store::accounts::Account;
 

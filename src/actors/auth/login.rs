@@ -19,7 +19,7 @@ use crate::actors::messages::auth::{
 };
 use crate::chat::accounts::login_throttle::{Attempt, Verdict, greeting};
 use crate::chat::accounts::openings::UnderWay;
-use crate::chat::limits::budget::AddressKey;
+use crate::chat::limits::address_key::AddressKey;
 use crate::config::Registration;
 use crate::model::{ByeReason, ErrorCode, Password, Refusal, Timestamp, TokenText, UserName};
 use crate::secrets::password::StoredPassword;

@@ -7,7 +7,7 @@ use actix::{Addr, Message, Recipient};
 use bytes::Bytes;
 
 use crate::actors::room::ChatRoomActor;
-use crate::chat::limits::rate::AccountRates;
+use crate::chat::limits::rate_limiter::AccountRates;
 use crate::model::{
     ConnectionId, ErrorCode, Member, MessageId, MessageKey, MessageList, MessageText, Page, Receipt,
     Reference, Refusal, ReplyTo, RoomId, RoomName, StoredMessage, Target, Ticket, UserName,

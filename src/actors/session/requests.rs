@@ -13,7 +13,7 @@ use crate::actors::messages::auth::{
     ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open, OpenedSession,
 };
 use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
-use crate::chat::limits::rate::{AccountRates, Pace, SharedRate, too_fast};
+use crate::chat::limits::rate_limiter::{AccountRates, Rate, RateLimiter, too_fast};
 use crate::chat::session::authorize;
 use crate::chat::session::deadlines::Deadlines;
 use crate::chat::session::replies::Concurrency;
@@ -82,7 +82,7 @@ impl SessionActor {
         }
     }
 
-    /// Who is refused for the pace stands behind the others for a moment.
+    /// Who is refused for the rate stands behind the others for a moment.
     fn was_refused(&mut self, refusal: &Refusal) {
         if refusal.code == ErrorCode::RateLimited {
             self.refused_at = Some(self.now());
@@ -99,11 +99,11 @@ impl SessionActor {
         raw.to_request(kind, &self.context.spellings)
     }
 
-    /// Takes a request of so many bytes from the connection's pace: a large one counts for several.
+    /// Takes a request of so many bytes from the connection's rate: a large one counts for several.
     fn take_request_rate(&self, bytes: usize) -> Result<(), Refusal> {
-        let Some(pace) = self.context.request_pace else { return Ok(()) };
+        let Some(rate) = self.context.request_rate else { return Ok(()) };
         let count = bytes.div_ceil(self.context.limits.request_bytes);
-        self.request_rate.take_several(pace, count, self.now()).map_err(too_fast)
+        self.request_limiter.take_several(rate, count, self.now()).map_err(too_fast)
     }
 
     /// Refuses a frame that was no request, and counts it.
@@ -152,7 +152,7 @@ impl SessionActor {
             }
             Request::Leave { room } => self.leave(&room, ticket, reference)?,
             Request::Say { room, text, key } => {
-                self.take_rate(self.context.message_pace, |rates| &rates.messages)?;
+                self.take_rate(self.context.message_rate, |rates| &rates.messages)?;
                 let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let rooms = self.connection.rooms.borrow();
                 let joined = rooms.iter().find(|joined| joined.door.name == room);
@@ -162,7 +162,7 @@ impl SessionActor {
                 joined.door.address.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
-                self.take_rate(self.context.message_pace, |rates| &rates.messages)?;
+                self.take_rate(self.context.message_rate, |rates| &rates.messages)?;
                 let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let (since, reply_to) = (self.account_since(), self.connection.reply_to(ticket));
                 self.context.directory.do_send(Tell { member, since, to, text, key, reply_to });
@@ -180,7 +180,7 @@ impl SessionActor {
             Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
             Request::Passwd { old, new } => {
                 let session = self.session.as_ref().ok_or(ErrorCode::Unauthenticated)?;
-                self.take_rate(self.context.password_pace, |rates| &rates.password_changes)?;
+                self.take_rate(self.context.password_rate, |rates| &rates.password_changes)?;
                 let from = self.connection.peer.ip();
                 let change = ChangePassword { session: session.session, old, new, from };
                 self.ask(self.context.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
@@ -221,12 +221,12 @@ impl SessionActor {
     /// Takes one from a rate of the session's account.
     fn take_rate(
         &self,
-        pace: Option<Pace>,
-        rate: impl FnOnce(&AccountRates) -> &SharedRate,
+        rate: Option<Rate>,
+        limiter: impl FnOnce(&AccountRates) -> &RateLimiter,
     ) -> Result<(), Refusal> {
         let rates = self.connection.rates.borrow();
-        let (Some(pace), Some(rates)) = (pace, &*rates) else { return Ok(()) };
-        rate(rates).take(pace, self.now()).map_err(too_fast)
+        let (Some(rate), Some(rates)) = (rate, &*rates) else { return Ok(()) };
+        limiter(rates).take(rate, self.now()).map_err(too_fast)
     }
 
     // ------------------------------------------------------------ who is who
@@ -314,7 +314,7 @@ impl SessionActor {
             let text = format!("A session is in at most {most} rooms; leave one first.");
             return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after_ms(60_000));
         }
-        self.take_rate(self.context.join_pace, |rates| &rates.joins)?;
+        self.take_rate(self.context.join_rate, |rates| &rates.joins)?;
         let reply_to = self.connection.reply_to(ticket);
         let Start { page, reset } = start;
         self.context.directory.do_send(Join { member, room, page, reset, limit, reply_to, reference });

@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::chat::limits::budget::{AddressKey, Buckets, Rate, Window};
+use crate::chat::limits::address_key::AddressKey;
+use crate::chat::limits::failure_window::FailureWindow;
+use crate::chat::limits::keyed_rate_limiter::KeyedRateLimiter;
+use crate::chat::limits::rate_limiter::Rate;
 use crate::config::Limits;
 use crate::model::refusal::wait_ms;
 use crate::model::{ErrorCode, Refusal, Timestamp, UserName};
@@ -107,10 +110,10 @@ pub enum Verdict {
 /// The budgets of those who are not in yet.
 #[derive(Debug)]
 pub struct Gate {
-    logins: Buckets<AddressKey>,
-    registrations: Buckets<AddressKey>,
+    logins: KeyedRateLimiter<AddressKey>,
+    registrations: KeyedRateLimiter<AddressKey>,
     wrong: Option<Rate>,
-    guesses: HashMap<Guessed, Window>,
+    guesses: HashMap<Guessed, FailureWindow>,
     strangers: usize,
 }
 
@@ -118,8 +121,11 @@ impl Gate {
     /// A gate with these limits.
     pub fn new(limits: &Limits) -> Self {
         Gate {
-            logins: Buckets::new(Rate::per_minute(limits.logins_per_minute), MAX_ADDRESSES),
-            registrations: Buckets::new(Rate::per_minute(limits.registrations_per_minute), MAX_ADDRESSES),
+            logins: KeyedRateLimiter::new(Rate::per_minute(limits.logins_per_minute), MAX_ADDRESSES),
+            registrations: KeyedRateLimiter::new(
+                Rate::per_minute(limits.registrations_per_minute),
+                MAX_ADDRESSES,
+            ),
             wrong: Rate::per_hour(limits.wrong_passwords_per_hour),
             guesses: HashMap::new(),
             strangers: 0,
@@ -179,8 +185,8 @@ impl Gate {
         }
         let (rate, window) = (self.wrong?, self.guesses.get_mut(&attempt.guessed)?);
         match verdict {
-            Verdict::Wrong => window.counts(rate, now),
-            Verdict::Right | Verdict::NotCompared => window.does_not_count(),
+            Verdict::Wrong => window.failed(rate, now),
+            Verdict::Right | Verdict::NotCompared => window.release(),
         }
         if window.is_empty() {
             self.drop_window(&attempt.guessed);
@@ -207,14 +213,14 @@ impl Gate {
             Guessed::FromDevice(..) => "a device that it was opened on before".to_owned(),
             Guessed::Nobody(_) | Guessed::Crowd => return None,
         };
-        let wait = self.guesses.get(guessed)?.is_used_up_for(self.wrong?, now)?;
+        let wait = self.guesses.get(guessed)?.blocked_for(self.wrong?, now)?;
         Some(Lock { row: guessed.row()?, whom, wait })
     }
 
     /// Forgets the wrong guesses at an account; how many they were.
     pub fn forgive(&mut self, row: u64) -> u32 {
         let at_it = self.guesses.iter_mut().filter(|(guessed, _)| guessed.row() == Some(row));
-        let forgotten = at_it.fold(0_u32, |sum, (_, window)| sum.saturating_add(window.forgive()));
+        let forgotten = at_it.fold(0_u32, |sum, (_, window)| sum.saturating_add(window.reset()));
         self.guesses.retain(|guessed, window| guessed.row() != Some(row) || !window.is_empty());
         forgotten
     }
@@ -248,7 +254,7 @@ impl Gate {
         self.registrations.sweep(now);
         let Some(rate) = self.wrong else { return };
         self.guesses.retain(|_, window| {
-            window.forget(rate, now);
+            window.expire(rate, now);
             !window.is_empty()
         });
         self.strangers = self.guesses.keys().filter(|guessed| matches!(guessed, Guessed::Nobody(_))).count();

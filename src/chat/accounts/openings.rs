@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::chat::limits::budget::{Buckets, Rate};
+use crate::chat::limits::keyed_rate_limiter::KeyedRateLimiter;
+use crate::chat::limits::rate_limiter::Rate;
 use crate::config::Limits;
 
-/// Accounts whose pace is remembered, at most; more share one.
+/// Accounts whose rate is remembered, at most; more share one.
 const MAX_ACCOUNTS: usize = 100_000;
 
 /// Sessions that are being opened, by the row of their account.
 #[derive(Debug)]
 pub struct Openings {
-    paces: Buckets<u64>,
+    rates: KeyedRateLimiter<u64>,
     under_way: HashMap<u64, Weak<()>>,
 }
 
@@ -27,27 +28,26 @@ pub struct Openings {
 pub struct UnderWay(#[expect(dead_code, reason = "its references are counted")] Arc<()>);
 
 impl Openings {
-    /// None yet, at the pace that these limits allow.
+    /// None yet, at the rate that these limits allow.
     pub fn new(limits: &Limits) -> Self {
-        let per_minute = limits.sessions_opened_per_minute;
-        let at_once = u32::try_from(limits.sessions_per_account).unwrap_or(u32::MAX).max(per_minute);
-        // The same flow, with room for all sessions of an account to come back at once.
-        let per = Duration::from_secs(60).saturating_mul(at_once) / per_minute.max(1);
-        let rate = if per_minute == 0 { None } else { Rate::new(at_once, per) };
-        Openings { paces: Buckets::new(rate, MAX_ACCOUNTS), under_way: HashMap::new() }
+        // All sessions of an account may come back at once.
+        let at_once = limits.sessions_per_account;
+        let rate = Rate::per_minute(limits.sessions_opened_per_minute);
+        let rate = rate.map(|rate| rate.with_burst_of_at_least(at_once));
+        Openings { rates: KeyedRateLimiter::new(rate, MAX_ACCOUNTS), under_way: HashMap::new() }
     }
 
-    /// Takes one from the account's pace.
+    /// Takes one from the account's rate.
     ///
     /// # Errors
     /// When there is none left: the time until there is.
     pub fn take(&mut self, account: u64, now: Instant) -> Result<(), Duration> {
-        self.paces.take(account, now)
+        self.rates.take(account, now)
     }
 
     /// Gives it back: no session came of it.
     pub fn give_back(&mut self, account: u64) {
-        self.paces.give_back(&account);
+        self.rates.give_back(&account);
     }
 
     /// Counts one session as being on its way.
@@ -65,7 +65,7 @@ impl Openings {
 
     /// Forgets what is over. To be called about once a minute.
     pub fn sweep(&mut self, now: Instant) {
-        self.paces.sweep(now);
+        self.rates.sweep(now);
         self.under_way.retain(|_, shared| shared.strong_count() > 0);
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn all_sessions_of_an_account_may_come_back_at_once_and_then_the_pace_holds() {
+    fn all_sessions_of_an_account_may_come_back_at_once_and_then_the_rate_holds() {
         let now = Instant::now();
         for (per_minute, sessions, at_once) in [(60, 10, 60), (60, 100, 100)] {
             let mut openings = openings(per_minute, sessions);
