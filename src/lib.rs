@@ -56,6 +56,9 @@ pub mod model;
 pub mod suggest;
 // Text from others, made safe for a terminal. Shared with the client.
 pub mod sanitize;
+// A byte stream to one peer: TCP, or memory in tests.
+#[cfg(feature = "server")]
+pub mod transport;
 // Bytes ↔ requests, replies and events. Shared with the client.
 pub mod wire;
 // Passwords, tokens, and the sealing of cells.

@@ -48,6 +48,8 @@ const ABSENCES: &[(&[&str], &[&str])] = &[
     ),
     // The ground floor stands on nothing of ours. A link in a comment is no import.
     (&["src/model.rs", "src/model/"], &["use crate::"]),
+    // A byte stream, whatever it carries.
+    (&["src/transport.rs", "src/transport/"], &["actix", "use crate::"]),
     // Frames know nothing of what is in them.
     (&["src/codec.rs"], &["serde", "actix", "actors::", "crate::wire::json", "crate::chat"]),
     // Options → settings → the task → exit status.

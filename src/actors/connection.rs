@@ -1,4 +1,4 @@
-//! One connection's socket, outbox and unanswered requests.
+//! One connection's stream, outbox and unanswered requests.
 //!
 //! A [`Connection`] is shared by two actors of one thread, without a lock: its `SessionActor` reads from it
 //! and decides, the thread's `FanoutActor` puts into it what comes from rooms and writes at once, so that a
@@ -15,9 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use actix::Addr;
 use bytes::Bytes;
-use rustix::net::SendFlags;
-use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::room::ChatRoomActor;
 use crate::chat::limits::rate_limiter::AccountRates;
@@ -27,6 +25,7 @@ use crate::chat::session::replies::{Concurrency, Replies};
 use crate::model::{
     ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, RoomId, RoomName, Ticket,
 };
+use crate::transport::Stream;
 
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;
@@ -76,31 +75,17 @@ pub struct JoinedRoom {
     pub pages_up_to: Option<MessageId>,
 }
 
-/// Writes what waits, as much as one call takes. `rustix` makes the system call itself: the C library puts
-/// two calls of its own around every write of a program with threads, for a cancellation that nobody uses,
-/// and they were a twentieth of all that a delivery took.
-fn write(stream: &TcpStream, outbox: &Outbox) -> io::Result<usize> {
+/// Writes what waits, as much as one call takes.
+fn write(stream: &mut Stream, outbox: &Outbox) -> io::Result<usize> {
     if let Some(piece) = outbox.only_piece() {
-        return Ok(rustix::net::send(stream, piece, SendFlags::NOSIGNAL)?);
+        return stream.try_write(piece);
     }
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let count = outbox.slices(&mut slices);
-    Ok(rustix::io::writev(stream, &slices[..count])?)
+    stream.try_write_slices(&slices[..count])
 }
 
-/// Sets a socket's buffers in the kernel, in bytes; 0 leaves one as it is. A kernel that does not take that
-/// size keeps the one it has.
-pub fn set_kernel_buffers(stream: &TcpStream, send_bytes: usize, receive_bytes: usize) {
-    let socket = socket2::SockRef::from(stream);
-    if send_bytes != 0 {
-        let _ = socket.set_send_buffer_size(send_bytes);
-    }
-    if receive_bytes != 0 {
-        let _ = socket.set_recv_buffer_size(receive_bytes);
-    }
-}
-
-/// A socket with all that waits at it.
+/// A stream with all that waits at it.
 pub struct Connection {
     /// Its id.
     pub id: ConnectionId,
@@ -116,7 +101,7 @@ pub struct Connection {
     pub turn: Cell<Turn>,
     /// The fan-out's mark on those who spoke in the batch that it hands round.
     pub spoke: Cell<bool>,
-    stream: RefCell<TcpStream>,
+    stream: RefCell<Stream>,
     outbox: RefCell<Outbox>,
     outbox_bytes: usize,
     /// Whether the socket took no more at the last write, and the session waits until it does.
@@ -131,8 +116,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection over this socket, whose outbox holds up to `outbox_bytes` bytes.
-    pub fn new(id: ConnectionId, peer: SocketAddr, stream: TcpStream, outbox_bytes: usize) -> Self {
+    /// A connection over this stream, whose outbox holds up to `outbox_bytes` bytes.
+    pub fn new(id: ConnectionId, peer: SocketAddr, stream: Stream, outbox_bytes: usize) -> Self {
         Connection {
             id,
             peer,
@@ -247,12 +232,17 @@ impl Connection {
         }
     }
 
-    /// Writes until nothing waits (`true`, also when the socket is broken) or the socket is full (`false`).
+    /// Writes until nothing waits (`true`, also when the stream is broken) or the stream is full (`false`).
     fn write_out(&self) -> bool {
-        let mut outbox = self.outbox.borrow_mut();
-        while !outbox.is_empty() {
-            let stream = self.stream.borrow();
-            let result = stream.try_io(Interest::WRITABLE, || write(&stream, &outbox));
+        let (mut outbox, mut stream) = (self.outbox.borrow_mut(), self.stream.borrow_mut());
+        loop {
+            let result = match outbox.is_empty() {
+                false => write(&mut stream, &outbox),
+                true => match stream.try_flush() {
+                    Ok(()) => return true,
+                    Err(why) => Err(why),
+                },
+            };
             match result {
                 Ok(written) => {
                     outbox.advance(written);
@@ -267,21 +257,21 @@ impl Connection {
                 Err(_) => {
                     outbox.clear();
                     self.judge(Verdict::Drop);
+                    return true;
                 }
             }
         }
-        true
     }
 
     /// Sets the kernel's send buffer, in bytes; 0 leaves it as it is.
     pub fn set_send_buffer(&self, bytes: usize) {
-        set_kernel_buffers(&self.stream.borrow(), bytes, 0);
+        self.stream.borrow().set_send_buffer(bytes);
     }
 
     /// Tells the peer that nothing more will come.
     pub fn shut_down_writing(&self) {
         // A peer that is gone already needs no telling.
-        let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.borrow_mut().shut_down_writing();
     }
 
     /// What waits to be written, in bytes.

@@ -17,7 +17,6 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 use bytes::Bytes;
 use log::{error, warn};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use self::strangers::{GiveTurns, Strangers};
@@ -408,7 +407,7 @@ impl FanoutActor {
         let Some(context) = &self.context else { return };
         let start = Strangers::processor_time();
         self.handles.newcomers.fetch_sub(1, Ordering::Relaxed);
-        let stream = match TcpStream::from_std(adopt.stream) {
+        let stream = match adopt.stream.attach() {
             Ok(stream) => stream,
             Err(why) => {
                 warn!(by:% = adopt.peer.ip(); "the connection from {} could not be taken over: {why}", adopt.peer);

@@ -23,7 +23,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::connection::set_kernel_buffers;
 use super::messages::chat::{Closed, NewConnection, StopListening};
 use super::messages::operator::{AskListener, ListenerStatus, SetListening};
 use super::panic_watch::Critical;
@@ -31,6 +30,7 @@ use super::{Fanouts, yield_now};
 use crate::chat::limits::address_key::AddressKey;
 use crate::config::Config;
 use crate::model::ErrorCode;
+use crate::transport::{DetachedStream, set_kernel_buffers};
 
 /// How long the loop waits when the system has no descriptor or memory left.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -204,13 +204,13 @@ impl ListenerActor {
     }
 
     /// The socket as the sessions want it, free of this thread's runtime.
-    fn prepared(&self, stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    fn prepared(&self, stream: TcpStream) -> io::Result<DetachedStream> {
         stream.set_nodelay(true)?;
         let limits = &self.config.limits;
         // What a stranger is sent is short.
         let send = limits.socket_send_buffer_bytes.min(limits.stranger_send_buffer_bytes);
         set_kernel_buffers(&stream, send, limits.socket_receive_buffer_bytes);
-        stream.into_std()
+        Ok(DetachedStream::Plain(stream.into_std()?))
     }
 
     fn closed(&mut self, peer: SocketAddr, refused: bool) {

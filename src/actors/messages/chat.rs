@@ -12,6 +12,7 @@ use crate::model::{
     ConnectionId, ErrorCode, Member, MessageId, MessageKey, MessageList, MessageText, Page, Receipt,
     Reference, Refusal, ReplyTo, RoomId, RoomName, StoredMessage, Target, Ticket, UserName,
 };
+use crate::transport::DetachedStream;
 use crate::wire::json::encode::EncodedMessage;
 use crate::wire::json::frame::RoomEntry;
 
@@ -458,8 +459,8 @@ pub struct ConnectionClosed {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct NewConnection {
-    /// The socket, not yet registered with any runtime.
-    pub stream: std::net::TcpStream,
+    /// The stream, not yet registered with any runtime.
+    pub stream: DetachedStream,
     /// The peer.
     pub peer: std::net::SocketAddr,
     /// Why it may not stay, if so.
