@@ -702,7 +702,7 @@ fn ctrl_z_stops_nobodys_chat() {
     terminal.keys(&["C-z"]);
     terminal.shows("why not", |screen| screen.contains("Ctrl-Z would stop") && screen.ends_with("veche> wh"));
     terminal.type_text("o");
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     terminal.has("Nobody is online.");
     let mut alice = crate::support::Client::connect(address.trim().parse().unwrap());
     alice.open("register", "alice", PASSWORD);

@@ -168,7 +168,7 @@ fn a_secret_never_becomes_a_message() {
     bob.say("lobby", "what a nice day");
     terminal.type_text("a long new secret");
     bob.say("lobby", "is it not");
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     let screen = terminal.shows("the question", |screen| screen.matches("The same again:").count() == 2);
     assert!(screen.ends_with("The same again:"), "{screen}");
     assert!(!screen.contains("nice day"), "{screen}");
@@ -366,7 +366,7 @@ fn a_secret_with_bytes_that_are_no_text_is_told() {
     terminal.has("Password:");
     // As a terminal that is set to Latin-1 sends it.
     terminal.keys(&["-H", "70", "fc", "70"]);
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     terminal.has("bytes that are no UTF-8");
     terminal.enter(PASSWORD);
     prompts(&terminal, "lobby");
@@ -462,7 +462,7 @@ fn resizing_the_window_while_a_long_draft_stands_eats_nothing() {
     for number in ["one", "two", "three", "four", "five"] {
         assert_eq!(screen.matches(&format!("message {number}")).count(), 1, "{screen}");
     }
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     is_said(&mut bob, "lobby", &draft);
 }
 
@@ -474,12 +474,12 @@ fn what_is_pasted_is_said_once_without_its_final_newline() {
     let terminal = person(&server, "alice", "lobby");
     terminal.paste("one\ntwo\n");
     terminal.shows("what was pasted", |screen| screen.contains("| two"));
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     assert_eq!(bob.event_of("message")["text"], "one\ntwo");
     terminal.enter("/passwd");
     terminal.has("Old password:");
     terminal.paste(&format!("{PASSWORD}\n"));
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     terminal.has("New password");
 }
 

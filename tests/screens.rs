@@ -80,7 +80,7 @@ fn a_text_that_looks_like_anothers_line_does_not_begin_a_row() {
             server.address
         ));
         terminal.resize(width);
-        terminal.keys(&["JoinAccepted"]);
+        terminal.keys(&["Enter"]);
         terminal.shows("a question", |screen| screen.replace('\n', "").contains("assword:"));
         terminal.enter(PASSWORD);
         terminal.shows("the prompt", |screen| screen.ends_with("lobby>") || screen.ends_with("…>"));
@@ -105,7 +105,7 @@ fn a_text_that_looks_like_anothers_line_does_not_begin_a_row_of_the_helper() {
         let (host, port) = (server.address.ip(), server.address.port());
         let terminal = Terminal::running(&format!("read ready; {program} {host} {port}"));
         terminal.resize(width);
-        terminal.keys(&["JoinAccepted"]);
+        terminal.keys(&["Enter"]);
         let has = |words: &str| {
             let words = words.replace(' ', "");
             terminal.shows(&words, |screen| screen.replace([' ', '|', '\n'], "").contains(&words))

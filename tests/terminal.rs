@@ -50,7 +50,7 @@ fn lines_are_edited_completed_and_remembered() {
     terminal.type_text("whx");
     terminal.keys(&["BSpace"]);
     terminal.type_text("o");
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     terminal.shows("the answer", |screen| screen.contains("Nobody is online."));
     terminal.keys(&["Up"]);
     terminal.shows("the line before", |screen| screen.ends_with("veche> who"));
@@ -58,7 +58,7 @@ fn lines_are_edited_completed_and_remembered() {
     terminal.type_text("stat");
     terminal.keys(&["Tab"]);
     terminal.shows("the completed command", |screen| screen.ends_with("veche> status"));
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     terminal.shows("the answer", |screen| screen.contains("taking connections"));
 }
 
@@ -68,7 +68,7 @@ fn output_does_not_tear_the_line_that_is_being_typed() {
     let terminal = Console::start();
     let address = terminal.address();
     terminal.type_text("start log");
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     terminal.shows("the answer", |screen| screen.contains("are shown here"));
     terminal.type_text("say half of a sent");
     terminal.shows("the begun line", |screen| screen.ends_with("veche> say half of a sent"));
@@ -79,7 +79,7 @@ fn output_does_not_tear_the_line_that_is_being_typed() {
     });
     assert_eq!(screen.matches("half of a sent").count(), 1, "{screen}");
     terminal.type_text("ence");
-    terminal.keys(&["JoinAccepted"]);
+    terminal.keys(&["Enter"]);
     assert_eq!(alice.event()["text"], "half of a sentence");
 }
 

@@ -73,7 +73,7 @@ impl Terminal {
         if !line.is_empty() {
             self.type_text(line);
         }
-        self.keys(&["JoinAccepted"]);
+        self.keys(&["Enter"]);
     }
 
     /// Waits until the screen is as the test wants it.
