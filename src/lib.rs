@@ -6,8 +6,8 @@
 //! # To see how it works
 //!
 //! 1. [`actors`]: a drawing of the cast, and who talks to whom.
-//! 2. [`actors::messages`] and [`actors::messages::chat`]: all that is ever said between them. Whoever has
-//!    read these knows the server; the rest is how.
+//! 2. [`actors::messages`]: all that is ever said between them, by receiver. Whoever has read these knows the
+//!    server; the rest is how.
 //! 3. [`actors::room`]: a small actor, whole. Then, along the way of a message: [`actors::session`],
 //!    [`actors::journal`], [`actors::fanout`].
 //! 4. [`chat`]: the decisions that these actors take, as plain values and functions, with their tests. Begin

@@ -21,6 +21,7 @@ use log::{error, info, warn};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::actors::Handles;
 use crate::actors::auth::leaving::WayOfMessages;
 use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
@@ -30,14 +31,24 @@ use crate::actors::directory::DirectoryActor;
 use crate::actors::fanout::FanoutActor;
 use crate::actors::journal::JournalActor;
 use crate::actors::listener::ListenerActor;
+use crate::actors::messages::Reaches;
+use crate::actors::messages::auth::AccountsHandle;
+use crate::actors::messages::auth::AuthHandle;
 use crate::actors::messages::auth::Shutdown;
-use crate::actors::messages::chat::{CloseAll, Drain, Flush, StopListening, StopRequests};
+use crate::actors::messages::directory::DirectoryHandle;
+use crate::actors::messages::directory::Flush;
+use crate::actors::messages::fanout::{CloseAll, StopRequests};
+use crate::actors::messages::fanout::{FanoutHandle, Fanouts};
+use crate::actors::messages::journal::Drain;
+use crate::actors::messages::journal::JournalHandle;
+use crate::actors::messages::listener::ListenerHandle;
+use crate::actors::messages::listener::StopListening;
 use crate::actors::panic_watch::{Critical, PanicWatch};
-use crate::actors::{Fanouts, Handles};
+use crate::actors::room::ChatRoomActor;
+use crate::actors::session::SessionActor;
 use crate::chat::journal::terms::Terms;
 use crate::config::Config;
 use crate::config::load::{ConfigSource, Overrides};
-use crate::control::accounts::AccountLinks;
 use crate::control::server::{self as control, ControlServer, ControlSocket};
 use crate::disk::Folder;
 use crate::logging::{self, LogControl};
@@ -331,6 +342,7 @@ impl Desk {
 struct Runtime {
     config: Arc<Config>,
     handles: Handles,
+    accounts: AccountsHandle,
     fanouts: Fanouts,
     threads: Vec<ActorThread>,
     addresses: Vec<String>,
@@ -358,6 +370,8 @@ impl Runtime {
                 journal: journal.address.clone().recipient(),
             },
         );
+        let auth_actor = auth_actor.start();
+        let accounts = AccountsHandle::of(&auth_actor);
         let handles = Handles {
             config: Arc::clone(config),
             started: Instant::now(),
@@ -366,24 +380,25 @@ impl Runtime {
             newest_id: past.newest_id,
             hasher: auth.tokens,
             spellings: past.spellings,
-            auth: auth_actor.start(),
-            directory,
-            journal: journal.address,
-            listener: listener.address(),
+            auth: AuthHandle::of(&auth_actor),
+            directory: DirectoryHandle::of(&directory),
+            journal: JournalHandle::of(&journal.address),
+            listener: ListenerHandle::of(&listener.address()),
             newcomers: Arc::default(),
         };
         let (fanouts, fanout_seats): (Vec<_>, Vec<_>) = threads.iter().map(|_| seat::<FanoutActor>()).unzip();
-        let fanouts: Fanouts = fanouts.into();
+        let fanouts: Fanouts = fanouts.iter().map(FanoutHandle::of).collect();
         // The first thread has the rooms and the journal, too: a message between two of its own connections
         // never leaves it but for the disk.
         let (to_directory, its_fanouts) = (handles.clone(), Arc::clone(&fanouts));
         let mut starters = vec![
             journal.starter,
-            directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts)),
+            directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts, ChatRoomActor::begin)),
         ];
         let begin = |(index, (thread, seat)): (usize, (IdleThread, Seat<FanoutActor>))| {
             let to_fanout = handles.clone();
-            starters.push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout)));
+            starters
+                .push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout, SessionActor::begin)));
             thread.begin(std::mem::take(&mut starters))
         };
         let threads = threads.into_iter().zip(fanout_seats).enumerate().map(begin).collect();
@@ -394,7 +409,7 @@ impl Runtime {
             Arc::clone(&handles.newcomers),
             handles.critical.of("the listener"),
         ));
-        Runtime { config: Arc::clone(config), handles, fanouts, threads, addresses }
+        Runtime { config: Arc::clone(config), handles, accounts, fanouts, threads, addresses }
     }
 
     /// Opens the console, and the control socket to it.
@@ -402,26 +417,26 @@ impl Runtime {
         let Handles { auth, directory, journal, listener, .. } = &self.handles;
         let Operator { stop, log, printer } = desk.operator;
         let console = ConsoleActor::new(ConsoleLinks {
-            listening: listener.clone().recipient(),
-            listener: listener.clone().recipient(),
-            announce: directory.clone().recipient(),
-            say: directory.clone().recipient(),
-            online: directory.clone().recipient(),
-            rooms: directory.clone().recipient(),
-            journal: journal.clone().recipient(),
-            auth_status: auth.clone().recipient(),
-            kick: auth.clone().recipient(),
-            ban: auth.clone().recipient(),
-            unban: auth.clone().recipient(),
-            unlock: auth.clone().recipient(),
-            clear_accounts: auth.clone().recipient(),
+            listening: listener.recipient().clone(),
+            listener: listener.recipient().clone(),
+            announce: directory.recipient().clone(),
+            say: directory.recipient().clone(),
+            online: directory.recipient().clone(),
+            rooms: directory.recipient().clone(),
+            journal: journal.recipient().clone(),
+            auth_status: auth.recipient().clone(),
+            kick: auth.recipient().clone(),
+            ban: auth.recipient().clone(),
+            unban: auth.recipient().clone(),
+            unlock: auth.recipient().clone(),
+            clear_accounts: auth.recipient().clone(),
             set_aside,
             log,
             printer,
             shutdown: Arc::new(move || stop.notify_one()),
         })
         .start();
-        let control = control::serve(desk.socket, console.clone().recipient(), AccountLinks::to(auth));
+        let control = control::serve(desk.socket, console.clone().recipient(), self.accounts.clone());
         AtTheConsole { control, console, terminal: desk.terminal }
     }
 

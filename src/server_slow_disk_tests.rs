@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::*;
 use crate::actors::messages::auth::{ClearAccounts, RemoveAccount};
-use crate::actors::messages::operator::AskJournal;
+use crate::actors::messages::journal::AskJournal;
 use crate::disk::{Access, File, Stat};
 use crate::model::UserName;
 
@@ -138,13 +138,13 @@ fn whoever_takes_a_name_gets_nothing_that_waited_for_the_disk() {
             send(&mut bob, json!({"type": "tell", "to": "alice", "text": "for the first alice"})).await;
             send(&mut alice, json!({"type": "say", "room": "tea", "text": "a secret", "key": "k"})).await;
             waiting(&runtime, 2).await;
-            let auth = runtime.handles.auth.clone();
+            let (auth, accounts) = (runtime.handles.auth.clone(), runtime.accounts.clone());
             let removal = actix_rt::spawn(async move {
                 if clears {
                     auth.send(ClearAccounts).await.unwrap().expect("space on the disk");
                 } else {
                     let name = UserName::parse("alice").unwrap();
-                    auth.send(RemoveAccount { name }).await.unwrap().expect("space on the disk");
+                    accounts.send(RemoveAccount { name }).await.unwrap().expect("space on the disk");
                 }
             });
             let register = || json!({"type": "register", "name": "alice", "password": "another horse"});

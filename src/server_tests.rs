@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::actors::messages::chat::{FindRoom, Leave};
+use crate::actors::messages::directory::FindRoom;
+use crate::actors::messages::room::Leave;
 use crate::model::{ConnectionId, RoomName};
 
 /// How long anything may take.

@@ -36,9 +36,10 @@ use self::disk::{Batch, Disk, Order, WriteFault, Written};
 use self::hashing::{HashPool, Hashed, Owner, Work};
 use self::leaving::{Leaving, WayOfMessages};
 use super::messages::auth::{
-    AccountInfo, AuthCounts, AuthStatus, CloseSession, Detach, EndSession, Identify, LookUp, MOST_LOCKS,
-    Shutdown, TokenUsed,
+    AccountInfo, AuthCounts, AuthStatus, CloseSession, Detach, Identify, LookUp, MOST_LOCKS, Shutdown,
+    TokenUsed,
 };
+use super::messages::session::EndSession;
 use super::panic_watch::Critical;
 use crate::chat::accounts::devices::Devices;
 use crate::chat::accounts::index::People;

@@ -13,18 +13,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use actix::Addr;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::room::ChatRoomActor;
+use super::messages::room::RoomHandle;
 use crate::chat::limits::rate_limiter::AccountRates;
 use crate::chat::session::deadlines::{Deadlines, Due, Timeouts};
 use crate::chat::session::outbox::Outbox;
 use crate::chat::session::replies::{Concurrency, Replies};
-use crate::model::{
-    ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, RoomId, RoomName, Ticket,
-};
+use crate::model::{ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, Ticket};
 use crate::transport::Stream;
 
 /// Pieces of one vectored write; more than this many entries are written in several.
@@ -55,22 +52,11 @@ pub enum Verdict {
     Drop,
 }
 
-/// The way to a room, shared by all of a thread who are in it: an address of one's own is three allocations.
-#[derive(Debug)]
-pub struct RoomHandle {
-    /// The room.
-    pub id: RoomId,
-    /// Its name.
-    pub name: RoomName,
-    /// Where to say things.
-    pub address: Addr<ChatRoomActor>,
-}
-
 /// A room that a connection is in.
 #[derive(Debug)]
 pub struct JoinedRoom {
-    /// The room.
-    pub door: Rc<RoomHandle>,
+    /// The room; one handle for all of a thread who are in it.
+    pub room: Rc<RoomHandle>,
     /// While the client fetches the pages between its last message and its first event: where they end.
     pub pages_up_to: Option<MessageId>,
 }

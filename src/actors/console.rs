@@ -26,9 +26,9 @@ use actix::{Actor, Context, Handler, Recipient, ResponseFuture};
 use self::printer::Printer;
 use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban, Unlock};
 use super::messages::console::{Done, RunCommand};
-use super::messages::operator::{
-    Announce, AskJournal, AskListener, AskOnline, AskRooms, SayAsServer, SetListening,
-};
+use super::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer};
+use super::messages::journal::AskJournal;
+use super::messages::listener::{AskListener, SetListening};
 use crate::logging::LogControl;
 use crate::sanitize::lines;
 use crate::store::set_aside::SetAside;

@@ -13,20 +13,21 @@ use std::time::{Duration, Instant};
 
 use actix::fut::{self, ActorFuture, ActorFutureExt};
 use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture,
+    Actor, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture,
 };
 use log::error;
 use tokio::sync::oneshot;
 
+use super::Handles;
 use super::messages::auth::AccountInfo;
-use super::messages::chat::{
-    Answer, Broadcast, FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, ReadPage,
-    Retire, RoomCount, RoomCrashed, SayByOperator, SessionAccepted, Subscribe, Subscriber, Tell,
+use super::messages::directory::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayRefusal};
+use super::messages::directory::{
+    FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, RoomCount, Tell,
 };
-use super::messages::operator::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayRefusal};
+use super::messages::fanout::{Answer, Broadcast, Fanouts, RoomCrashed, SessionAccepted};
+use super::messages::journal::{ReadPage, Subscribe, Subscriber};
+use super::messages::room::{Retire, RoomWays, SayByOperator};
 use super::panic_watch::Critical;
-use super::room::ChatRoomActor;
-use super::{Fanouts, Handles};
 use crate::chat::limits::rate_limiter::{AccountRates, Rate, too_fast};
 use crate::chat::room::members::name_page;
 use crate::model::{
@@ -44,9 +45,12 @@ const EMPTY_ROOM_STAYS: Duration = Duration::from_secs(30);
 /// How long an account's rates are remembered when it is offline; longer than any burst takes to refill.
 const RATES_STAY: Duration = Duration::from_secs(120);
 
+/// Starts the actor of a room on the current thread.
+pub type StartRoom = fn(RoomId, RoomName, Handles, Fanouts) -> RoomWays;
+
 /// A room that is there.
 struct Room {
-    address: Addr<ChatRoomActor>,
+    ways: RoomWays,
     accounts: usize,
     empty_since: Instant,
     /// Joins that wait for the room's word whether it has ended; `None` when it was not asked.
@@ -64,6 +68,7 @@ pub struct DirectoryActor {
     _critical: Critical,
     handles: Handles,
     fanouts: Fanouts,
+    start_room: StartRoom,
     rooms: HashMap<RoomName, Room>,
     /// Rooms with someone in them, and `lobby`, with their number of accounts.
     occupied: BTreeMap<RoomName, usize>,
@@ -84,12 +89,13 @@ pub struct DirectoryActor {
 
 impl DirectoryActor {
     /// A directory of a server that nobody is in yet.
-    pub fn new(handles: Handles, fanouts: Fanouts) -> Self {
+    pub fn new(handles: Handles, fanouts: Fanouts, start_room: StartRoom) -> Self {
         let per_minute = handles.config.limits.new_rooms_per_minute;
         DirectoryActor {
             _critical: handles.critical.of("the directory"),
             handles,
             fanouts,
+            start_room,
             rooms: HashMap::new(),
             occupied: BTreeMap::from([(RoomName::lobby(), 0)]),
             next_room: 1,
@@ -109,8 +115,8 @@ impl DirectoryActor {
         self.rooms.entry(name.clone()).or_insert_with(|| {
             let id = RoomId(self.next_room);
             self.next_room += 1;
-            let room = ChatRoomActor::new(id, name.clone(), self.handles.clone(), Arc::clone(&self.fanouts));
-            Room { address: room.start(), accounts: 0, empty_since: Instant::now(), retiring: None }
+            let ways = (self.start_room)(id, name.clone(), self.handles.clone(), Arc::clone(&self.fanouts));
+            Room { ways, accounts: 0, empty_since: Instant::now(), retiring: None }
         })
     }
 
@@ -144,7 +150,7 @@ impl DirectoryActor {
         let room = self.open_room(&join.room);
         match &mut room.retiring {
             Some(waiting) => waiting.push(join),
-            None => room.address.do_send(join),
+            None => room.ways.do_send(join),
         }
     }
 
@@ -163,7 +169,7 @@ impl DirectoryActor {
                 continue;
             }
             room.retiring = Some(Vec::new());
-            let (name, question) = (name.clone(), room.address.send(Retire));
+            let (name, question) = (name.clone(), room.ways.send(Retire));
             let question = actix::fut::wrap_future::<_, Self>(question);
             ctx.spawn(question.map(move |ended, act, _| act.retired(&name, ended.unwrap_or(true))));
         }
@@ -315,10 +321,10 @@ impl Handler<AskRooms> for DirectoryActor {
 }
 
 impl Handler<FindRoom> for DirectoryActor {
-    type Result = Option<Addr<ChatRoomActor>>;
+    type Result = Option<RoomWays>;
 
     fn handle(&mut self, FindRoom { room }: FindRoom, _: &mut Context<Self>) -> Self::Result {
-        self.rooms.get(&room).map(|room| room.address.clone())
+        self.rooms.get(&room).map(|room| room.ways.clone())
     }
 }
 
@@ -366,7 +372,7 @@ impl DirectoryActor {
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         self.operators.insert(ticket, sender);
-        self.open_room(&say.room).address.do_send(SayByOperator { text: say.text, ticket });
+        self.open_room(&say.room).ways.do_send(SayByOperator { text: say.text, ticket });
         fut::wrap_future(async move {
             receiver.await.unwrap_or(Err(ErrorCode::Internal)).map_err(SayRefusal::from)
         })
@@ -388,7 +394,7 @@ impl Handler<Flush> for DirectoryActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) -> ResponseFuture<()> {
-        let rooms: Vec<_> = self.rooms.values().map(|room| room.address.send(Flush)).collect();
+        let rooms: Vec<_> = self.rooms.values().map(|room| room.ways.send(Flush)).collect();
         let (sender, letters) = oneshot::channel();
         self.flushed.push((self.first_letter + self.letters.len() as u64, sender));
         self.send_letters();

@@ -5,7 +5,7 @@
 //! vectored write, and passes no mailbox. The actor also keeps the thread's time: one tick for all of its
 //! connections.
 
-pub mod strangers;
+mod turns;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -19,28 +19,29 @@ use bytes::Bytes;
 use log::{error, warn};
 use tokio::sync::oneshot;
 
-use self::strangers::{GiveTurns, Strangers};
-use super::connection::{Connection, JoinedRoom, RoomHandle, Verdict};
-use super::messages::chat::{
-    Answer, AuthorReceipt, Broadcast, CloseAll, ConnectionClosed, Deliver, JoinAccepted, Leave,
+use self::turns::GiveTurns;
+use super::connection::{Connection, JoinedRoom, Verdict};
+use super::messages::fanout::{
+    Answer, AuthorReceipt, Broadcast, CloseAll, ConnectionClosed, Deliver, FanoutHandle, JoinAccepted,
     LeaveAccepted, NewConnection, PresenceUpdate, RoomCrashed, SessionAccepted, StopRequests, Unicast,
 };
+use super::messages::listener::Closed;
+use super::messages::room::{Leave, RoomHandle};
 use super::panic_watch::Critical;
-use super::session::{SessionActor, SessionContext};
-use super::{Handles, session, yield_now};
+use super::session_context::{SessionContext, StartSession};
+use super::strangers::Strangers;
+use super::{Handles, yield_now};
 use crate::chat::limits::fair_queue::FairQueue;
-use crate::chat::limits::rate_limiter::Rate;
 use crate::chat::session::deadlines::{TICK, Timeouts};
-use crate::codec::FrameCodec;
 use crate::model::{ByeReason, ConnectionId, ErrorCode, IoThread, RoomId};
-use crate::wire::json::{FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
+use crate::wire::json::{ServerFrame, encode};
 
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
 const WRITES_PER_TURN: usize = 64;
 
 /// A room, as far as it is on this thread.
 struct LocalRoom {
-    door: Rc<RoomHandle>,
+    room: Rc<RoomHandle>,
     /// In the order of their ids, which is mostly the order in which they come.
     members: Vec<Rc<Connection>>,
 }
@@ -68,6 +69,7 @@ pub struct FanoutActor {
     _critical: Critical,
     thread: IoThread,
     handles: Handles,
+    start_session: StartSession,
     /// There from the moment that the actor runs on its thread.
     context: Option<Rc<SessionContext>>,
     timeouts: Timeouts,
@@ -83,8 +85,9 @@ pub struct FanoutActor {
 
 impl FanoutActor {
     /// The fan-out of a thread.
-    pub fn new(thread: IoThread, handles: Handles) -> Self {
+    pub fn new(thread: IoThread, handles: Handles, start_session: StartSession) -> Self {
         FanoutActor {
+            start_session,
             _critical: handles.critical.of("a fan-out"),
             thread,
             timeouts: Timeouts::new(&handles.config.limits),
@@ -96,42 +99,6 @@ impl FanoutActor {
             unwritten: Vec::new(),
             deliveries: FairQueue::default(),
             dismissed: None,
-        }
-    }
-
-    fn session_context(&self, ctx: &Context<Self>) -> SessionContext {
-        let config = &self.handles.config;
-        let limits = &config.limits;
-        let welcome = ServerFrame::Welcome {
-            protocol: PROTOCOL_VERSION,
-            server: concat!("veche/", env!("CARGO_PKG_VERSION")).into(),
-            max_frame: limits.max_frame_bytes,
-            motd: config.server.motd.clone(),
-            features: FEATURES.iter().copied().map(Into::into).collect(),
-            term: Some(self.handles.terms.present().to_string()),
-        };
-        SessionContext {
-            limits: std::sync::Arc::new(limits.clone()),
-            codec: FrameCodec::new(limits.max_frame_bytes),
-            welcome: encode::frame(&welcome, None),
-            terms: std::sync::Arc::clone(&self.handles.terms),
-            newest_id: std::sync::Arc::clone(&self.handles.newest_id),
-            hasher: self.handles.hasher.clone(),
-            spellings: std::sync::Arc::clone(&self.handles.spellings),
-            auth: self.handles.auth.clone(),
-            directory: self.handles.directory.clone(),
-            journal: self.handles.journal.clone(),
-            listener: self.handles.listener.clone(),
-            fanout: actix::AsyncContext::address(ctx),
-            message_rate: burst_of_seconds(limits.messages_per_second, session::MESSAGE_BURST_SECONDS),
-            join_rate: Rate::per_minute(limits.joins_per_minute)
-                .map(|rate| rate.with_burst_of_at_least(limits.rooms_per_session)),
-            password_rate: Rate::per_minute(limits.password_changes_per_minute),
-            request_rate: burst_of_seconds(limits.requests_per_second, session::REQUEST_BURST_SECONDS),
-            started: self.handles.started,
-            stopping: std::cell::Cell::new(false),
-            strangers: Strangers::new(limits),
-            read_buffer: std::cell::RefCell::new(vec![0; limits.turn_bytes].into_boxed_slice()),
         }
     }
 
@@ -172,15 +139,12 @@ impl FanoutActor {
     }
 }
 
-fn burst_of_seconds(per_second: u32, seconds: u32) -> Option<Rate> {
-    Rate::per_second(per_second).map(|rate| rate.with_burst(per_second.saturating_mul(seconds)))
-}
-
 impl Actor for FanoutActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.context = Some(Rc::new(self.session_context(ctx)));
+        let fanout = FanoutHandle::of(&ctx.address());
+        self.context = Some(Rc::new(SessionContext::new(&self.handles, fanout)));
         ctx.spawn(WriteOut);
         ctx.spawn(GiveTurns::default());
         ctx.run_later(TICK, Self::tick);
@@ -293,7 +257,7 @@ impl Handler<RoomCrashed> for FanoutActor {
 
     fn handle(&mut self, RoomCrashed { room, .. }: RoomCrashed, _: &mut Context<Self>) {
         for connection in self.rooms.remove(&room).into_iter().flat_map(|local| local.members) {
-            connection.rooms.borrow_mut().retain(|joined| joined.door.id != room);
+            connection.rooms.borrow_mut().retain(|joined| joined.room.id != room);
             connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
         }
     }
@@ -340,27 +304,25 @@ impl Handler<SessionAccepted> for FanoutActor {
 impl Handler<JoinAccepted> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, enter: JoinAccepted, _: &mut Context<Self>) {
-        let id = enter.reply_to.connection;
-        let Some(connection) = self.connection(id).cloned() else {
+    fn handle(&mut self, accepted: JoinAccepted, _: &mut Context<Self>) {
+        let JoinAccepted { reply_to, room, frame, pages_up_to } = accepted;
+        let Some(connection) = self.connection(reply_to.connection).cloned() else {
             // It went while the room was reading its page; the room thinks that it is in.
-            enter.address.do_send(Leave { connection: id, request: None });
+            room.ways.do_send(Leave { connection: reply_to.connection, request: None });
             return;
         };
-        let JoinAccepted { room: id_of_room, name, address, pages_up_to, .. } = enter;
-        let room = self.rooms.entry(id_of_room).or_insert_with(|| {
-            let door = Rc::new(RoomHandle { id: id_of_room, name, address });
-            LocalRoom { door, members: Vec::new() }
-        });
-        room.enter(&connection);
+        let id = room.id;
+        let local =
+            self.rooms.entry(id).or_insert_with(|| LocalRoom { room: Rc::new(room), members: Vec::new() });
+        local.enter(&connection);
         {
             let mut rooms = connection.rooms.borrow_mut();
-            rooms.retain(|joined| joined.door.id != id_of_room);
+            rooms.retain(|joined| joined.room.id != id);
             // Most sessions are in one room, and thousands of them idle.
             rooms.reserve_exact(1);
-            rooms.push(JoinedRoom { door: Rc::clone(&room.door), pages_up_to });
+            rooms.push(JoinedRoom { room: Rc::clone(&local.room), pages_up_to });
         }
-        connection.answer(enter.reply_to.ticket, enter.frame);
+        connection.answer(reply_to.ticket, frame);
         self.unwritten.push(connection);
     }
 }
@@ -368,16 +330,16 @@ impl Handler<JoinAccepted> for FanoutActor {
 impl Handler<LeaveAccepted> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, depart: LeaveAccepted, _: &mut Context<Self>) {
-        if let Some(room) = self.rooms.get_mut(&depart.room) {
-            room.leave(depart.connection);
+    fn handle(&mut self, left: LeaveAccepted, _: &mut Context<Self>) {
+        if let Some(room) = self.rooms.get_mut(&left.room) {
+            room.leave(left.connection);
             if room.members.is_empty() {
-                self.rooms.remove(&depart.room);
+                self.rooms.remove(&left.room);
             }
         }
-        let Some(connection) = self.connection(depart.connection).cloned() else { return };
-        connection.rooms.borrow_mut().retain(|joined| joined.door.id != depart.room);
-        if let Some((ticket, frame)) = depart.reply {
+        let Some(connection) = self.connection(left.connection).cloned() else { return };
+        connection.rooms.borrow_mut().retain(|joined| joined.room.id != left.room);
+        if let Some((ticket, frame)) = left.reply {
             connection.answer(ticket, frame);
             self.unwritten.push(connection);
         }
@@ -389,10 +351,10 @@ impl Handler<LeaveAccepted> for FanoutActor {
 impl Handler<NewConnection> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, adopt: NewConnection, _: &mut Context<Self>) {
+    fn handle(&mut self, new: NewConnection, _: &mut Context<Self>) {
         match &self.context {
             // Coming is work, too.
-            Some(context) => context.strangers.queue_newcomer(adopt),
+            Some(context) => context.strangers.queue_newcomer(new),
             None => {
                 self.handles.newcomers.fetch_sub(1, Ordering::Relaxed);
                 error!("a connection came before the thread was ready; it is dropped");
@@ -403,26 +365,23 @@ impl Handler<NewConnection> for FanoutActor {
 
 impl FanoutActor {
     /// Starts the session of a connection whose turn it is.
-    fn take_over(&mut self, adopt: NewConnection) {
+    fn take_over(&mut self, new: NewConnection) {
         let Some(context) = &self.context else { return };
         let start = Strangers::processor_time();
         self.handles.newcomers.fetch_sub(1, Ordering::Relaxed);
-        let stream = match adopt.stream.attach() {
+        let stream = match new.stream.attach() {
             Ok(stream) => stream,
             Err(why) => {
-                warn!(by:% = adopt.peer.ip(); "the connection from {} could not be taken over: {why}", adopt.peer);
-                context.listener.do_send(super::messages::chat::Closed {
-                    peer: adopt.peer,
-                    refused: adopt.refused.is_some(),
-                });
+                warn!(by:% = new.peer.ip(); "the connection from {} could not be taken over: {why}", new.peer);
+                context.listener.do_send(Closed { peer: new.peer, refused: new.refused.is_some() });
                 return;
             }
         };
         let id = ConnectionId::fresh(self.thread);
         let outbox_bytes = context.limits.outbox_bytes;
-        let connection = Rc::new(Connection::new(id, adopt.peer, stream, outbox_bytes));
+        let connection = Rc::new(Connection::new(id, new.peer, stream, outbox_bytes));
         self.connections.insert(id, Rc::clone(&connection));
-        SessionActor::new(connection, Rc::clone(context), adopt.refused).start();
+        (self.start_session)(connection, Rc::clone(context), new.refused);
         context.strangers.charge(start);
     }
 }
@@ -464,7 +423,7 @@ impl Handler<CloseAll> for FanoutActor {
 
     fn handle(&mut self, _: CloseAll, _: &mut Context<Self>) -> ResponseFuture<()> {
         let newcomers = self.context.as_ref().map(|context| context.strangers.take_newcomers());
-        newcomers.into_iter().flatten().for_each(|adopt| self.take_over(adopt));
+        newcomers.into_iter().flatten().for_each(|new| self.take_over(new));
         for connection in self.connections.values() {
             connection.judge(Verdict::Dismiss { reason: ByeReason::ShuttingDown, text: None });
         }

@@ -24,10 +24,10 @@ use log::{error, info};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
 
-use super::messages::chat::{
+use super::messages::journal::{
     Append, CatchUp, CommitResult, Committed, Drain, Requester, Subscribe, Subscriber, Verdict,
 };
-use super::messages::operator::{AskJournal, JournalStatus};
+use super::messages::journal::{AskJournal, JournalStatus};
 use super::panic_watch::Critical;
 use super::yield_now;
 use crate::chat::journal::idempotency::{Fingerprint, IdempotencyTable, Lookup};

@@ -23,10 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::messages::chat::{Closed, NewConnection, StopListening};
-use super::messages::operator::{AskListener, ListenerStatus, SetListening};
+use super::messages::fanout::Fanouts;
+use super::messages::fanout::NewConnection;
+use super::messages::listener::{AskListener, ListenerStatus, SetListening};
+use super::messages::listener::{Closed, StopListening};
 use super::panic_watch::Critical;
-use super::{Fanouts, yield_now};
+use super::yield_now;
 use crate::chat::limits::address_key::AddressKey;
 use crate::config::Config;
 use crate::model::ErrorCode;

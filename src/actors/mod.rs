@@ -5,7 +5,7 @@
 //!                                        │
 //!  ConsoleActor ──▶ all of them          │    on each:  FanoutActor ──starts──▶ SessionActor
 //!                                        │                  ╲                     ╱
-//!  ListenerActor ───────── Adopt ────────┼──▶ (fan-out)      Connection (outbox, replies)
+//!  ListenerActor ───── NewConnection ────┼──▶ (fan-out)      Connection (outbox, replies)
 //!                                        │
 //!  AuthActor ◀── OpenSession, … ─────────┼──  (session)
 //!      ╰──────── EndSession ─────────────┼──▶ (session)
@@ -14,7 +14,7 @@
 //!                                        │                                            │ Join
 //!                                        │                                            ▼
 //!                                        │    (session) ── Say, Leave, … ─────────▶ ChatRoomActor ──▶ (fan-out)
-//!                                        │                                 Append │  ▲ Settled
+//!                                        │                                 Append │  ▲ Committed
 //!                                        │                                        ▼  │
 //!                                        │    writer thread (fsync) ⇄ ··········· JournalActor
 //! ```
@@ -33,6 +33,8 @@ pub mod messages;
 pub mod panic_watch;
 pub mod room;
 pub mod session;
+pub mod session_context;
+pub mod strangers;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -41,15 +43,14 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Context as TaskContext;
 use std::time::Instant;
 
-use actix::Addr;
-
+use self::messages::auth::AuthHandle;
+use self::messages::directory::DirectoryHandle;
+use self::messages::journal::JournalHandle;
+use self::messages::listener::ListenerHandle;
 use crate::chat::journal::terms::Terms;
 use crate::config::Config;
 use crate::model::Spellings;
 use crate::secrets::token::TokenHasher;
-
-/// The fan-outs, by I/O thread.
-pub type Fanouts = Arc<[Addr<fanout::FanoutActor>]>;
 
 /// The actors that there is one of, and what they all go by. Cheap to clone.
 #[derive(Clone)]
@@ -69,13 +70,13 @@ pub struct Handles {
     /// What names mean that are stored under former rules.
     pub spellings: Arc<Spellings>,
     /// Who knows accounts.
-    pub auth: Addr<auth::AuthActor>,
+    pub auth: AuthHandle,
     /// Who knows rooms and who is online.
-    pub directory: Addr<directory::DirectoryActor>,
+    pub directory: DirectoryHandle,
     /// Who stores.
-    pub journal: Addr<journal::JournalActor>,
+    pub journal: JournalHandle,
     /// Who takes connections.
-    pub listener: Addr<listener::ListenerActor>,
+    pub listener: ListenerHandle,
     /// How many connections are taken, and wait for their thread to take them over.
     pub newcomers: Arc<AtomicUsize>,
 }

@@ -10,18 +10,20 @@ mod presence_update;
 use std::sync::Arc;
 
 use actix::fut::ActorFutureExt;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture};
 use bytes::BytesMut;
 use log::{debug, error};
 use serde::Serialize;
 
-use super::fanout::FanoutActor;
-use super::messages::chat::{
-    Answer, Append, AuthorReceipt, Committed, Deliver, Flush, Join, JoinAccepted, Leave, LeaveAccepted,
-    ListMembers, OperatorSaid, PageOfMessages, ReadPage, Requester, Retire, RoomCount, RoomCrashed, Say,
-    SayByOperator, Subscribe, Subscriber, Verdict,
+use super::Handles;
+use super::messages::directory::{Flush, Join, OperatorSaid, RoomCount};
+use super::messages::fanout::{
+    Answer, AuthorReceipt, Deliver, FanoutHandle, Fanouts, JoinAccepted, LeaveAccepted, RoomCrashed,
 };
-use super::{Fanouts, Handles};
+use super::messages::journal::{
+    Append, Committed, PageOfMessages, ReadPage, Requester, Subscribe, Subscriber, Verdict,
+};
+use super::messages::room::{Leave, ListMembers, Retire, RoomHandle, RoomWays, Say, SayByOperator};
 use crate::chat::room::members::{Entered, Left, Members};
 use crate::chat::room::presence::{self, Presence};
 use crate::chat::room::recent::{JoinPage, Window};
@@ -86,6 +88,11 @@ impl ChatRoomActor {
             entering: 0,
             under_way: 0,
         }
+    }
+
+    /// Starts an empty room on the current thread.
+    pub fn begin(id: RoomId, name: RoomName, handles: Handles, fanouts: Fanouts) -> RoomWays {
+        RoomWays::of(&ChatRoomActor::new(id, name, handles, fanouts).start())
     }
 
     // ------------------------------------------------------------ entering
@@ -160,9 +167,7 @@ impl ChatRoomActor {
         let events_begin_behind = self.window.newest().max(newest_read);
         self.fanout(connection).do_send(JoinAccepted {
             reply_to: join.reply_to,
-            room: self.id,
-            name: self.name.clone(),
-            address: ctx.address(),
+            room: RoomHandle { id: self.id, name: self.name.clone(), ways: RoomWays::of(&ctx.address()) },
             frame,
             pages_up_to: events_begin_behind.filter(|_| more && keep == Keep::Oldest),
         });
@@ -258,7 +263,7 @@ impl ChatRoomActor {
         self.handles.directory.do_send(count);
     }
 
-    fn fanout(&self, connection: ConnectionId) -> &Addr<FanoutActor> {
+    fn fanout(&self, connection: ConnectionId) -> &FanoutHandle {
         &self.fanouts[connection.thread().0]
     }
 

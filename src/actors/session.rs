@@ -15,87 +15,31 @@ mod pages;
 mod reading;
 mod requests;
 
-use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use actix::fut::{ActorFuture, ActorFutureExt};
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, WrapFuture};
-use bytes::{Bytes, BytesMut};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture};
+use bytes::BytesMut;
 use log::info;
 
-use super::auth::AuthActor;
 use super::connection::{Connection, Verdict};
-use super::directory::DirectoryActor;
-use super::fanout::FanoutActor;
-use super::fanout::strangers::Strangers;
-use super::journal::JournalActor;
-use super::listener::ListenerActor;
-use super::messages::auth::{Detach, EndSession, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
-use super::messages::chat::{Closed, ConnectionClosed, Leave, Offline};
-use crate::chat::journal::terms::Terms;
-use crate::chat::limits::rate_limiter::{Rate, RateLimiter};
+use super::messages::auth::{Detach, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
+use super::messages::directory::Offline;
+use super::messages::fanout::ConnectionClosed;
+use super::messages::listener::Closed;
+use super::messages::room::Leave;
+use super::messages::session::EndSession;
+use super::session_context::SessionContext;
+use super::strangers::Strangers;
+use crate::chat::limits::rate_limiter::RateLimiter;
 use crate::chat::session::authorize::{BadFrames, SessionState};
 use crate::chat::session::deadlines::Deadlines;
-use crate::codec::FrameCodec;
-use crate::config::Limits;
-use crate::model::{ByeReason, ErrorCode, Member, MessageId, Refusal, Spellings, TokenText, UserName};
-use crate::secrets::token::{TokenHash, TokenHasher};
+use crate::model::{ByeReason, ErrorCode, Member, MessageId, Refusal, TokenText, UserName};
+use crate::secrets::token::TokenHash;
 use crate::wire::json::{ServerFrame, encode};
-
-/// How many seconds' worth of messages an account may send at once.
-pub const MESSAGE_BURST_SECONDS: u32 = 3;
-/// How many seconds' worth of other requests a connection may make at once.
-pub const REQUEST_BURST_SECONDS: u32 = 2;
-
-/// What all sessions of a thread share.
-pub struct SessionContext {
-    /// Every bound.
-    pub limits: Arc<Limits>,
-    /// Frames in and out.
-    pub codec: FrameCodec,
-    /// The first frame of every connection.
-    pub welcome: Bytes,
-    /// The terms of the history.
-    pub terms: Arc<Terms>,
-    /// The largest message id that was given, 0 for none.
-    pub newest_id: Arc<AtomicU64>,
-    /// Checks tokens.
-    pub hasher: TokenHasher,
-    /// What names mean.
-    pub spellings: Arc<Spellings>,
-    /// Who knows accounts.
-    pub auth: Addr<AuthActor>,
-    /// Who knows rooms and who is online.
-    pub directory: Addr<DirectoryActor>,
-    /// Who knows the past.
-    pub journal: Addr<JournalActor>,
-    /// Who counts connections.
-    pub listener: Addr<ListenerActor>,
-    /// The fan-out of this thread.
-    pub fanout: Addr<FanoutActor>,
-    /// How fast an account may send messages.
-    pub message_rate: Option<Rate>,
-    /// How fast an account may enter rooms.
-    pub join_rate: Option<Rate>,
-    /// How fast an account may try to change its password.
-    pub password_rate: Option<Rate>,
-    /// How fast a connection may ask for anything else.
-    pub request_rate: Option<Rate>,
-    /// When the thread started; rates count from here.
-    pub started: Instant,
-    /// Whether the server stops.
-    pub stopping: Cell<bool>,
-    /// Those of the thread's connections that have no session.
-    pub strangers: Strangers,
-    /// The buffer that all connections of the thread read into. A connection has bytes of its own only while
-    /// a frame is incomplete or has to wait.
-    pub read_buffer: RefCell<Box<[u8]>>,
-}
 
 /// The session of a connection, from `register`, `login` or `resume` on.
 struct OpenSession {
@@ -210,6 +154,11 @@ impl SessionActor {
             refused,
             farewell: None,
         }
+    }
+
+    /// Starts the session of a connection on the current thread; see [`SessionActor::new`].
+    pub fn begin(connection: Rc<Connection>, context: Rc<SessionContext>, refused: Option<ErrorCode>) {
+        SessionActor::new(connection, context, refused).start();
     }
 
     fn session_state(&self) -> SessionState {
@@ -384,7 +333,7 @@ impl SessionActor {
         // When the server stops, everybody leaves: nobody is left to be told.
         let rooms = self.connection.rooms.take();
         for room in rooms.into_iter().filter(|_| !self.context.stopping.get()) {
-            room.door.address.do_send(Leave { connection: self.connection.id, request: None });
+            room.room.ways.do_send(Leave { connection: self.connection.id, request: None });
         }
         if let Some(member) = self.member() {
             self.context.directory.do_send(Offline { member });

@@ -10,9 +10,10 @@ use actix_rt::SystemRunner;
 
 use super::complain;
 use crate::actors::auth::{AuthActor, AuthStartError};
+use crate::actors::messages::auth::AccountsHandle;
 use crate::actors::messages::auth::Shutdown;
 use crate::config::Config;
-use crate::control::accounts::{AccountError, AccountLinks, AccountRequest};
+use crate::control::accounts::{AccountError, AccountRequest};
 use crate::model::{MessageId, Timestamp};
 use crate::server::resources;
 use crate::store::history::{self, HistoryError, HistoryOptions};
@@ -38,7 +39,7 @@ pub enum OfflineError {
 pub struct Offline {
     system: SystemRunner,
     actor: Addr<AuthActor>,
-    links: AccountLinks,
+    links: AccountsHandle,
     // Last, so that it goes last.
     _lock: DataDirLock,
 }
@@ -63,7 +64,7 @@ impl Offline {
             ));
         }
         let actor = system.block_on(async { opened.actor.start() });
-        let links = AccountLinks::to(&actor);
+        let links = AccountsHandle::of(&actor);
         Ok(Offline { system, actor, links, _lock: lock })
     }
 

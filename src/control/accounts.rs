@@ -4,11 +4,13 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use actix::{Addr, Handler, MailboxError, Message, Recipient};
+use actix::{MailboxError, Message, Recipient};
+
+use crate::actors::messages::Reaches;
 
 use crate::actors::messages::auth::{
-    AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
-    SetPassword,
+    AccountEntry, AccountsHandle, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError,
+    RemoveAccount, SetPassword,
 };
 use crate::model::{Password, UserName};
 
@@ -61,45 +63,7 @@ pub enum AccountError {
     Unavailable(String),
 }
 
-/// Whom to ask: the AuthActor, message by message.
-#[derive(Debug, Clone)]
-pub struct AccountLinks {
-    /// Makes an account.
-    pub add: Recipient<AddAccount>,
-    /// Sets a password.
-    pub set_password: Recipient<SetPassword>,
-    /// Removes an account.
-    pub remove: Recipient<RemoveAccount>,
-    /// Lists the accounts.
-    pub list: Recipient<ListAccounts>,
-    /// Takes an account over.
-    pub import: Recipient<ImportAccount>,
-}
-
-impl AccountLinks {
-    /// All five to one actor.
-    pub fn to<A>(actor: &Addr<A>) -> Self
-    where
-        A: Handler<AddAccount>
-            + Handler<SetPassword>
-            + Handler<RemoveAccount>
-            + Handler<ListAccounts>
-            + Handler<ImportAccount>,
-        A::Context: actix::dev::ToEnvelope<A, AddAccount>
-            + actix::dev::ToEnvelope<A, SetPassword>
-            + actix::dev::ToEnvelope<A, RemoveAccount>
-            + actix::dev::ToEnvelope<A, ListAccounts>
-            + actix::dev::ToEnvelope<A, ImportAccount>,
-    {
-        AccountLinks {
-            add: actor.clone().recipient(),
-            set_password: actor.clone().recipient(),
-            remove: actor.clone().recipient(),
-            list: actor.clone().recipient(),
-            import: actor.clone().recipient(),
-        }
-    }
-
+impl AccountsHandle {
     /// Does it, and says what was done.
     ///
     /// # Errors
@@ -108,22 +72,25 @@ impl AccountLinks {
         match request {
             AccountRequest::Add { name, password } => {
                 let done = format!("Added the account {name}.");
-                ask_until_free(&self.add, || AddAccount { name: name.clone(), password: password.clone() })
-                    .await?;
+                ask_until_free(self.recipient(), || AddAccount {
+                    name: name.clone(),
+                    password: password.clone(),
+                })
+                .await?;
                 Ok(done)
             }
             AccountRequest::SetPassword { name, password } => {
                 let message = || SetPassword { name: name.clone(), password: password.clone() };
-                let sessions = ask_until_free(&self.set_password, message).await?;
+                let sessions = ask_until_free(self.recipient(), message).await?;
                 Ok(format!("Set the password of {name}; {} ended.", count(sessions)))
             }
             AccountRequest::Remove { name } => {
                 let message = || RemoveAccount { name: name.clone() };
-                let sessions = ask_until_free(&self.remove, message).await?;
+                let sessions = ask_until_free(self.recipient(), message).await?;
                 Ok(format!("Removed the account {name}; {} ended.", count(sessions)))
             }
             AccountRequest::List => {
-                let entries = self.list.send(ListAccounts).await.map_err(stopping)?;
+                let entries = self.send(ListAccounts).await.map_err(stopping)?;
                 Ok(table_of(&entries))
             }
             AccountRequest::Import { login, password_md5, ip } => {
@@ -132,7 +99,7 @@ impl AccountLinks {
                     password_md5: password_md5.clone(),
                     ip: ip.clone(),
                 };
-                Ok(word_of(ask_until_free(&self.import, message).await?).to_owned())
+                Ok(word_of(ask_until_free(self.recipient(), message).await?).to_owned())
             }
         }
     }

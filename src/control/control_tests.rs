@@ -2,9 +2,9 @@ use std::os::unix::fs::MetadataExt;
 
 use actix::{Actor, Context, Handler, MessageResult};
 
-use super::accounts::AccountLinks;
 use super::client::{Client, ClientError};
 use super::*;
+use crate::actors::messages::auth::AccountsHandle;
 use crate::actors::messages::auth::{
     AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
     SetPassword,
@@ -89,7 +89,7 @@ fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Se
         let house = House { busy: true }.start();
         let socket = server::bind(&data_dir).unwrap();
         let console = house.clone().recipient();
-        let server = server::serve(socket, console, AccountLinks::to(&house));
+        let server = server::serve(socket, console, AccountsHandle::of(&house));
         let done = tokio::task::spawn_blocking(work).await.unwrap();
         server.stop().await;
         assert!(!data_dir.join(SOCKET_FILE).exists());

@@ -19,8 +19,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::accounts::{AccountError, AccountLinks};
+use super::accounts::AccountError;
 use super::{Answer, MAX_REQUEST_BYTES, Request, SIGN_OF_LIFE, SOCKET_FILE, address};
+use crate::actors::messages::auth::AccountsHandle;
 use crate::actors::messages::console::RunCommand;
 use crate::sanitize::lines;
 
@@ -100,7 +101,11 @@ pub struct ControlServer {
 }
 
 /// Serves the socket on the current arbiter: commands go to the console, the rest to the AuthActor.
-pub fn serve(socket: ControlSocket, console: Recipient<RunCommand>, accounts: AccountLinks) -> ControlServer {
+pub fn serve(
+    socket: ControlSocket,
+    console: Recipient<RunCommand>,
+    accounts: AccountsHandle,
+) -> ControlServer {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
     let (stop, stopped) = watch::channel(false);
     let desk = Desk { console, accounts, idle: Rc::default() };
@@ -128,7 +133,7 @@ impl Drop for ControlServer {
 #[derive(Clone)]
 struct Desk {
     console: Recipient<RunCommand>,
-    accounts: AccountLinks,
+    accounts: AccountsHandle,
     idle: Rc<RefCell<Idle>>,
 }
 

@@ -13,8 +13,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::AuthActor;
-use crate::actors::messages::auth::{EndSession, SessionId};
-use crate::actors::messages::chat::{CatchUp, Flush};
+use crate::actors::messages::auth::SessionId;
+use crate::actors::messages::directory::Flush;
+use crate::actors::messages::journal::CatchUp;
+use crate::actors::messages::session::EndSession;
 use crate::chat::accounts::sessions::Ended;
 use crate::model::UserName;
 

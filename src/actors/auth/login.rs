@@ -14,9 +14,8 @@ use super::disk::Order;
 use super::hashing::{Hashed, Owner, Work};
 use super::lockout::seen_by_gate;
 use super::{AuthActor, answer};
-use crate::actors::messages::auth::{
-    ChangePassword, EndSession, HowToOpen, OpenSession, OpenedSession, SessionId,
-};
+use crate::actors::messages::auth::{ChangePassword, HowToOpen, OpenSession, OpenedSession, SessionId};
+use crate::actors::messages::session::EndSession;
 use crate::chat::accounts::login_throttle::{Attempt, Verdict, greeting};
 use crate::chat::accounts::openings::UnderWay;
 use crate::chat::limits::address_key::AddressKey;

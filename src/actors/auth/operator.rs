@@ -12,9 +12,10 @@ use super::hashing::{Hashed, Owner, Work};
 use super::{AuthActor, Step, answer, disk_is_gone, leaving};
 use crate::actors::auth::disk::Written;
 use crate::actors::messages::auth::{
-    AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, EndSession, ImportAccount, ImportOutcome,
-    Kick, ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
+    AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, ImportAccount, ImportOutcome, Kick,
+    ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
 };
+use crate::actors::messages::session::EndSession;
 use crate::model::{ByeReason, ErrorCode, Timestamp, UserName};
 use crate::secrets::password::{Md5Hex, StoredPassword};
 use crate::store::accounts::{Account, AccountChange, SessionsFrom};

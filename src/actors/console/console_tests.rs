@@ -5,7 +5,9 @@ use actix::{Addr, MessageResult};
 
 use super::*;
 use crate::actors::messages::auth::{AuthCounts, ClearedAccounts, OperatorError};
-use crate::actors::messages::operator::{JournalStatus, ListenerStatus, OnlineAccount, SayRefusal};
+use crate::actors::messages::directory::{OnlineAccount, SayRefusal};
+use crate::actors::messages::journal::JournalStatus;
+use crate::actors::messages::listener::ListenerStatus;
 use crate::model::{ErrorCode, MessageId, Receipt, RoomName, Timestamp, UserName};
 
 /// Stands in for every actor that the console asks.

@@ -11,9 +11,8 @@ use super::commands::{Command, Entry, SURE, TABLE, usage};
 use super::{ConsoleLinks, status};
 use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban, Unlock};
 use crate::actors::messages::console::Done;
-use crate::actors::messages::operator::{
-    Announce, AskOnline, AskRooms, SayAsServer, SayRefusal, SetListening,
-};
+use crate::actors::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer, SayRefusal};
+use crate::actors::messages::listener::SetListening;
 use crate::model::{MessageText, RoomName, UserName};
 
 /// How long an actor may take to answer the operator.

@@ -12,9 +12,9 @@ use super::ConsoleLinks;
 use super::execute::{ask_for, count};
 use crate::actors::messages::auth::{AuthCounts, AuthStatus, LockedAccount};
 use crate::actors::messages::console::Done;
-use crate::actors::messages::operator::{
-    AskJournal, AskListener, AskOnline, AskRooms, JournalStatus, ListenerStatus,
-};
+use crate::actors::messages::directory::{AskOnline, AskRooms};
+use crate::actors::messages::journal::{AskJournal, JournalStatus};
+use crate::actors::messages::listener::{AskListener, ListenerStatus};
 
 /// How long an actor may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,9 +7,9 @@ use actix::{AsyncContext, Context, Handler, WrapFuture};
 
 use super::DirectoryActor;
 use crate::actors::messages::auth::{AccountInfo, LookUp};
-use crate::actors::messages::chat::{
-    Append, AuthorReceipt, Committed, Requester, Subscriber, Tell, Unicast, Verdict,
-};
+use crate::actors::messages::directory::Tell;
+use crate::actors::messages::fanout::{AuthorReceipt, Unicast};
+use crate::actors::messages::journal::{Append, Committed, Requester, Subscriber, Verdict};
 use crate::model::{ConnectionId, ErrorCode, Receipt, Refusal, ReplyTo, Target, UserName};
 use crate::wire::json::encode::EncodedMessage;
 

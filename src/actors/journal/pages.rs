@@ -6,7 +6,7 @@ use actix::{AsyncContext, Context, Handler, ResponseFuture};
 use log::{error, warn};
 
 use super::JournalActor;
-use crate::actors::messages::chat::{PageOfMessages, ReadPage};
+use crate::actors::messages::journal::{PageOfMessages, ReadPage};
 use crate::model::ErrorCode;
 use crate::store::history::HistoryError;
 use crate::wire::json::encode::EncodedMessage;

@@ -9,10 +9,42 @@ use std::path::PathBuf;
 
 use actix::{Message, Recipient};
 
+use super::session::EndSession;
 use crate::chat::accounts::sessions::PREVIOUS_TOKEN_LIFE;
-use crate::model::{ByeReason, MessageId, Password, Refusal, Timestamp, TokenText, UserName};
+use crate::model::{MessageId, Password, Refusal, Timestamp, TokenText, UserName};
 use crate::secrets::token::TokenHash;
 pub use crate::store::sessions::SessionId;
+
+handle! {
+    /// Who knows accounts.
+    AuthHandle, AuthWays {
+        identify: Identify,
+        open_session: OpenSession,
+        token_used: TokenUsed,
+        detach: Detach,
+        close_session: CloseSession,
+        change_password: ChangePassword,
+        look_up: LookUp,
+        ban: Ban,
+        unban: Unban,
+        unlock: Unlock,
+        kick: Kick,
+        clear_accounts: ClearAccounts,
+        status: AuthStatus,
+        shutdown: Shutdown,
+    }
+}
+
+handle! {
+    /// Who makes, changes and lists accounts for the operator: the AuthActor, in the server or without one.
+    AccountsHandle, AccountsWays {
+        add: AddAccount,
+        set_password: SetPassword,
+        remove: RemoveAccount,
+        list: ListAccounts,
+        import: ImportAccount,
+    }
+}
 
 /// For how many seconds the token before the last stays good, unless the fresh one is used first.
 pub const PREVIOUS_TOKEN_SECONDS: u64 = PREVIOUS_TOKEN_LIFE.as_secs();
@@ -90,17 +122,6 @@ pub struct OpenedSession {
     pub last_seen: Option<(Timestamp, IpAddr)>,
     /// A sentence for a person.
     pub greeting: String,
-}
-
-/// From the AuthActor to a SessionActor, with `do_send`: the session has ended, say `bye` and close. Its
-/// token is dead already, or another connection's. A SessionActor that has stopped misses nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct EndSession {
-    /// Why.
-    pub reason: ByeReason,
-    /// A sentence, where there is a better one than the reason's own.
-    pub text: Option<String>,
 }
 
 /// From a SessionActor: the fresh token is used for the first time, so the one before it dies. Answered when

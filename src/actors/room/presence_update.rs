@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::actors::messages::chat::PresenceUpdate;
+use crate::actors::messages::fanout::PresenceUpdate;
 use crate::chat::room::members::Members;
 use crate::chat::room::presence::{Audience, Change};
 use crate::model::{ConnectionId, RoomId, UserName};

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::SessionActor;
 use crate::actors::messages::auth::LookUp;
-use crate::actors::messages::chat::{FindRoom, ListMembers, ListOnline, ListRooms, PageOfMessages, ReadPage};
+use crate::actors::messages::directory::{FindRoom, ListOnline, ListRooms};
+use crate::actors::messages::journal::{PageOfMessages, ReadPage};
+use crate::actors::messages::room::ListMembers;
 use crate::model::{
     ErrorCode, HistoryOf, MessageId, MessageList, Page, Reference, RoomName, TermName, Ticket, UserName,
 };
@@ -165,12 +167,12 @@ impl SessionActor {
 
     fn pages_up_to(&self, room: &RoomName) -> Option<MessageId> {
         let rooms = self.connection.rooms.borrow();
-        rooms.iter().find(|joined| joined.door.name == *room)?.pages_up_to
+        rooms.iter().find(|joined| joined.room.name == *room)?.pages_up_to
     }
 
     fn pages_are_fetched(&self, room: &RoomName) {
         let mut rooms = self.connection.rooms.borrow_mut();
-        if let Some(joined) = rooms.iter_mut().find(|joined| joined.door.name == *room) {
+        if let Some(joined) = rooms.iter_mut().find(|joined| joined.room.name == *room) {
             joined.pages_up_to = None;
         }
     }

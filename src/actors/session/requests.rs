@@ -12,7 +12,8 @@ use super::{Death, FirstUse, OpenSession, Phase, Previous, SessionActor, Taken};
 use crate::actors::messages::auth::{
     ChangePassword, CloseSession, Detach, HowToOpen, Identify, OpenSession as Open, OpenedSession,
 };
-use crate::actors::messages::chat::{Join, Leave, Online, Say, Tell};
+use crate::actors::messages::directory::{Join, Online, Tell};
+use crate::actors::messages::room::{Leave, Say};
 use crate::chat::limits::rate_limiter::{AccountRates, Rate, RateLimiter, too_fast};
 use crate::chat::session::authorize;
 use crate::chat::session::deadlines::Deadlines;
@@ -155,11 +156,11 @@ impl SessionActor {
                 self.take_rate(self.context.message_rate, |rates| &rates.messages)?;
                 let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
                 let rooms = self.connection.rooms.borrow();
-                let joined = rooms.iter().find(|joined| joined.door.name == room);
+                let joined = rooms.iter().find(|joined| joined.room.name == room);
                 let joined = joined.ok_or(ErrorCode::NotInRoom)?;
                 let reply_to = self.connection.reply_to(ticket);
                 let since = self.account_since();
-                joined.door.address.do_send(Say { member, since, text, key, reply_to });
+                joined.room.ways.do_send(Say { member, since, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
                 self.take_rate(self.context.message_rate, |rates| &rates.messages)?;
@@ -310,7 +311,7 @@ impl SessionActor {
         let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
         let rooms = self.connection.rooms.borrow();
         let most = self.context.limits.rooms_per_session;
-        if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.door.name == room) {
+        if most != 0 && rooms.len() >= most && !rooms.iter().any(|joined| joined.room.name == room) {
             let text = format!("A session is in at most {most} rooms; leave one first.");
             return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after_ms(60_000));
         }
@@ -323,11 +324,11 @@ impl SessionActor {
 
     fn leave(&self, room: &RoomName, ticket: Ticket, reference: Option<Reference>) -> Result<(), Refusal> {
         let rooms = self.connection.rooms.borrow();
-        let joined = rooms.iter().find(|joined| joined.door.name == *room);
+        let joined = rooms.iter().find(|joined| joined.room.name == *room);
         let joined = joined.ok_or(ErrorCode::NotInRoom)?;
         joined
-            .door
-            .address
+            .room
+            .ways
             .do_send(Leave { connection: self.connection.id, request: Some((ticket, reference)) });
         Ok(())
     }

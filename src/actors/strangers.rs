@@ -1,24 +1,17 @@
-//! The strangers of one I/O thread: who waits for a turn, and who gives it.
+//! The strangers of one I/O thread: who waits for a turn.
 //!
 //! The rule is [`crate::chat::limits::crowd`]'s; here it meets sockets. A session without a turn leaves its socket
-//! unread, which TCP tells its peer. One turn is given at a time, and before the next the sockets of the
-//! thread are looked at, so that whoever talks waits for one stranger's turn at most.
+//! unread, which TCP tells its peer. The fan-out gives the turns.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use actix::Context;
-use actix::fut::ActorFuture;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Sleep, sleep};
 
-use super::FanoutActor;
-use crate::actors::connection::{Connection, Turn};
-use crate::actors::messages::chat::NewConnection;
-use crate::actors::yield_now;
+use super::connection::{Connection, Turn};
+use super::messages::fanout::NewConnection;
 use crate::chat::limits::crowd::{Crowd, Lane, Next};
 use crate::config::Limits;
 
@@ -119,69 +112,25 @@ impl Strangers {
         }
     }
 
-    fn watch(&self, waker: &Waker) {
+    /// Keeps the task that is woken when somebody comes to wait.
+    pub fn watch(&self, waker: &Waker) {
         let mut place = self.waker.borrow_mut();
         if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *place = Some(waker.clone());
         }
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.crowd.borrow().is_empty()
+    }
+
+    /// Whose turn it is.
+    pub fn next(&self) -> Next<Waiting> {
+        self.crowd.borrow_mut().next(self.now())
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-}
-
-/// Gives turns, one at a time. It lives in the fan-out, because it is there that connections are taken over.
-#[derive(Default)]
-pub struct GiveTurns {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl ActorFuture<FanoutActor> for GiveTurns {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        fanout: &mut FanoutActor,
-        _: &mut Context<FanoutActor>,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        let Some(context) = fanout.context.clone() else { return Poll::Pending };
-        let strangers = &context.strangers;
-        strangers.watch(task.waker());
-        if strangers.crowd.borrow().is_empty() {
-            return Poll::Pending;
-        }
-        if let Some(sleep) = &mut self.sleep
-            && sleep.as_mut().poll(task).is_pending()
-        {
-            return Poll::Pending;
-        }
-        self.sleep = None;
-        let now = strangers.now();
-        let next = strangers.crowd.borrow_mut().next(now);
-        match next {
-            Next::Nobody => {}
-            Next::After(wait) => {
-                let mut timer = Box::pin(sleep(wait));
-                // Polled once, so that it wakes this.
-                if timer.as_mut().poll(task).is_ready() {
-                    yield_now(task);
-                }
-                self.sleep = Some(timer);
-            }
-            Next::Now(Waiting::Newcomer(adopt)) => {
-                fanout.take_over(adopt);
-                yield_now(task);
-            }
-            Next::Now(Waiting::Reader(connection)) => {
-                if let Some(connection) = connection.upgrade() {
-                    connection.turn.set(Turn::Given);
-                    connection.wake();
-                }
-                yield_now(task);
-            }
-        }
-        Poll::Pending
     }
 }

@@ -1,0 +1,191 @@
+//! What is said to the FanoutActor of an I/O thread: what goes out to connections, and that they come and go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::Message;
+use bytes::Bytes;
+
+use super::room::RoomHandle;
+use crate::chat::limits::rate_limiter::AccountRates;
+use crate::model::{ConnectionId, ErrorCode, MessageId, Receipt, Refusal, ReplyTo, RoomId, RoomName, Ticket};
+use crate::transport::DetachedStream;
+
+handle! {
+    /// Who has the connections of one I/O thread.
+    FanoutHandle, FanoutWays {
+        deliver: Deliver,
+        unicast: Unicast,
+        broadcast: Broadcast,
+        presence: PresenceUpdate,
+        answer: Answer,
+        session_accepted: SessionAccepted,
+        join_accepted: JoinAccepted,
+        leave_accepted: LeaveAccepted,
+        room_crashed: RoomCrashed,
+        new_connection: NewConnection,
+        connection_closed: ConnectionClosed,
+        stop_requests: StopRequests,
+        close_all: CloseAll,
+    }
+}
+
+/// The fan-outs, by I/O thread.
+pub type Fanouts = Arc<[FanoutHandle]>;
+
+/// ChatRoomActor → FanoutActor: what was stored for a room, encoded once, for all its members on this thread.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Deliver {
+    /// The room.
+    pub room: RoomId,
+    /// The frames of the batch, one behind the other.
+    pub frames: Bytes,
+    /// Where each frame ends in `frames`.
+    pub ends: Arc<[usize]>,
+    /// What the authors on any thread get instead of their own frames.
+    pub receipts: Arc<[AuthorReceipt]>,
+}
+
+/// The answer to a `say` or `tell`.
+#[derive(Debug, Clone)]
+pub struct AuthorReceipt {
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// The receipt, or why there is none.
+    pub outcome: Result<Receipt, Refusal>,
+    /// Which frame of the batch is the author's own; `None` when there is none.
+    pub own_frame: Option<usize>,
+}
+
+impl AuthorReceipt {
+    /// The connection that has a frame of its own in the batch.
+    pub fn author_in_batch(&self) -> Option<ConnectionId> {
+        self.own_frame.map(|_| self.reply_to.connection)
+    }
+}
+
+/// DirectoryActor → FanoutActor: a direct message for these connections, and the receipts that go with it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Unicast {
+    /// Who gets it, on any thread.
+    pub connections: Arc<[ConnectionId]>,
+    /// The frame; `None` when only receipts are due.
+    pub frame: Option<Bytes>,
+    /// The author's receipt.
+    pub receipt: Option<AuthorReceipt>,
+}
+
+/// DirectoryActor → FanoutActor: the session is known to the directory; its reply may go out.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SessionAccepted {
+    /// The request that opened the session.
+    pub reply_to: ReplyTo,
+    /// The `session` reply.
+    pub frame: Bytes,
+    /// How fast the account does things, shared by all its sessions.
+    pub rates: Arc<AccountRates>,
+}
+
+/// ChatRoomActor → FanoutActor: the connection is in the room from here on; its reply stands before the
+/// room's next event.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct JoinAccepted {
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// The room.
+    pub room: RoomHandle,
+    /// The `joined` reply.
+    pub frame: Bytes,
+    /// The newest message that the connection will not get as an event, when there are pages left to fetch
+    /// before it.
+    pub pages_up_to: Option<MessageId>,
+}
+
+/// ChatRoomActor → FanoutActor: the connection gets no more events of the room, from here on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LeaveAccepted {
+    /// Who leaves.
+    pub connection: ConnectionId,
+    /// The room.
+    pub room: RoomId,
+    /// The request and the reply, when it was asked for.
+    pub reply: Option<(Ticket, Bytes)>,
+}
+
+/// ChatRoomActor → FanoutActor: some came or went; the members on this thread are told, each what it does not
+/// know.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct PresenceUpdate {
+    /// The room.
+    pub room: RoomId,
+    /// The `presence` events for most members, as slices of one piece.
+    pub frames: Arc<[Bytes]>,
+    /// Those for the connections that are not like most: of an account that came itself, or that entered in
+    /// between.
+    pub instead: Arc<HashMap<ConnectionId, Vec<Bytes>>>,
+}
+
+/// DirectoryActor → FanoutActor: a frame for every session on this thread.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Broadcast {
+    /// The `notice` event.
+    pub frame: Bytes,
+}
+
+/// ChatRoomActor → FanoutActor and DirectoryActor, when it panics: the room is no more. Its members are let go
+/// with `internal`, come back and join anew.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct RoomCrashed {
+    /// The room.
+    pub room: RoomId,
+    /// Its name.
+    pub name: RoomName,
+}
+
+/// Anyone → FanoutActor: the reply to one request.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Answer {
+    /// The request.
+    pub reply_to: ReplyTo,
+    /// The reply.
+    pub frame: Bytes,
+}
+
+/// SessionActor → FanoutActor of its thread: the connection has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ConnectionClosed {
+    /// Which.
+    pub connection: ConnectionId,
+}
+
+/// ListenerActor → FanoutActor: a connection that lives on this thread from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct NewConnection {
+    /// The stream, not yet registered with any runtime.
+    pub stream: DetachedStream,
+    /// The peer.
+    pub peer: std::net::SocketAddr,
+    /// Why it may not stay, if so.
+    pub refused: Option<ErrorCode>,
+}
+
+/// Server → FanoutActor: answer every further request with `shutting_down`.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopRequests;
+
+/// Server → FanoutActor: say goodbye to everyone. Answers when all connections on this thread have ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CloseAll;

@@ -1,0 +1,174 @@
+//! What is said to the JournalActor, and what comes back of it.
+
+use actix::{Message, Recipient};
+
+use crate::model::{
+    ErrorCode, MessageId, MessageKey, MessageList, MessageText, Page, Receipt, Refusal, ReplyTo, RoomId,
+    StoredMessage, Target, Ticket, UserName,
+};
+use crate::wire::json::encode::EncodedMessage;
+
+handle! {
+    /// Who stores.
+    JournalHandle, JournalWays {
+        subscribe: Subscribe,
+        append: Append,
+        read: ReadPage,
+        catch_up: CatchUp,
+        drain: Drain,
+        ask: AskJournal,
+    }
+}
+
+/// Who waits for a message to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requester {
+    /// A session.
+    Session(ReplyTo),
+    /// The operator, by the ticket at the directory.
+    Operator(Ticket),
+}
+
+/// Where a stored message goes on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subscriber {
+    /// To the room.
+    Room(RoomId),
+    /// To the directory, which knows who is online.
+    Direct,
+}
+
+/// ChatRoomActor or DirectoryActor → JournalActor: this way for what is stored for that route; `None` when
+/// the room ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Subscribe {
+    /// The route.
+    pub route: Subscriber,
+    /// Who takes it.
+    pub to: Option<Recipient<Committed>>,
+}
+
+/// ChatRoomActor or DirectoryActor → JournalActor: store this message. What becomes of it comes back in
+/// [`Committed`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Append {
+    /// Where the outcome goes.
+    pub route: Subscriber,
+    /// Where the message is said.
+    pub target: Target,
+    /// Who said it.
+    pub from: UserName,
+    /// The newest message when the sender's account was made; its keys do not reach back behind that.
+    pub since: Option<MessageId>,
+    /// What was said.
+    pub text: MessageText,
+    /// The sender's key for it.
+    pub key: Option<MessageKey>,
+    /// Who waits for it.
+    pub author: Requester,
+    /// An earlier message up to this id does not count as the one before (direct messages: the larger of the
+    /// ids at which the two accounts began).
+    pub floor: Option<MessageId>,
+}
+
+/// JournalActor → ChatRoomActor or DirectoryActor: what became of messages, in the order of their ids.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Committed {
+    /// One for each message.
+    pub outcomes: Vec<CommitResult>,
+}
+
+/// What became of one message.
+#[derive(Debug)]
+pub struct CommitResult {
+    /// Who waits for it.
+    pub author: Requester,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// Stored, known already, or refused.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is stored: deliver it.
+    Stored(StoredMessage),
+    /// It was stored before, under the same key: a receipt is all that is due.
+    Known(Receipt),
+    /// It is not stored, or nobody can tell.
+    Refused(Refusal),
+}
+
+/// ChatRoomActor or SessionActor → JournalActor: a page of the past.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<PageOfMessages, ErrorCode>")]
+pub struct ReadPage {
+    /// Whose past.
+    pub list: MessageList,
+    /// Where the page lies.
+    pub page: Page,
+    /// How many messages at most.
+    pub limit: usize,
+    /// Messages up to this id do not exist for the reader.
+    pub newer_than: Option<MessageId>,
+    /// Messages beyond this id are left for later.
+    pub up_to: Option<MessageId>,
+}
+
+/// A page of the past, oldest first.
+#[derive(Debug)]
+pub struct PageOfMessages {
+    /// The messages.
+    pub messages: Vec<EncodedMessage>,
+    /// Whether others lie beyond the page, on the side that it is turned to.
+    pub more: bool,
+    /// The newest message of the list when the page was planned.
+    pub newest: Option<MessageId>,
+}
+
+impl PageOfMessages {
+    /// Adds the first `missing` messages of the page that lies beyond this one.
+    pub fn add(&mut self, mut beyond: PageOfMessages, direction: Page, missing: usize) {
+        let too_many = beyond.messages.len().saturating_sub(missing);
+        self.more = beyond.more || too_many > 0;
+        if matches!(direction, Page::After(_)) {
+            beyond.messages.truncate(missing);
+            self.messages.append(&mut beyond.messages);
+        } else {
+            beyond.messages.drain(..too_many);
+            beyond.messages.append(&mut self.messages);
+            self.messages = beyond.messages;
+        }
+    }
+}
+
+/// AuthActor → JournalActor: answers when everything that was handed over before this is stored or refused.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CatchUp;
+
+/// Server → JournalActor: store what is accepted, force it to the disk, and take nothing more. Answers when
+/// it is done and the outcomes are on their way.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// ConsoleActor → JournalActor: how things stand.
+#[derive(Debug, Message)]
+#[rtype(result = "JournalStatus")]
+pub struct AskJournal;
+
+/// The journal's part of `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalStatus {
+    /// Messages in the history.
+    pub messages: u64,
+    /// The newest id, 0 when there is none.
+    pub newest_id: u64,
+    /// Messages that wait to be stored.
+    pub waiting: usize,
+    /// Why nothing can be stored at the moment, when that is so.
+    pub fault: Option<String>,
+}
