@@ -8,8 +8,11 @@
 //! - [`text`]: what people say, and the marks that they put on it; [`secret`]: what nobody else is to see;
 //! - [`message`]: where a message goes, what its receipt says, where a page of messages lies;
 //! - [`request`]: what a client asks for;
+//! - `account`, `session`: who has which, as they are kept; in a server alone;
 //! - [`code`]: the codes for what goes wrong; [`refusal`]: one of them, with a sentence and a time.
 
+#[cfg(feature = "server")]
+pub mod account;
 pub mod code;
 pub mod ids;
 pub mod message;
@@ -17,9 +20,13 @@ pub mod names;
 pub mod refusal;
 pub mod request;
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod session;
 pub mod term;
 pub mod text;
 
+#[cfg(feature = "server")]
+pub use account::{Account, AccountChange, AccountsByRow, MAX_ADDRESSES, SessionsFrom, StoredPassword};
 pub use code::{ByeReason, ErrorCode};
 pub use ids::{ConnectionId, IoThread, Member, ReplyTo, RoomId, Ticket};
 pub use message::{Draft, MessageKind, MessageList, MessagePage, Page, Receipt, StoredMessage, Target};
@@ -30,5 +37,7 @@ pub use names::{
 pub use refusal::Refusal;
 pub use request::{DEFAULT_PAGE, HistoryOf, MAX_PAGE, Request, RequestKind};
 pub use secret::{PASSWORD_BYTES, Password, PasswordLengthError, TokenText};
-pub use term::TermName;
+#[cfg(feature = "server")]
+pub use session::{Device, SessionEvent, SessionId, StoredSession, TOKEN_HASH_BYTES, TokenHash};
+pub use term::{StoredTerm, TermName};
 pub use text::{MAX_KEY_BYTES, MAX_REF_BYTES, MAX_TEXT_BYTES, MessageKey, MessageText, Reference, TextError};

@@ -57,7 +57,7 @@ use crate::store::history::{self, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
 use crate::store::owner::{self, OwnerError};
 use crate::store::set_aside::SetAside;
-use crate::store::terms::{self, StoredTerm, TermsError};
+use crate::store::terms::{self, TermsError};
 
 pub use bind::BindError;
 use resources::FewFiles;
@@ -267,7 +267,7 @@ fn begin_term(history: &Opened, newest_id: &AtomicU64) -> Result<Arc<Terms>, Sta
             terms::FILE_NAME
         );
     }
-    let present = StoredTerm::fresh(history.index.newest_id(), Timestamp::now())?;
+    let present = terms::fresh(history.index.newest_id(), Timestamp::now())?;
     let used = MessageId::new(newest_id.load(Ordering::Relaxed));
     let all = Terms::begin(found.terms, present, used);
     terms::write(folder, all.known())?;

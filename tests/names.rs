@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::Arc;
 
 use serde_json::json;
-use veche::model::{Password, Timestamp, UserName};
+use veche::model::{Account, AccountChange, Password, Timestamp, UserName};
 use veche::secrets::password::PasswordHashing;
 use veche::secrets::seal::Sealer;
-use veche::store::accounts::{Account, AccountChange, AccountFile, open_keys};
+use veche::store::accounts::{AccountFile, open_keys};
 
 use crate::support::client::texts;
 use crate::support::{Client, PASSWORD, Server};

@@ -48,15 +48,16 @@ use crate::chat::accounts::openings::Openings;
 use crate::chat::accounts::sessions::{Ended, Lives, SessionTable};
 use crate::config::{Config, Registration};
 use crate::disk::{self as folders, Folder};
-use crate::model::{ByeReason, ErrorCode, FormerSpellings, MessageId, Refusal, Timestamp, UserName};
-use crate::secrets::password::{PasswordError, PasswordHashing, StoredPassword};
+use crate::model::{
+    AccountChange, AccountsByRow, ByeReason, ErrorCode, FormerSpellings, MessageId, Refusal, SessionEvent,
+    SessionId, StoredPassword, Timestamp, UserName,
+};
+use crate::secrets::password::{PasswordError, PasswordHashing};
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHasher;
-use crate::store::accounts::{
-    AccountChange, AccountFile, Accounts, AccountsError, RejectedRow, StoreError, open_keys,
-};
+use crate::store::accounts::{AccountFile, AccountsError, RejectedRow, StoreError, open_keys};
 use crate::store::devices::{DeviceFile, DeviceLimits};
-use crate::store::sessions::{SessionEvent, SessionFile, SessionId};
+use crate::store::sessions::SessionFile;
 
 /// How often it looks whose time is over.
 const EXPIRE_EVERY: Duration = Duration::from_millis(500);
@@ -81,7 +82,7 @@ pub enum AuthStartError {
     },
     /// The key or the account file is not sound.
     #[error(transparent)]
-    Accounts(#[from] AccountsError),
+    AccountsByRow(#[from] AccountsError),
     /// The session file could not be opened.
     #[error(
         "the session file could not be opened: {0}; see to free space and the file's owner, then start again"
@@ -425,7 +426,7 @@ fn place_of_key(
 
 /// The next number for a session: above all that there were, also when the session file was lost since an
 /// account ended those below some number.
-fn next_session(from_file: u64, accounts: &Accounts) -> u64 {
+fn next_session(from_file: u64, accounts: &AccountsByRow) -> u64 {
     accounts.values().map(|account| account.sessions.number).fold(from_file, u64::max)
 }
 

@@ -26,7 +26,7 @@ use bytes::BytesMut;
 use log::info;
 
 use super::connection::{Connection, Verdict};
-use super::messages::auth::{Detach, PREVIOUS_TOKEN_SECONDS, SessionId, TokenUsed};
+use super::messages::auth::{Detach, PREVIOUS_TOKEN_SECONDS, TokenUsed};
 use super::messages::directory::Offline;
 use super::messages::fanout::ConnectionClosed;
 use super::messages::listener::Closed;
@@ -37,8 +37,9 @@ use super::strangers::Strangers;
 use crate::chat::limits::rate_limiter::RateLimiter;
 use crate::chat::session::authorize::{BadFrames, SessionState};
 use crate::chat::session::deadlines::Deadlines;
-use crate::model::{ByeReason, ErrorCode, Member, MessageId, Refusal, TokenText, UserName};
-use crate::secrets::token::TokenHash;
+use crate::model::{
+    ByeReason, ErrorCode, Member, MessageId, Refusal, SessionId, TokenHash, TokenText, UserName,
+};
 use crate::wire::json::{ServerFrame, encode};
 
 /// The session of a connection, from `register`, `login` or `resume` on.

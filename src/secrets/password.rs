@@ -1,7 +1,7 @@
 //! Passwords: Argon2id in PHC strings, also over the MD5 hashes that an older server left.
 //!
 //! What is kept of a password is a [`StoredPassword`]. An imported one is Argon2id over the lower-case hex
-//! digits of the MD5, marked `md5:`; the first login turns it into Argon2id of the password itself.
+//! digits of the MD5, and marked so; the first login turns it into Argon2id of the password itself.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -11,10 +11,8 @@ use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
-use crate::model::Password;
+use crate::model::{Password, StoredPassword};
 
-/// What marks a hash whose input was the MD5 of the password.
-const MD5_MARK: &str = "md5:";
 /// The bounds of the memory of one hash, in KiB: of the setting, and of what a stored hash may ask for.
 pub const MEMORY_KIB: std::ops::RangeInclusive<u32> = 8..=262_144;
 /// The bounds of the passes of one hash.
@@ -46,56 +44,33 @@ pub enum PasswordError {
     NoRandomness(getrandom::Error),
 }
 
-/// What is kept of a password. It does not print itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredPassword(Box<str>);
-
-impl StoredPassword {
-    /// Reads what [`StoredPassword::as_str`] gave.
-    ///
-    /// # Errors
-    /// [`PasswordError::NotAHash`].
-    pub fn parse(text: &str) -> Result<Self, PasswordError> {
-        let stored = StoredPassword(text.into());
-        stored.phc()?;
-        Ok(stored)
-    }
-
-    /// The text to keep, sealed.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether this is the hash of an MD5, from an import.
-    pub fn is_imported(&self) -> bool {
-        self.0.starts_with(MD5_MARK)
-    }
-
-    /// The parameters that it was made with.
-    fn params(&self) -> Option<Params> {
-        Params::try_from(&self.phc().ok()?).ok()
-    }
-
-    /// The PHC string, its parameters within bounds: what a row asks for cannot exhaust the memory.
-    fn phc(&self) -> Result<PasswordHash, PasswordError> {
-        let text = self.0.strip_prefix(MD5_MARK).unwrap_or(&self.0);
-        let hash = PasswordHash::new(text).map_err(|_| PasswordError::NotAHash)?;
-        let params = Params::try_from(&hash).map_err(|_| PasswordError::NotAHash)?;
-        let bounded = MEMORY_KIB.contains(&params.m_cost())
-            && PASSES.contains(&params.t_cost())
-            && params.p_cost() <= MAX_LANES;
-        let whole = hash.salt.is_some() && hash.hash.is_some();
-        if bounded && whole && hash.algorithm == argon2::ARGON2ID_IDENT {
-            Ok(hash)
-        } else {
-            Err(PasswordError::NotAHash)
-        }
-    }
+/// Reads what [`StoredPassword::as_str`] gave.
+///
+/// # Errors
+/// [`PasswordError::NotAHash`].
+pub fn parse_stored(text: &str) -> Result<StoredPassword, PasswordError> {
+    let stored = StoredPassword::from_text(text);
+    phc_of(&stored)?;
+    Ok(stored)
 }
 
-impl std::fmt::Debug for StoredPassword {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoredPassword(…)")
+/// The parameters that a hash was made with.
+fn params_of(stored: &StoredPassword) -> Option<Params> {
+    Params::try_from(&phc_of(stored).ok()?).ok()
+}
+
+/// The PHC string, its parameters within bounds: what a row asks for cannot exhaust the memory.
+fn phc_of(stored: &StoredPassword) -> Result<PasswordHash, PasswordError> {
+    let hash = PasswordHash::new(stored.hash()).map_err(|_| PasswordError::NotAHash)?;
+    let params = Params::try_from(&hash).map_err(|_| PasswordError::NotAHash)?;
+    let bounded = MEMORY_KIB.contains(&params.m_cost())
+        && PASSES.contains(&params.t_cost())
+        && params.p_cost() <= MAX_LANES;
+    let whole = hash.salt.is_some() && hash.hash.is_some();
+    if bounded && whole && hash.algorithm == argon2::ARGON2ID_IDENT {
+        Ok(hash)
+    } else {
+        Err(PasswordError::NotAHash)
     }
 }
 
@@ -185,8 +160,8 @@ impl PasswordHashing {
     pub fn covering<'a>(mut self, stored: impl Iterator<Item = &'a StoredPassword>) -> Self {
         // There are few kinds; a million hashes are not all taken apart.
         let kinds: HashMap<&str, &StoredPassword> =
-            stored.filter_map(|stored| Some((stored.0.rsplit('$').nth(2)?, stored))).collect();
-        let kinds = kinds.into_values().filter_map(StoredPassword::params);
+            stored.filter_map(|stored| Some((stored.as_str().rsplit('$').nth(2)?, stored))).collect();
+        let kinds = kinds.into_values().filter_map(params_of);
         self.ceiling = kinds.chain([self.ceiling]).max_by_key(cost).unwrap_or(self.params.clone());
         self
     }
@@ -196,7 +171,7 @@ impl PasswordHashing {
     /// # Errors
     /// [`PasswordError::Failed`] or [`PasswordError::NoRandomness`].
     pub fn hash(&self, password: &Password) -> Result<StoredPassword, PasswordError> {
-        self.hash_bytes(password.expose().as_bytes(), "")
+        self.hash_bytes(password.expose().as_bytes()).map(|hash| StoredPassword::of_password(&hash))
     }
 
     /// Hashes the MD5 that an older server kept.
@@ -204,7 +179,7 @@ impl PasswordHashing {
     /// # Errors
     /// [`PasswordError::Failed`] or [`PasswordError::NoRandomness`].
     pub fn hash_md5(&self, md5: &Md5Hex) -> Result<StoredPassword, PasswordError> {
-        self.hash_bytes(md5.0.as_bytes(), MD5_MARK)
+        self.hash_bytes(md5.0.as_bytes()).map(|hash| StoredPassword::of_md5(&hash))
     }
 
     /// Whether the password is the one that is stored. Works with the stored hash's own parameters.
@@ -212,7 +187,7 @@ impl PasswordHashing {
     /// # Errors
     /// [`PasswordError::NotAHash`] or [`PasswordError::Failed`].
     pub fn verify(&self, password: &Password, stored: &StoredPassword) -> Result<bool, PasswordError> {
-        let hash = stored.phc()?;
+        let hash = phc_of(stored)?;
         let md5;
         let input = if stored.is_imported() {
             md5 = Md5Hex::of(password);
@@ -261,7 +236,7 @@ impl PasswordHashing {
                 && params.t_cost() == self.params.t_cost()
                 && params.p_cost() == self.params.p_cost()
         };
-        !stored.is_imported() && stored.params().is_some_and(current)
+        !stored.is_imported() && params_of(stored).is_some_and(current)
     }
 
     /// A hash that no password has, to be compared when there is no account: the same work as for a wrong
@@ -273,14 +248,14 @@ impl PasswordHashing {
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         getrandom::fill(&mut output).map_err(PasswordError::NoRandomness)?;
         let output = Output::new(&output).map_err(|_| PasswordError::NotAHash)?;
-        Ok(StoredPassword(phc(&self.ceiling, fresh_salt()?, output)?.to_string().into()))
+        Ok(StoredPassword::of_password(&phc(&self.ceiling, fresh_salt()?, output)?.to_string()))
     }
 
-    fn hash_bytes(&self, input: &[u8], mark: &str) -> Result<StoredPassword, PasswordError> {
+    fn hash_bytes(&self, input: &[u8]) -> Result<String, PasswordError> {
         let salt = fresh_salt()?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::default(), self.params.clone());
         let output = self.derive(&argon2, input, &salt, Params::DEFAULT_OUTPUT_LEN)?;
-        Ok(StoredPassword(format!("{mark}{}", phc(&self.params, salt, output)?).into()))
+        Ok(phc(&self.params, salt, output)?.to_string())
     }
 
     /// Runs Argon2 in the memory that is kept.
@@ -348,7 +323,7 @@ mod tests {
         assert!(hashing.verify(&right, &stored).expect("compared"));
         assert!(!hashing.verify(&Password::given("correct hors"), &stored).expect("compared"));
         assert!(!hashing.verify(&Password::given(""), &stored).expect("compared"));
-        let read = StoredPassword::parse(stored.as_str()).expect("what we wrote");
+        let read = parse_stored(stored.as_str()).expect("what we wrote");
         assert!(hashing.verify(&right, &read).expect("compared"));
         assert!(hashing.is_current(&read) && !read.is_imported());
         let other = PasswordHashing::new(16, 2).expect("other parameters");
@@ -404,9 +379,9 @@ mod tests {
         let dearest = 256;
         let hashing = cheap().covering(stored.iter());
         let dummy = hashing.dummy().expect("random numbers");
-        assert_eq!(dummy.params().as_ref().map(cost), Some(dearest));
+        assert_eq!(params_of(&dummy).as_ref().map(cost), Some(dearest));
         for stored in stored.iter().chain([&dummy]) {
-            let spent = stored.params().expect("parameters");
+            let spent = params_of(stored).expect("parameters");
             let work = cost(&spent) + hashing.what_is_left_of(&spent).as_ref().map_or(0, cost);
             assert!(dearest.abs_diff(work) < 16, "{}: {work}", stored.as_str());
             assert!(!hashing.verify(&Password::given("a guess"), stored).expect("compared"));
@@ -419,13 +394,13 @@ mod tests {
     #[test]
     fn what_asks_for_too_much_is_no_hash() {
         let tail = "c2FsdHNhbHRzYWx0$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-        assert!(StoredPassword::parse(&format!("$argon2id$v=19$m=64,t=1,p=1${tail}")).is_ok());
+        assert!(parse_stored(&format!("$argon2id$v=19$m=64,t=1,p=1${tail}")).is_ok());
         for params in ["m=4294967295,t=1,p=1", "m=64,t=4294967295,p=1", "m=64,t=1,p=8", "m=262145,t=1,p=1"] {
-            assert!(StoredPassword::parse(&format!("$argon2id$v=19${params}${tail}")).is_err(), "{params}");
+            assert!(parse_stored(&format!("$argon2id$v=19${params}${tail}")).is_err(), "{params}");
         }
         for text in ["", "md5:", "$argon2id$v=19$m=64,t=1,p=1", "d41d8cd98f00b204e9800998ecf8427e", "$1$a$b"]
         {
-            assert!(StoredPassword::parse(text).is_err(), "{text}");
+            assert!(parse_stored(text).is_err(), "{text}");
         }
         assert!(PasswordHashing::new(7, 1).is_err() && PasswordHashing::new(u32::MAX, 1).is_err());
         assert!(PasswordHashing::new(8, 0).is_err());

@@ -1,62 +1,20 @@
 //! Tokens: 256 random bits that a client shows with each request. The server keeps nothing but a keyed hash.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::model::TokenText;
+use crate::model::{TOKEN_HASH_BYTES, TokenHash, TokenText};
 
 /// Random bytes in a token.
 const TOKEN_BYTES: usize = 32;
 /// The longest text that is looked at as a token, in bytes; ours have 43.
 const MAX_TOKEN_TEXT_BYTES: usize = 64;
-
-/// Bytes that are kept of a token's hash: 128 bits that nobody can work towards without the key.
-const HASH_BYTES: usize = 16;
-
-/// The keyed hash (HMAC-SHA256, its first 128 bits) of a token. Comparing two takes the same time wherever
-/// they differ.
-#[derive(Clone, Copy)]
-pub struct TokenHash([u8; HASH_BYTES]);
-
-impl TokenHash {
-    /// The hash with these bytes, as the session file has it.
-    pub fn from_bytes(bytes: [u8; HASH_BYTES]) -> Self {
-        TokenHash(bytes)
-    }
-
-    /// The bytes, for the session file.
-    pub fn as_bytes(&self) -> &[u8; HASH_BYTES] {
-        &self.0
-    }
-}
-
-impl PartialEq for TokenHash {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for TokenHash {}
-
-impl Hash for TokenHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenHash(…)")
-    }
-}
 
 /// Turns tokens into their hashes. Cheap to clone; each session has one, to check the token of each request.
 #[derive(Clone)]
@@ -76,9 +34,9 @@ impl TokenHasher {
         let mut mac = Hmac::clone(&self.keyed);
         // A longer text is no token of ours, and cut it still is none: the work stays small for 64 KiB of it.
         mac.update(&text[..text.len().min(MAX_TOKEN_TEXT_BYTES)]);
-        let mut hash = [0; HASH_BYTES];
-        hash.copy_from_slice(&mac.finalize().into_bytes()[..HASH_BYTES]);
-        TokenHash(hash)
+        let mut hash = [0; TOKEN_HASH_BYTES];
+        hash.copy_from_slice(&mac.finalize().into_bytes()[..TOKEN_HASH_BYTES]);
+        TokenHash::from_bytes(hash)
     }
 
     /// A fresh token and its hash.

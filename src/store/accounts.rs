@@ -10,7 +10,6 @@
 //! [`AccountFile`] keeps what the file says in memory, to be able to write it anew: it belongs to one
 //! thread, and whoever needs accounts elsewhere applies the same [`AccountChange`]s there.
 
-mod change;
 mod found;
 mod open;
 pub mod rejected;
@@ -18,70 +17,23 @@ pub mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::change::AccountChange;
 pub use self::open::{AccountsError, OpenedAccounts, open_keys};
 pub use self::rejected::RejectedRow;
 use self::rows::Header;
 use crate::disk::append::{AppendError, AppendFile, replace_with};
 use crate::disk::{Access, Folder, read_whole};
-use crate::model::{MessageId, Timestamp, UserName};
-use crate::secrets::password::StoredPassword;
+use crate::model::{Account, AccountChange, AccountsByRow, Timestamp};
 use crate::secrets::seal::{Sealer, fresh_epoch};
 
-/// Addresses that an account was last opened from, at most.
-pub const MAX_ADDRESSES: usize = 8;
 /// Rows that the file may have besides one for each account before it is rewritten, whatever their number …
 const SPARE_ROWS: usize = if cfg!(test) { 8 } else { 1_000 };
 /// Rows that are appended with one fsync, at most: well below what may be unsynced at the end of a file.
 const ROWS_AT_ONCE: usize = 2_000;
 
 const FILE_NAME: &str = "clients.csv";
-
-/// An account, as its row has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The row's number. No other account ever has it, nor does a session of another.
-    pub row: u64,
-    /// The name.
-    pub name: UserName,
-    /// What is kept of the password.
-    pub password: StoredPassword,
-    /// Where it was opened from, newest first, at most [`MAX_ADDRESSES`].
-    pub addresses: Vec<IpAddr>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// The newest message of the server at that time.
-    pub first_id: Option<MessageId>,
-    /// When it was last seen.
-    pub last_seen_at: Option<Timestamp>,
-    /// Which sessions it may have: the others have ended, whatever the session file says.
-    pub sessions: SessionsFrom,
-    /// Whether the operator has banned it.
-    pub banned: bool,
-}
-
-/// Which sessions of an account have not been ended all together, by their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SessionsFrom {
-    /// Those from this number on,
-    pub number: u64,
-    /// and this one.
-    pub and: Option<u64>,
-}
-
-impl SessionsFrom {
-    /// Whether a session with this number is one of them.
-    pub fn admits(self, number: u64) -> bool {
-        number >= self.number || self.and == Some(number)
-    }
-}
-
-/// The accounts by their rows.
-pub type Accounts = BTreeMap<u64, Arc<Account>>;
 
 /// Why accounts or sessions could not be written. The outcome may be unknown; nothing was acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -116,14 +68,14 @@ pub struct AccountFile {
     sealer: Arc<Sealer>,
     header: Header,
     file: AppendFile,
-    accounts: Accounts,
+    accounts: AccountsByRow,
     /// The number of the newest row that was written.
     change: u64,
     /// The largest account number that was given.
     highest_row: u64,
     /// Rows in the file.
     rows: usize,
-    /// Accounts in which something that can wait has changed.
+    /// AccountsByRow in which something that can wait has changed.
     dirty: BTreeSet<u64>,
     /// The file is not known to hold what it should: the next change writes it anew.
     distrusted: bool,
@@ -342,7 +294,7 @@ fn write_rows(
     folder: &dyn Folder,
     sealer: &Sealer,
     header: &Header,
-    accounts: &Accounts,
+    accounts: &AccountsByRow,
 ) -> Result<(), StoreError> {
     replace_with(folder, FILE_NAME, |file| {
         file.write_all(header.line().as_bytes())?;

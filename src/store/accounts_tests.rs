@@ -1,11 +1,12 @@
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use super::rejected::FILE_NAME as REJECTED_NAME;
 use super::rows::RowFault;
 use super::*;
 use crate::disk::real::open_folder;
-use crate::model::Password;
+use crate::model::{MAX_ADDRESSES, MessageId, Password, SessionsFrom, UserName};
 use crate::secrets::keys::Keys;
 use crate::secrets::password::PasswordHashing;
 
@@ -85,7 +86,7 @@ fn account(row: u64, name: &str) -> Arc<Account> {
     })
 }
 
-fn names(accounts: &Accounts) -> Vec<&str> {
+fn names(accounts: &AccountsByRow) -> Vec<&str> {
     accounts.values().map(|account| account.name.as_str()).collect()
 }
 
@@ -149,7 +150,7 @@ fn every_change_comes_back() {
 
 #[test]
 fn addresses_are_the_last_eight() {
-    let mut accounts = Accounts::from([(1, account(1, "alice"))]);
+    let mut accounts = AccountsByRow::from([(1, account(1, "alice"))]);
     for host in [1, 2, 3, 4, 5, 6, 7, 8, 9, 3] {
         let from = Some(IpAddr::from([10, 0, 0, host]));
         AccountChange::Seen { row: 1, at: Timestamp::default(), from }.apply(&mut accounts);

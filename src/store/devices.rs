@@ -12,13 +12,11 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::accounts::StoreError;
-use super::sessions::StoredSession;
-use crate::chat::accounts::devices::{Device, Devices};
+use crate::chat::accounts::devices::Devices;
 use crate::disk::append::{AppendFile, replace};
 use crate::disk::{Folder, read_whole};
-use crate::model::Timestamp;
+use crate::model::{Device, StoredSession, Timestamp, TokenHash};
 use crate::secrets::seal::{Sealer, same_tag};
-use crate::secrets::token::TokenHash;
 
 const FILE_NAME: &str = "devices.csv";
 const HEADER: &str = "event,account,session,token,at,check\n";

@@ -8,15 +8,15 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::io::Errno;
 
-use super::accounts::{
-    Account, AccountChange, AccountFile, Accounts, AccountsError, SessionsFrom, StoreError, open_keys,
-};
-use super::sessions::{Events, SessionEvent, SessionFile, StoredSession};
+use super::accounts::{AccountFile, AccountsError, StoreError, open_keys};
+use super::sessions::{Events, SessionFile};
 use crate::disk::simulated::{Faults, Random, SimulatedDisk};
-use crate::model::{Password, Timestamp, UserName};
-use crate::secrets::password::{PasswordHashing, StoredPassword};
+use crate::model::{
+    Account, AccountChange, AccountsByRow, Password, SessionEvent, SessionsFrom, StoredPassword,
+    StoredSession, Timestamp, TokenHash, UserName,
+};
+use crate::secrets::password::PasswordHashing;
 use crate::secrets::seal::Sealer;
-use crate::secrets::token::TokenHash;
 
 /// What was told of one thing: what it is, and what it may be instead, for all that is known.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ struct Life {
 #[derive(Debug, thiserror::Error)]
 enum Start {
     #[error(transparent)]
-    Accounts(#[from] AccountsError),
+    AccountsByRow(#[from] AccountsError),
     #[error(transparent)]
     Sessions(#[from] StoreError),
 }
@@ -110,7 +110,7 @@ fn begin(disk: &SimulatedDisk, past: &mut Past) -> Result<Life, Start> {
     let key = keys.id().to_owned();
     let sealer = Arc::new(Sealer::new(&keys));
     let accounts = AccountFile::open(Arc::clone(&root), Arc::clone(&sealer), "key".into(), false)?;
-    let admitted = |accounts: &Accounts, session: &StoredSession| {
+    let admitted = |accounts: &AccountsByRow, session: &StoredSession| {
         let account = accounts.get(&session.account);
         account.is_some_and(|account| !account.banned && account.sessions.admits(session.number))
     };
@@ -172,7 +172,7 @@ fn live(disk: &SimulatedDisk, plan: Plan, faults: Faults, past: &mut Past) {
         Err(why) => {
             let is_of_the_disk = matches!(
                 why,
-                Start::Sessions(_) | Start::Accounts(AccountsError::Store(_) | AccountsError::Key(_))
+                Start::Sessions(_) | Start::AccountsByRow(AccountsError::Store(_) | AccountsError::Key(_))
             );
             assert!(is_of_the_disk && (disk.is_dead() || may_fail), "a start fails: {why}");
             return;
@@ -208,7 +208,7 @@ impl Life {
         let mut changes = Vec::new();
         for _ in 0..=random.below(3) {
             let change = self.draw_change(random, &after);
-            let mut accounts: Accounts =
+            let mut accounts: AccountsByRow =
                 after.into_iter().map(|(row, account)| (row, Arc::new(account))).collect();
             change.apply(&mut accounts);
             after = accounts.into_iter().map(|(row, account)| (row, fact(&account))).collect();

@@ -10,7 +10,6 @@ mod found;
 mod line;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +19,8 @@ use self::line::{HEADER, Line};
 use super::accounts::StoreError;
 use crate::disk::append::{AppendError, AppendFile, replace_with};
 use crate::disk::{Folder, read_whole};
-use crate::model::Timestamp;
+use crate::model::{SessionEvent, StoredSession, Timestamp, TokenHash};
 use crate::secrets::seal::Sealer;
-use crate::secrets::token::TokenHash;
 
 pub(super) const FILE_NAME: &str = "sessions.csv";
 /// The file is written anew when it is larger than this, in bytes, …
@@ -30,113 +28,8 @@ const COMPACT_ABOVE_BYTES: u64 = if cfg!(test) { 1 << 11 } else { 1 << 20 };
 /// … and this many times as large as it was after the last time.
 const COMPACT_GROWTH: u64 = 4;
 
-/// A session as one connection holds it. A `resume` keeps the session and changes the hold, so that what the
-/// old connection still has to say (that it is gone, say) cannot touch the new one. Equal ids mean the same
-/// session on the same connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId {
-    number: u64,
-    hold: u32,
-}
-
-impl SessionId {
-    /// The first hold of the session with this number, or a later one.
-    pub fn new(number: u64, hold: u32) -> Self {
-        SessionId { number, hold }
-    }
-
-    /// The session's number in the session file. It stays the same over every `resume`.
-    pub fn number(self) -> u64 {
-        self.number
-    }
-
-    /// How often the session has changed hands since the server started.
-    pub fn hold(self) -> u32 {
-        self.hold
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.number, self.hold)
-    }
-}
-
-/// A session, as the file has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSession {
-    /// Its number.
-    pub number: u64,
-    /// The row of its account.
-    pub account: u64,
-    /// When it was opened.
-    pub opened_at: Timestamp,
-    /// When its token was made.
-    pub token_at: Timestamp,
-    /// Its token.
-    pub token: TokenHash,
-    /// The token before, until the fresh one is used.
-    pub previous: Option<TokenHash>,
-    /// When it lost its connection; `None` while it has one.
-    pub seen_at: Option<Timestamp>,
-}
-
 /// The sessions of a file by their numbers.
 type Sessions = BTreeMap<u64, Box<StoredSession>>;
-
-impl StoredSession {
-    fn is_opened_by(&self, shown: Option<TokenHash>) -> bool {
-        shown.is_some_and(|shown| self.token == shown || self.previous == Some(shown))
-    }
-}
-
-/// An event of the log.
-#[derive(Debug, Clone)]
-pub enum SessionEvent {
-    /// A session was opened; it has a connection now.
-    Open(Box<StoredSession>),
-    /// A session was resumed by the token that is its previous one now; nothing when it has ended before, or
-    /// that token has died.
-    Resume(Box<StoredSession>),
-    /// A session is to have again the tokens that it had; nothing when it has ended before.
-    Restore(Box<StoredSession>),
-    /// The fresh token was used: the one before it is dead.
-    Used {
-        /// The session's number.
-        number: u64,
-    },
-    /// The session lost its connection.
-    Seen {
-        /// The session's number.
-        number: u64,
-        /// When.
-        at: Timestamp,
-    },
-    /// Every session that had a connection still had it.
-    Alive {
-        /// When.
-        at: Timestamp,
-    },
-    /// The session ended.
-    End {
-        /// The session's number.
-        number: u64,
-    },
-}
-
-impl SessionEvent {
-    fn number(&self) -> Option<u64> {
-        match self {
-            SessionEvent::Open(session) | SessionEvent::Resume(session) | SessionEvent::Restore(session) => {
-                Some(session.number)
-            }
-            SessionEvent::Used { number }
-            | SessionEvent::Seen { number, .. }
-            | SessionEvent::End { number } => Some(*number),
-            SessionEvent::Alive { .. } => None,
-        }
-    }
-}
 
 /// Events that are written together.
 #[derive(Debug, Clone, Copy)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use crate::disk::append::replace;
 use crate::disk::{Folder, read_whole};
-use crate::model::{MessageId, TermName, Timestamp};
+use crate::model::{MessageId, StoredTerm, TermName, Timestamp};
 
 /// The file's name in the folder of the history.
 pub const FILE_NAME: &str = "terms.txt";
@@ -23,33 +23,20 @@ const NAME_BYTES: usize = 16;
 /// More than a file of ours ever has, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// A term, as the file has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredTerm {
-    /// Its name.
-    pub name: TermName,
-    /// The newest id that was stored when it began, `None` for none.
-    pub after: Option<MessageId>,
-    /// When it began, for the reader of the file.
-    pub at: Timestamp,
-}
-
-impl StoredTerm {
-    /// A term that begins now, above the newest id that is stored.
-    ///
-    /// # Errors
-    /// When the system has no random numbers.
-    pub fn fresh(after: Option<MessageId>, at: Timestamp) -> Result<Self, TermsError> {
-        let mut bytes = [0; NAME_BYTES];
-        getrandom::fill(&mut bytes).map_err(TermsError::Random)?;
-        // A letter first, so that no program takes it for a number or a formula.
-        let mut name = String::from("t");
-        for byte in bytes {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        Ok(StoredTerm { name: TermName::new(name), after, at })
+/// A term that begins now, above the newest id that is stored.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn fresh(after: Option<MessageId>, at: Timestamp) -> Result<StoredTerm, TermsError> {
+    let mut bytes = [0; NAME_BYTES];
+    getrandom::fill(&mut bytes).map_err(TermsError::Random)?;
+    // A letter first, so that no program takes it for a number or a formula.
+    let mut name = String::from("t");
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{byte:02x}");
     }
+    Ok(StoredTerm { name: TermName::new(name), after, at })
 }
 
 /// Why a term could not be begun, in sentences that say what to do.
@@ -168,7 +155,7 @@ mod tests {
 
     fn terms(count: u64) -> Vec<StoredTerm> {
         let at = Timestamp::from_millis(1_795_284_321_311);
-        (0..count).map(|n| StoredTerm::fresh(MessageId::new(n * 10), at).expect("random numbers")).collect()
+        (0..count).map(|n| fresh(MessageId::new(n * 10), at).expect("random numbers")).collect()
     }
 
     #[test]
@@ -214,7 +201,7 @@ mod tests {
                 let way = case / WAYS.pow(life as u32) % WAYS;
                 disk.begin(Faults { dies_at_change: (way > 1).then(|| way / 2 - 1), ..Faults::default() });
                 let at = Timestamp::from_millis(life as i64);
-                let present = StoredTerm::fresh(MessageId::new(life as u64), at).expect("random numbers");
+                let present = fresh(MessageId::new(life as u64), at).expect("random numbers");
                 if let Ok(found) = read(&*disk.root()) {
                     assert_eq!(found.damaged_line, None, "case {case}");
                     let mut known = found.terms.iter();

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Drain;
 
-use crate::chat::accounts::devices::Device;
-use crate::model::Timestamp;
-use crate::store::accounts::{Account, AccountChange, AccountFile, StoreError};
+use crate::model::{Account, AccountChange, Device, SessionEvent, Timestamp};
+use crate::store::accounts::{AccountFile, StoreError};
 use crate::store::devices::{DeviceEvent, DeviceFile};
-use crate::store::sessions::{Events, SessionEvent, SessionFile};
+use crate::store::sessions::{Events, SessionFile};
 use crate::writer_thread::{self, BatchWriter, QueueBounds, WriterThread};
 
 /// How long what can wait does wait.

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::chat::limits::address_key::AddressKey;
 use crate::chat::limits::owner_queue::OwnerQueue;
-use crate::model::Password;
 use crate::model::refusal::wait_ms;
-use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing, StoredPassword};
+use crate::model::{Password, StoredPassword};
+use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing};
 
 /// How much nicer than the rest of the process a hash thread is.
 const NICENESS: i32 = 10;

@@ -13,12 +13,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::AuthActor;
-use crate::actors::messages::auth::SessionId;
 use crate::actors::messages::directory::Flush;
 use crate::actors::messages::journal::CatchUp;
 use crate::actors::messages::session::EndSession;
 use crate::chat::accounts::sessions::Ended;
-use crate::model::UserName;
+use crate::model::{SessionId, UserName};
 
 /// How long the operator waits for a name to be free. It becomes so later where the disk takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,8 +9,7 @@ use super::AuthActor;
 use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
 use crate::chat::accounts::login_throttle::{self, Lock};
 use crate::chat::limits::address_key::AddressKey;
-use crate::model::{Timestamp, TokenText};
-use crate::store::accounts::Account;
+use crate::model::{Account, Timestamp, TokenText};
 
 impl AuthActor {
     /// The session by which a device that shows a token was in before, when it is one that the account had.

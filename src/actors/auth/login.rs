@@ -14,16 +14,16 @@ use super::disk::Order;
 use super::hashing::{Hashed, Owner, Work};
 use super::lockout::seen_by_gate;
 use super::{AuthActor, answer};
-use crate::actors::messages::auth::{ChangePassword, HowToOpen, OpenSession, OpenedSession, SessionId};
+use crate::actors::messages::auth::{ChangePassword, HowToOpen, OpenSession, OpenedSession};
 use crate::actors::messages::session::EndSession;
 use crate::chat::accounts::login_throttle::{Attempt, Verdict, greeting};
 use crate::chat::accounts::openings::UnderWay;
 use crate::chat::limits::address_key::AddressKey;
 use crate::config::Registration;
-use crate::model::{ByeReason, ErrorCode, Password, Refusal, Timestamp, TokenText, UserName};
-use crate::secrets::password::StoredPassword;
-use crate::store::accounts::{Account, AccountChange, SessionsFrom};
-use crate::store::sessions::{SessionEvent, StoredSession};
+use crate::model::{
+    Account, AccountChange, ByeReason, ErrorCode, Password, Refusal, SessionEvent, SessionId, SessionsFrom,
+    StoredPassword, StoredSession, Timestamp, TokenHash, TokenText, UserName,
+};
 
 /// When to come back if all sessions of an account are in use, in milliseconds.
 const SESSIONS_FULL_RETRY_MS: u64 = 60_000;
@@ -340,7 +340,7 @@ impl AuthActor {
         Some(Fresh { stored, token })
     }
 
-    fn fresh_token(&self) -> Option<(TokenText, crate::secrets::token::TokenHash)> {
+    fn fresh_token(&self) -> Option<(TokenText, TokenHash)> {
         self.tokens
             .fresh()
             .inspect_err(|error| log::error!("the system gave no random numbers for a token: {error}"))

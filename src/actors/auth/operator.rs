@@ -16,9 +16,10 @@ use crate::actors::messages::auth::{
     ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
 };
 use crate::actors::messages::session::EndSession;
-use crate::model::{ByeReason, ErrorCode, Timestamp, UserName};
-use crate::secrets::password::{Md5Hex, StoredPassword};
-use crate::store::accounts::{Account, AccountChange, SessionsFrom};
+use crate::model::{
+    Account, AccountChange, ByeReason, ErrorCode, SessionsFrom, StoredPassword, Timestamp, UserName,
+};
+use crate::secrets::password::Md5Hex;
 
 type Reply<T> = oneshot::Sender<Result<T, OperatorError>>;
 

@@ -11,9 +11,7 @@ use actix::{Message, Recipient};
 
 use super::session::EndSession;
 use crate::chat::accounts::sessions::PREVIOUS_TOKEN_LIFE;
-use crate::model::{MessageId, Password, Refusal, Timestamp, TokenText, UserName};
-use crate::secrets::token::TokenHash;
-pub use crate::store::sessions::SessionId;
+use crate::model::{MessageId, Password, Refusal, SessionId, Timestamp, TokenHash, TokenText, UserName};
 
 handle! {
     /// Who knows accounts.

@@ -6,21 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::model::Timestamp;
-use crate::secrets::token::TokenHash;
-
-/// A token that an account had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
-    /// The row of the account.
-    pub account: u64,
-    /// The number of the session that had the token.
-    pub session: u64,
-    /// The token.
-    pub token: TokenHash,
-    /// When it died.
-    pub at: Timestamp,
-}
+use crate::model::{Device, Timestamp, TokenHash};
 
 /// The tokens that accounts had.
 #[derive(Debug)]

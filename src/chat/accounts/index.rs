@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use crate::model::{FormerSpellings, Spellings, UserName};
-use crate::store::accounts::{Account, AccountChange, Accounts};
+use crate::model::{Account, AccountChange, AccountsByRow, FormerSpellings, Spellings, UserName};
 
 /// The accounts in memory, by row and by name, and the names that are about to become accounts.
 #[derive(Debug, Default)]
 pub struct People {
-    accounts: Accounts,
+    accounts: AccountsByRow,
     rows: HashMap<UserName, u64>,
     /// Names whose account is on its way to the disk.
     pending: HashSet<UserName>,
@@ -36,7 +35,7 @@ struct Looks {
 
 impl People {
     /// The accounts of a file, whose largest number so far is `highest_row`.
-    pub fn new(accounts: Accounts, highest_row: u64) -> Self {
+    pub fn new(accounts: AccountsByRow, highest_row: u64) -> Self {
         let mut people = People { next_row: highest_row.saturating_add(1), ..People::default() };
         people.look(&UserName::server(), true);
         for account in accounts.into_values() {
@@ -201,20 +200,18 @@ impl People {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Password, Timestamp};
-    use crate::secrets::password::PasswordHashing;
+    use crate::model::{StoredPassword, Timestamp};
 
     fn name(text: &str) -> UserName {
         UserName::parse(text).expect("a name")
     }
 
     fn add(people: &mut People, text: &str) -> u64 {
-        let hashing = PasswordHashing::new(8, 1).expect("small parameters");
         let row = people.fresh_row();
         people.apply(&AccountChange::Add(Arc::new(Account {
             row,
             name: name(text),
-            password: hashing.hash(&Password::given("password")).expect("a hash"),
+            password: StoredPassword::of_password("a hash"),
             addresses: Vec::new(),
             created_at: Timestamp::default(),
             first_id: None,
@@ -227,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_name_is_reserved_once() {
-        let mut people = People::new(Accounts::new(), 0);
+        let mut people = People::new(AccountsByRow::new(), 0);
         assert!(!people.reserve(&UserName::server()));
         assert!(people.reserve(&name("alice")) && !people.reserve(&name("alice")));
         assert!(people.named(&name("alice")).is_none(), "it is no account yet");
@@ -241,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_name_that_looks_like_another_is_taken() {
-        let mut people = People::new(Accounts::new(), 0);
+        let mut people = People::new(AccountsByRow::new(), 0);
         add(&mut people, "scope");
         let twin = name("ѕсоре");
         assert_eq!(twin.skeleton(), name("scope").skeleton());
@@ -258,7 +255,7 @@ mod tests {
 
     #[test]
     fn names_that_differ_by_case_alone_are_one_for_whoever_is_new() {
-        let mut people = People::new(Accounts::new(), 0);
+        let mut people = People::new(AccountsByRow::new(), 0);
         add(&mut people, "straße");
         assert!(!people.is_free(&name("strasse")) && !people.is_free(&name("straße")));
         assert!(people.named(&name("strasse")).is_none(), "another spelling");
@@ -271,7 +268,7 @@ mod tests {
 
     #[test]
     fn rows_are_not_used_again() {
-        let mut people = People::new(Accounts::new(), 0);
+        let mut people = People::new(AccountsByRow::new(), 0);
         let first = add(&mut people, "alice");
         people.clear();
         assert!(people.is_empty() && people.is_free(&name("alice")));

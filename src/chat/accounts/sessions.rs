@@ -9,9 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::model::Timestamp;
-use crate::secrets::token::TokenHash;
-use crate::store::sessions::{SessionId, StoredSession};
+use crate::model::{SessionId, StoredSession, Timestamp, TokenHash};
 
 /// For how long the token before the last stays good, unless the fresh one is used first.
 pub const PREVIOUS_TOKEN_LIFE: Duration = Duration::from_secs(60);

@@ -12,8 +12,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{MessageId, TermName};
-use crate::store::terms::StoredTerm;
+use crate::model::{MessageId, StoredTerm, TermName};
 
 /// How many terms are known, the newest ones.
 pub const KNOWN_TERMS: usize = 1_000;

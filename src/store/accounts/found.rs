@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::SPARE_ROWS;
 use super::rejected::RejectedRow;
 use super::rows::{self, BoundRow, Header, RowFault, Version, indexes_in};
-use super::{Accounts, SPARE_ROWS};
+use crate::model::AccountsByRow;
 use crate::secrets::seal::Sealer;
 
 /// Bytes that are no text in a line that somebody has changed by accident, at most; a crash leaves more.
@@ -42,7 +43,7 @@ impl<'a> Bound<'a> {
 /// What the file holds.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
-    pub(super) accounts: Accounts,
+    pub(super) accounts: AccountsByRow,
     /// The lines that are none of it, in their order.
     pub(super) rejected: Vec<RejectedRow>,
     /// How many of them held an account for all that is known.

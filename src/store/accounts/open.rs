@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::found::{Found, Sorted, repair};
 use super::rejected::{self, RejectedRow, kept, set_aside};
 use super::rows::{Header, looks_like_header};
-use super::{AccountFile, Accounts, FILE_NAME, StoreError, write_rows};
+use super::{AccountFile, FILE_NAME, StoreError, write_rows};
 use crate::disk::append::AppendFile;
 use crate::disk::{Folder, Kind, read_whole};
+use crate::model::AccountsByRow;
 use crate::secrets::keys::{KeyError, Keys};
 use crate::secrets::seal::{Sealer, fresh_epoch};
 use crate::store::sessions;
@@ -90,7 +91,7 @@ pub struct OpenedAccounts {
     /// The file, for the thread that writes.
     pub file: AccountFile,
     /// The accounts there are.
-    pub accounts: Accounts,
+    pub accounts: AccountsByRow,
     /// The largest account number that was given.
     pub highest_row: u64,
     /// The indexes of names that nobody may take: of rows that were set aside now or before.

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Account, MAX_ADDRESSES, SessionsFrom};
-use crate::model::{MessageId, Timestamp, UserName};
-use crate::secrets::password::StoredPassword;
+use crate::model::{Account, MAX_ADDRESSES, MessageId, SessionsFrom, Timestamp, UserName};
+use crate::secrets::password::parse_stored;
 use crate::secrets::seal::{Place, Sealer, TAG_TEXT_BYTES, same_tag};
 
 /// The columns, in order. The last one's name in the header goes on with version, key and epoch.
@@ -294,7 +293,7 @@ impl<'a> BoundRow<'a> {
         Ok(Account {
             row,
             name,
-            password: StoredPassword::parse(&open("password", password)?).map_err(|_| RowFault::Content)?,
+            password: parse_stored(&open("password", password)?).map_err(|_| RowFault::Content)?,
             addresses: addresses
                 .ok()
                 .filter(|addresses: &Vec<IpAddr>| addresses.len() <= MAX_ADDRESSES)

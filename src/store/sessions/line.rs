@@ -8,9 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::StoredSession;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, TokenHash};
 use crate::secrets::seal::{Sealer, TAG_TEXT_BYTES, same_tag};
-use crate::secrets::token::TokenHash;
 
 pub(super) const HEADER: &str = "event,session,account,opened_at,at,token,previous,synced,check\n";
 /// The header of the format before, whose cells have no tags.

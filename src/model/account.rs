@@ -1,13 +1,104 @@
-//! Changes of accounts: each touches only what it is about, so that two that cross do not undo each other.
+//! AccountsByRow, as they are kept, and what changes of them.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Account, Accounts, MAX_ADDRESSES, SessionsFrom};
-use crate::model::Timestamp;
-use crate::secrets::password::StoredPassword;
+use super::{MessageId, Timestamp, UserName};
 
-/// One change.
+/// Addresses that an account was last opened from, at most.
+pub const MAX_ADDRESSES: usize = 8;
+/// What marks what is kept of a password when that was made from its MD5, which an older server left.
+const IMPORTED_MARK: &str = "md5:";
+
+/// An account, as its row has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The row's number. No other account ever has it, nor does a session of another.
+    pub row: u64,
+    /// The name.
+    pub name: UserName,
+    /// What is kept of the password.
+    pub password: StoredPassword,
+    /// Where it was opened from, newest first, at most [`MAX_ADDRESSES`].
+    pub addresses: Vec<IpAddr>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The newest message of the server at that time.
+    pub first_id: Option<MessageId>,
+    /// When it was last seen.
+    pub last_seen_at: Option<Timestamp>,
+    /// Which sessions it may have: the others have ended, whatever the session file says.
+    pub sessions: SessionsFrom,
+    /// Whether the operator has banned it.
+    pub banned: bool,
+}
+
+/// Which sessions of an account have not been ended all together, by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionsFrom {
+    /// Those from this number on,
+    pub number: u64,
+    /// and this one.
+    pub and: Option<u64>,
+}
+
+impl SessionsFrom {
+    /// Whether a session with this number is one of them.
+    pub fn admits(self, number: u64) -> bool {
+        number >= self.number || self.and == Some(number)
+    }
+}
+
+/// The accounts by their rows.
+pub type AccountsByRow = BTreeMap<u64, Arc<Account>>;
+
+/// What is kept of a password: the text of a hash, which only `secrets::password` makes and reads. It does
+/// not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPassword(Box<str>);
+
+impl StoredPassword {
+    /// What was made of a password.
+    pub fn of_password(hash: &str) -> Self {
+        StoredPassword(hash.into())
+    }
+
+    /// What was made of the MD5 of a password, which is all that an older server knew.
+    pub fn of_md5(hash: &str) -> Self {
+        StoredPassword(format!("{IMPORTED_MARK}{hash}").into())
+    }
+
+    /// Takes the text that [`StoredPassword::as_str`] gave.
+    pub fn from_text(text: &str) -> Self {
+        StoredPassword(text.into())
+    }
+
+    /// The text to keep, sealed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The hash.
+    pub fn hash(&self) -> &str {
+        self.0.strip_prefix(IMPORTED_MARK).unwrap_or(&self.0)
+    }
+
+    /// Whether this is the hash of an MD5, from an import.
+    pub fn is_imported(&self) -> bool {
+        self.0.starts_with(IMPORTED_MARK)
+    }
+}
+
+impl fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredPassword(…)")
+    }
+}
+
+/// One change of an account. Each touches only what it is about, so that two that cross do not undo each
+/// other.
 #[derive(Debug, Clone)]
 pub enum AccountChange {
     /// A new account.
@@ -67,8 +158,8 @@ pub enum AccountChange {
 
 impl AccountChange {
     /// Makes the change in memory.
-    pub fn apply(&self, accounts: &mut Accounts) {
-        let edit = |accounts: &mut Accounts, row: u64, change: &dyn Fn(&mut Account)| {
+    pub fn apply(&self, accounts: &mut AccountsByRow) {
+        let edit = |accounts: &mut AccountsByRow, row: u64, change: &dyn Fn(&mut Account)| {
             if let Some(account) = accounts.get_mut(&row) {
                 change(Arc::make_mut(account));
             }
