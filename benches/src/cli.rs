@@ -44,8 +44,8 @@ pub enum Command {
 /// Which scenarios, and against whom.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// A: a room of 1 000, 50 messages a second. B: the same, 64 messages on the way. C: 100 rooms of 10,
-    /// 2 000 messages a second. G: two people, one message at a time
+    /// A: a room of 1 000, ten of them say 50 messages a second. B: the same room, one of them has 64 messages
+    /// on the way. C: 100 rooms of 10, 2 000 messages a second. G: two people, one message at a time
     #[arg(default_values = ["A", "B", "C", "G"], value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
 
@@ -57,6 +57,10 @@ pub struct Compare {
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
 
+    /// So many of a room's members talk instead of the scenario's own
+    #[arg(long, value_name = "MEMBERS")]
+    pub talkers: Option<u32>,
+
     /// Rooms of these sizes instead of the scenario's own
     #[arg(long, value_delimiter = ',', value_name = "MEMBERS,…")]
     pub members: Vec<u32>,
@@ -64,11 +68,6 @@ pub struct Compare {
     /// So many rooms instead of the scenario's own
     #[arg(long, value_delimiter = ',', value_name = "ROOMS,…")]
     pub rooms: Vec<u32>,
-
-    /// An older server program of Veche, measured in the same rounds as `veche-old` (and `veche-old-os`). Settings
-    /// that one of the two does not know, neither gets
-    #[arg(long, value_name = "FILE")]
-    pub veche_old: Option<PathBuf>,
 
     /// Count the server's instructions in place of its CPU time: they are nearly the same on a busy machine.
     /// Counting slows the server down, so times mean nothing then
@@ -94,6 +93,10 @@ pub struct Scale {
     /// Sizes instead of the row's own
     #[arg(long, value_delimiter = ',', value_name = "SIZE,…")]
     pub sizes: Vec<u64>,
+
+    /// How many times, in turn; the tables have the medians
+    #[arg(long, default_value_t = 1)]
+    pub rounds: u32,
 
     /// Other servers than the row's own, where the row can be measured at them
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
@@ -142,6 +145,12 @@ pub struct Common {
     /// The server program of Veche [default: beside this one]
     #[arg(long, value_name = "FILE")]
     pub veche: Option<PathBuf>,
+
+    /// An older server program of Veche, measured in the same rounds as `veche-old` (and `veche-old-os`), and the
+    /// newer one once more, as `veche-again`: the tables tell what changed beside what one program differs from
+    /// itself. Settings that one of the two does not know, neither gets
+    #[arg(long, value_name = "FILE")]
+    pub veche_old: Option<PathBuf>,
 
     /// A folder on a real disk for the servers' files [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]

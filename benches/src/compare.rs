@@ -50,7 +50,7 @@ fn compare_in(scenario: &Scenario, targets: &[Target], rounds: u32, place: &Plac
 
 /// The order of a round: the floor first, since all are measured against it; the others from the front and from
 /// the back by turns, so that none always has the machine as the same other one left it.
-fn in_turn(targets: &[Target], round: u32) -> Vec<usize> {
+pub fn in_turn(targets: &[Target], round: u32) -> Vec<usize> {
     let is_floor = |index: &usize| targets[*index] == Target::Floor;
     let (floor, mut others): (Vec<usize>, Vec<usize>) = (0..targets.len()).partition(is_floor);
     if round.is_multiple_of(2) {

@@ -63,7 +63,7 @@ fn run(command: Command) -> Result<(), BenchError> {
 }
 
 fn run_compare(options: Compare) -> Result<(), BenchError> {
-    let place = place(&options.common, options.veche_old.as_deref())?;
+    let place = place(&options.common)?;
     let place = Place { counts_instructions: options.instructions, ..place };
     let mut scenarios = Vec::new();
     for letter in &options.scenarios {
@@ -79,9 +79,12 @@ fn run_compare(options: Compare) -> Result<(), BenchError> {
             }
         }
     }
+    if let Some(talkers) = options.talkers {
+        scenarios = scenarios.into_iter().map(|scenario| scenario.with_talkers(talkers)).collect();
+    }
     let targets: Vec<Target> = match options.targets.as_slice() {
         [] => ALL.into_iter().filter(|target| target.program(&place).is_some()).collect(),
-        named => ALL.into_iter().filter(|target| named.contains(target)).collect(),
+        named => target::chosen(named),
     };
     let mut report = Report { machine: machine::look(&place.scratch)?, ..Report::default() };
     report.scenarios = compare::compare(&scenarios, &targets, options.rounds.max(1), &place);
@@ -89,9 +92,9 @@ fn run_compare(options: Compare) -> Result<(), BenchError> {
 }
 
 fn run_scale(options: Scale) -> Result<(), BenchError> {
-    let place = place(&options.common, None)?;
+    let place = place(&options.common)?;
     let mut report = Report { machine: machine::look(&place.scratch)?, ..Report::default() };
-    report.points = scale::measure(&options.rows, &options.sizes, &options.targets, &place)?;
+    report.points = scale::measure(&options, &place)?;
     finish(&report, &options.common)
 }
 
@@ -100,7 +103,7 @@ fn finish(report: &Report, common: &Common) -> Result<(), BenchError> {
     common.json.as_deref().map_or(Ok(()), |path| report.write(path))
 }
 
-fn place(common: &Common, veche_old: Option<&Path>) -> Result<Place, BenchError> {
+fn place(common: &Common) -> Result<Place, BenchError> {
     let scratch = common.scratch.clone().unwrap_or_else(std::env::temp_dir);
     if machine::is_in_memory(&scratch) {
         eprintln!(
@@ -114,7 +117,7 @@ fn place(common: &Common, veche_old: Option<&Path>) -> Result<Place, BenchError>
         std::path::absolute(path).map_err(BenchError::doing(format!("find {}", path.display())))
     };
     let veche = absolute(&veche)?;
-    let veche_old = veche_old.map(absolute).transpose()?;
+    let veche_old = common.veche_old.as_deref().map(absolute).transpose()?;
     let mut set: Vec<String> = LIFTED.into_iter().map(str::to_owned).chain(common.set.clone()).collect();
     if let Some(old) = &veche_old {
         set = target::known_to_all(set, &[&veche, old])?;

@@ -1,5 +1,7 @@
 //! Results: what is kept in JSON, and the tables that people read.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -148,7 +150,7 @@ impl Round {
     }
 }
 
-/// One figure of the scale table: a row, how much of it, and what that gave by name.
+/// One run for the scale table: a row, how much of it, and what that gave by name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Point {
     /// The row's name, such as `sessions`.
@@ -233,6 +235,7 @@ impl Report {
         let _ = writeln!(out, "{cpu}, {cores} cores, Linux {kernel}, fdatasync {fsync_us:.0} µs\n");
         for scenario in &self.scenarios {
             scenario_table(scenario, &mut out);
+            changes::of_scenario(scenario, &mut out);
         }
         let mut rows: Vec<&str> = self.points.iter().map(|point| point.row.as_str()).collect();
         rows.sort_unstable();
@@ -240,6 +243,7 @@ impl Report {
         for row in rows {
             let points: Vec<&Point> = self.points.iter().filter(|point| point.row == row).collect();
             point_table(row, &points, &mut out);
+            changes::of_row(row, &points, &mut out);
         }
         out
     }
@@ -311,12 +315,23 @@ fn counted_line(target: &TargetResult) -> String {
     format!("| {} | {all} | {own} | {ratio} | {} |\n", target.target, target.faults().total())
 }
 
+/// A line for each size and server, with the medians of its runs.
 fn point_table(row: &str, points: &[&Point], out: &mut String) {
     let names: BTreeSet<&String> = points.iter().flat_map(|point| point.values.keys()).collect();
     let heads: String = names.iter().map(|name| format!(" {name} |")).collect();
     let _ = writeln!(out, "| {row} | server |{heads}\n|{}", " --- |".repeat(names.len() + 2));
+    let mut told = Vec::new();
     for point in points {
-        let value = |name: &&String| point.values.get(*name).map_or_else(String::new, |value| digits(*value));
+        let line = (point.size, point.target.as_str());
+        if told.contains(&line) {
+            continue;
+        }
+        told.push(line);
+        let runs = || points.iter().filter(|run| (run.size, run.target.as_str()) == line);
+        let value = |name: &&String| {
+            let figures = runs().filter_map(|run| run.values.get(*name).copied());
+            Spread::of(figures).map_or_else(String::new, |spread| digits(spread.median))
+        };
         let cells: String = names.iter().map(|name| format!(" {} |", value(name))).collect();
         let _ = writeln!(out, "| {} | {} |{cells}", point.size, point.target);
     }

@@ -11,49 +11,90 @@ mod strangers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use hdrhistogram::Histogram;
 
-use crate::cli::Row;
+use crate::cli::{Row, Scale};
+use crate::compare::in_turn;
 use crate::error::BenchError;
 use crate::report::Point;
-use crate::target::{Place, Target};
+use crate::target::{self, Place, Target, VERSIONS};
 
 /// All rows, in the order in which they are measured.
 const ROWS: [Row; 7] =
     [Row::Sessions, Row::Receipts, Row::Logins, Row::Slow, Row::Start, Row::BigRoom, Row::Strangers];
 
-/// Measures these rows, or all; `sizes` and `targets` take the place of a row's own where there are any.
+/// Measures the rows that are asked for, or all, as many rounds of each as are asked for; the servers of a row
+/// are measured in turn.
 ///
 /// # Errors
 /// A row that cannot be measured against Veche. A peer that breaks off is told on standard error.
-pub fn measure(
-    rows: &[Row],
-    sizes: &[u64],
-    targets: &[Target],
-    place: &Place,
-) -> Result<Vec<Point>, BenchError> {
-    let rows = if rows.is_empty() { &ROWS } else { rows };
+pub fn measure(options: &Scale, place: &Place) -> Result<Vec<Point>, BenchError> {
+    let rows = if options.rows.is_empty() { ROWS.as_slice() } else { &options.rows };
     let mut points = Vec::new();
     for row in rows {
-        points.extend(measure_row(*row, sizes, targets, place)?);
+        let targets = match options.targets.as_slice() {
+            [] => targets_of(*row, place),
+            named => target::chosen(named),
+        };
+        let sizes = if options.sizes.is_empty() { sizes_of(*row) } else { &options.sizes };
+        for round in 1..=options.rounds.max(1) {
+            for size in sizes {
+                for index in in_turn(&targets, round) {
+                    points.extend(measure_at(*row, *size, targets[index], place)?);
+                }
+            }
+        }
     }
     Ok(points)
 }
 
-fn measure_row(row: Row, sizes: &[u64], targets: &[Target], place: &Place) -> Result<Vec<Point>, BenchError> {
-    let or = |own: &[u64]| if sizes.is_empty() { own.to_vec() } else { sizes.to_vec() };
-    let with = |own: &[Target]| if targets.is_empty() { own.to_vec() } else { targets.to_vec() };
+/// The sizes that a row is measured at.
+fn sizes_of(row: Row) -> &'static [u64] {
     match row {
-        Row::Sessions => sessions::measure(&or(&[10, 100, 1_000, 9_000]), &with(&[Target::Veche]), place),
-        Row::Receipts => receipts::measure(&or(&[1, 8, 64]), &with(&[Target::Veche, Target::VecheOs]), place),
-        Row::Logins => logins::measure(&or(&[1_000]), place),
-        Row::Slow => slow::measure(place),
-        Row::Strangers => strangers::measure(&or(&[1_000]), place),
-        Row::Start => start::measure(&or(&[1_000, 10_000, 100_000, 1_000_000]), place),
-        Row::BigRoom => {
-            big_room::measure(&or(&[10, 100, 1_000, 9_000]), &with(&[Target::Floor, Target::Veche]), place)
-        }
+        Row::Sessions | Row::BigRoom => &[10, 100, 1_000, 9_000],
+        Row::Receipts => &[1, 8, 64],
+        Row::Logins | Row::Strangers => &[1_000],
+        Row::Slow => &[0, 1],
+        Row::Start => &[1_000, 10_000, 100_000, 1_000_000],
     }
+}
+
+/// The servers that a row is measured at; with each version of Veche the older one, where there is one.
+fn targets_of(row: Row, place: &Place) -> Vec<Target> {
+    let own: &[Target] = match row {
+        Row::Receipts => &[Target::Veche, Target::VecheOs],
+        Row::BigRoom => &[Target::Floor, Target::Veche],
+        _ => &[Target::Veche],
+    };
+    let mut targets = own.to_vec();
+    if place.veche_old.is_some() {
+        targets.extend(VERSIONS.iter().filter(|[new, ..]| own.contains(new)).map(|[_, old, _]| *old));
+    }
+    target::chosen(&targets)
+}
+
+fn measure_at(row: Row, size: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
+    let points = match row {
+        Row::Sessions => sessions::measure(size, target, place),
+        Row::Receipts => receipts::measure(size, target, place),
+        Row::Logins => logins::measure(size, target, place),
+        Row::Slow => slow::measure(size, target, place),
+        Row::Start => start::measure(size, target, place),
+        Row::BigRoom => big_room::measure(size, target, place),
+        Row::Strangers => strangers::measure(size, target, place),
+    };
+    match points {
+        Err(error) if !target.is_veche() => {
+            eprintln!("veche-bench: {} with {size} at {}: {error}", row_name(row), target.name());
+            Ok(Vec::new())
+        }
+        points => points,
+    }
+}
+
+fn row_name(row: Row) -> String {
+    row.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// A point of a row.

@@ -75,10 +75,10 @@ impl Scenario {
             "B" => (
                 1,
                 1_000,
-                64,
+                1,
                 Pace::Closed { on_the_way: 64 },
                 5_000,
-                "one room of 1 000, 64 messages on the way",
+                "one room of 1 000, 64 messages of one of them on the way",
             ),
             "C" => (
                 100,
@@ -131,6 +131,13 @@ impl Scenario {
         }
         self.members = members;
         self.talkers = self.talkers.min(members);
+        self
+    }
+
+    /// The same with another number of talkers, as many as there are members at most.
+    pub fn with_talkers(mut self, talkers: u32) -> Self {
+        self.talkers = talkers.clamp(1, self.members);
+        self.what = format!("{}, {} talk", self.what, self.talkers);
         self
     }
 

@@ -35,6 +35,10 @@ pub enum Target {
     VecheOs,
     /// The older one with it.
     VecheOldOs,
+    /// The same program as [`Target::Veche`] once more, beside an older one: what a program differs from itself.
+    VecheAgain,
+    /// The same with it.
+    VecheAgainOs,
     /// ngIRCd.
     Ngircd,
     /// InspIRCd.
@@ -48,18 +52,37 @@ pub enum Target {
 }
 
 /// All of them, in the order in which they are measured and shown.
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 12] = [
     Target::Floor,
     Target::Veche,
     Target::VecheOld,
+    Target::VecheAgain,
     Target::VecheOs,
     Target::VecheOldOs,
+    Target::VecheAgainOs,
     Target::Ngircd,
     Target::Inspircd,
     Target::Ergo,
     Target::Nats,
     Target::Mosquitto,
 ];
+
+/// A version, the older one that it is compared with, and itself once more.
+pub const VERSIONS: [[Target; 3]; 2] = [
+    [Target::Veche, Target::VecheOld, Target::VecheAgain],
+    [Target::VecheOs, Target::VecheOldOs, Target::VecheAgainOs],
+];
+
+/// These targets, in the order in which they are measured; where both versions of Veche are among them, the newer
+/// one once more.
+pub fn chosen(named: &[Target]) -> Vec<Target> {
+    let is_chosen = |target: &Target| {
+        let again = VERSIONS.iter().find(|[.., again]| again == target);
+        named.contains(target)
+            || again.is_some_and(|[new, old, _]| named.contains(new) && named.contains(old))
+    };
+    ALL.into_iter().filter(is_chosen).collect()
+}
 
 /// Where things are, and what every server gets.
 #[derive(Debug, Clone)]
@@ -96,6 +119,8 @@ impl Target {
             Target::VecheOld => "veche-old",
             Target::VecheOs => "veche-os",
             Target::VecheOldOs => "veche-old-os",
+            Target::VecheAgain => "veche-again",
+            Target::VecheAgainOs => "veche-again-os",
             Target::Ngircd => "ngircd",
             Target::Inspircd => "inspircd",
             Target::Ergo => "ergo",
@@ -104,8 +129,14 @@ impl Target {
         }
     }
 
-    fn is_veche(self) -> bool {
-        matches!(self, Target::Veche | Target::VecheOld | Target::VecheOs | Target::VecheOldOs)
+    /// Whether it is Veche, of whatever version.
+    pub fn is_veche(self) -> bool {
+        VERSIONS.iter().flatten().any(|veche| *veche == self)
+    }
+
+    /// Whether its receipts promise no more than the operating system does.
+    fn is_os(self) -> bool {
+        VERSIONS[1].contains(&self)
     }
 
     /// How many clients may be on their way in at once. InspIRCd lets those in that have gathered, once a
@@ -135,6 +166,9 @@ impl Target {
             Target::Floor => std::env::current_exe().ok(),
             Target::Veche | Target::VecheOs => place.veche.is_file().then(|| place.veche.clone()),
             Target::VecheOld | Target::VecheOldOs => place.veche_old.clone().filter(|old| old.is_file()),
+            Target::VecheAgain | Target::VecheAgainOs => {
+                place.veche_old.as_ref().and_then(|_| Target::Veche.program(place))
+            }
             Target::Nats => installed("nats-server"),
             peer => installed(peer.name()),
         }
@@ -204,10 +238,14 @@ impl Target {
             Target::Floor => {
                 command.args(["floor", "--listen", &listen]);
             }
-            Target::Veche | Target::VecheOld | Target::VecheOs | Target::VecheOldOs => {
+            Target::Veche
+            | Target::VecheOld
+            | Target::VecheAgain
+            | Target::VecheOs
+            | Target::VecheOldOs
+            | Target::VecheAgainOs => {
                 command.args(["--strict-port", "--listen", &listen, "--data-dir"]).arg(dir.join("data"));
-                let os =
-                    matches!(self, Target::VecheOs | Target::VecheOldOs).then_some("journal.durability=os");
+                let os = self.is_os().then_some("journal.durability=os");
                 for setting in place.set.iter().map(String::as_str).chain(os) {
                     command.args(["--set", setting]);
                 }
@@ -384,6 +422,13 @@ fn free_port() -> Result<u16, BenchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_that_is_compared_runs_twice() {
+        use Target::{Floor, Veche, VecheAgain, VecheOld, VecheOs};
+        assert_eq!(chosen(&[VecheOld, Veche, Floor]), [Floor, Veche, VecheOld, VecheAgain]);
+        assert_eq!(chosen(&[VecheOs, VecheOld, Floor]), [Floor, VecheOld, VecheOs]);
+    }
 
     #[test]
     fn the_names_of_settings_are_read_with_their_sections() {

@@ -12,13 +12,8 @@ use crate::report::Point;
 use crate::scenario::{Pace, Run, Scenario};
 use crate::target::{Place, Target};
 
-/// Measures rooms of these sizes.
-pub fn measure(sizes: &[u64], targets: &[Target], place: &Place) -> Result<Vec<Point>, BenchError> {
-    let each = |size: &u64| targets.iter().map(|target| tell(*size, *target, place)).collect::<Vec<_>>();
-    sizes.iter().flat_map(each).collect()
-}
-
-fn tell(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
+/// Measures a room of this size.
+pub fn measure(size: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
     let bar = progress_bar(&format!("a room of {size}, {}", target.name()), 2 * size);
     let large = Scenario {
         name: "big-room".into(),
@@ -57,5 +52,5 @@ fn tell(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
         ("other_room_p99_ms", percentile_ms(&felt.latency, 99.0)),
         ("faults", alone.faults.and(felt.faults).total() as f64),
     ];
-    Ok(point("big-room", target, size, &values))
+    Ok(vec![point("big-room", target, size, &values)])
 }

@@ -14,20 +14,15 @@ use crate::wire::Seat;
 use crate::wire::veche::{Entry, Veche};
 
 /// Registers this many accounts, lets them go, logs them in, lets them go, and resumes their sessions.
-pub fn measure(sizes: &[u64], place: &Place) -> Result<Vec<Point>, BenchError> {
-    let mut points = Vec::new();
-    for size in sizes {
-        let running = Target::Veche.start(place)?;
-        let seats =
-            (0..u32::try_from(*size).unwrap_or(u32::MAX)).map(|number| Seat { number, ..Seat::default() });
-        let seats: Vec<Seat> = seats.collect();
-        let (registered, _) = enter(Entry::Register, seats.clone(), &running)?;
-        let (logged_in, seats) = enter(Entry::Login, seats, &running)?;
-        let (resumed, _) = enter(Entry::Resume, seats, &running)?;
-        let rows = [("registrations", registered), ("logins", logged_in), ("resumes", resumed)];
-        points.extend(rows.map(|(row, values)| point(row, Target::Veche, *size, &values)));
-    }
-    Ok(points)
+pub fn measure(size: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
+    let running = target.start(place)?;
+    let seats = (0..u32::try_from(size).unwrap_or(u32::MAX)).map(|number| Seat { number, ..Seat::default() });
+    let seats: Vec<Seat> = seats.collect();
+    let (registered, _) = enter(Entry::Register, seats.clone(), &running)?;
+    let (logged_in, seats) = enter(Entry::Login, seats, &running)?;
+    let (resumed, _) = enter(Entry::Resume, seats, &running)?;
+    let rows = [("registrations", registered), ("logins", logged_in), ("resumes", resumed)];
+    Ok(rows.map(|(row, values)| point(row, target, size, &values)).to_vec())
 }
 
 type Values = [(&'static str, f64); 3];
@@ -38,7 +33,7 @@ fn enter(entry: Entry, seats: Vec<Seat>, running: &Running) -> Result<(Values, V
     let bar = progress_bar(&format!("{entry:?} {count}"), count);
     let mut fleet = Fleet::new(Box::new(Veche { entry, joins: false }))?;
     let (cpu, start) = (process::cpu_time(running.pid())?, Instant::now());
-    fleet.enter(running.address, seats, Target::Veche.entering(), || bar.inc(1))?;
+    fleet.enter(running.address, seats, running.target.entering(), || bar.inc(1))?;
     let (wall, cpu) = (start.elapsed(), process::cpu_time(running.pid())? - cpu);
     bar.finish_and_clear();
     let values = [

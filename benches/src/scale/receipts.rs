@@ -18,12 +18,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const MEASURED: Duration = Duration::from_secs(4);
 
 /// Measures this many senders.
-pub fn measure(sizes: &[u64], targets: &[Target], place: &Place) -> Result<Vec<Point>, BenchError> {
-    let each = |size: &u64| targets.iter().map(|target| say(*size, *target, place)).collect::<Vec<_>>();
-    sizes.iter().flat_map(each).collect()
-}
-
-fn say(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
+pub fn measure(size: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
     let bar = progress_bar(&format!("{size} senders, {}", target.name()), 2);
     let running = target.start(place)?;
     let mut fleet = Fleet::new(target.wire())?;
@@ -44,7 +39,7 @@ fn say(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
         ("p99_ms", percentile_ms(&latency, 99.0)),
         ("cpu_us", us_each(cpu.total(), receipts)),
     ];
-    Ok(point("receipts", target, size, &values))
+    Ok(vec![point("receipts", target, size, &values)])
 }
 
 struct Senders {

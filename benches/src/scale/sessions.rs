@@ -22,28 +22,15 @@ const WATCH: Duration = Duration::from_secs(75);
 /// Fewer sessions than this cost too little to be watched.
 const WATCHED_SESSIONS: u64 = 5_000;
 
-/// Measures this many sessions at each of the targets.
-pub fn measure(sizes: &[u64], targets: &[Target], place: &Place) -> Result<Vec<Point>, BenchError> {
-    let mut points = Vec::new();
-    for size in sizes {
-        for target in targets {
-            match hold(*size, *target, place) {
-                Ok(point) => points.push(point),
-                Err(error) => eprintln!("veche-bench: {size} sessions at {}: {error}", target.name()),
-            }
-        }
-    }
-    Ok(points)
-}
-
-fn hold(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
+/// Measures this many sessions.
+pub fn measure(size: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
     let bar = progress_bar(&format!("{size} sessions, {}", target.name()), size);
     let seat = |number: u32| Seat { number, room: number / ROOM_MEMBERS, token: Vec::new() };
     let mut seats: Vec<Seat> = (0..u32::try_from(size).unwrap_or(u32::MAX)).map(seat).collect();
     let mut running = target.start(place)?;
     let mut values = Vec::new();
     let mut wire = target.wire();
-    if target == Target::Veche {
+    if target.is_veche() {
         // Accounts are there whether anyone is or not. Peers have none.
         let without = process::resident_kib(running.pid())?;
         running = with_accounts(running, &seats, place)?;
@@ -63,7 +50,7 @@ fn hold(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
         ("held_kib", held_kib as f64),
         ("each_kib", held_kib.saturating_sub(empty_kib) as f64 / size as f64),
     ]);
-    if size >= WATCHED_SESSIONS && target == Target::Veche {
+    if size >= WATCHED_SESSIONS && target.is_veche() {
         let before = process::cpu_time(running.pid())?;
         watch(&mut fleet, WATCH)?;
         let used = process::cpu_time(running.pid())? - before;
@@ -74,18 +61,19 @@ fn hold(size: u64, target: Target, place: &Place) -> Result<Point, BenchError> {
         ));
     }
     bar.finish_and_clear();
-    Ok(point("sessions", target, size, &values))
+    Ok(vec![point("sessions", target, size, &values)])
 }
 
 /// Has everyone registered, and starts the server anew with these accounts and no sessions.
 fn with_accounts(running: Running, seats: &[Seat], place: &Place) -> Result<Running, BenchError> {
     let mut fleet = Fleet::new(Box::new(Veche { entry: Entry::Register, joins: false }))?;
-    fleet.enter(running.address, seats.to_vec(), Target::Veche.entering(), || {})?;
+    let target = running.target;
+    fleet.enter(running.address, seats.to_vec(), target.entering(), || {})?;
     drop(fleet);
     let dir = running.stop()?;
     let sessions = dir.path().join("data/sessions.csv");
     fs::remove_file(sessions).map_err(BenchError::doing("remove the sessions"))?;
-    Target::Veche.start_in(place, dir)
+    target.start_in(place, dir)
 }
 
 /// Reads what comes, pings among it, for this long.

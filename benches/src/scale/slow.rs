@@ -24,24 +24,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// is measured.
 const RECEIVE_BYTES: usize = 4_096;
 
-/// Measures it once with everybody reading, and once with one who does not.
-pub fn measure(place: &Place) -> Result<Vec<Point>, BenchError> {
-    let quiet = flood(0, place)?;
-    let slow = flood(1, place)?;
-    let values = |flood: &Flood| {
-        let faults = flood.measured.faults.total() as f64;
-        let mut values = vec![
-            ("others_p50_ms", percentile_ms(&flood.measured.latency, 50.0)),
-            ("others_p99_ms", percentile_ms(&flood.measured.latency, 99.0)),
-            ("faults", faults),
-            ("grown_kib", flood.seen.most_kib.saturating_sub(flood.seen.first_kib) as f64),
-        ];
-        values.extend(flood.seen.let_go.map(|time| ("let_go_seconds", time.as_secs_f64())));
-        values
-    };
-    Ok([(0, quiet), (1, slow)]
-        .map(|(size, flood)| point("slow", Target::Veche, size, &values(&flood)))
-        .to_vec())
+/// Measures it with this many who do not read.
+pub fn measure(deaf: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
+    let Flood { measured, seen } =
+        flood(u32::try_from(deaf).unwrap_or(MEMBERS).min(MEMBERS - 1), target, place)?;
+    let mut values = vec![
+        ("others_p50_ms", percentile_ms(&measured.latency, 50.0)),
+        ("others_p99_ms", percentile_ms(&measured.latency, 99.0)),
+        ("faults", measured.faults.total() as f64),
+        ("grown_kib", seen.most_kib.saturating_sub(seen.first_kib) as f64),
+    ];
+    values.extend(seen.let_go.map(|time| ("let_go_seconds", time.as_secs_f64())));
+    Ok(vec![point("slow", target, deaf, &values)])
 }
 
 struct Flood {
@@ -56,7 +50,7 @@ struct Seen {
     most_kib: u64,
 }
 
-fn flood(deaf: u32, place: &Place) -> Result<Flood, BenchError> {
+fn flood(deaf: u32, target: Target, place: &Place) -> Result<Flood, BenchError> {
     let bar = progress_bar(&format!("{deaf} of {MEMBERS} never read"), 1_000);
     let scenario = Scenario {
         name: "slow".into(),
@@ -70,8 +64,8 @@ fn flood(deaf: u32, place: &Place) -> Result<Flood, BenchError> {
         text_bytes: 400,
         deaf,
     };
-    let running = Target::Veche.start(place)?;
-    let mut fleet = Fleet::new(Target::Veche.wire())?;
+    let running = target.start(place)?;
+    let mut fleet = Fleet::new(target.wire())?;
     fleet.enter(running.address, scenario.seats(), 8, || {})?;
     for client in (0..MEMBERS as usize).rev().take(deaf as usize) {
         let small = sockopt::set_socket_recv_buffer_size(fleet.stream(client), RECEIVE_BYTES);

@@ -35,11 +35,7 @@ const PAGES: u64 = 2_000;
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Measures this many rows.
-pub fn measure(sizes: &[u64], place: &Place) -> Result<Vec<Point>, BenchError> {
-    sizes.iter().map(|rows| start(*rows, place)).collect()
-}
-
-fn start(rows: u64, place: &Place) -> Result<Point, BenchError> {
+pub fn measure(rows: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
     let bar = progress_bar(&format!("{rows} rows"), rows + PAGES);
     let dir = tempfile::Builder::new()
         .prefix("veche-bench-")
@@ -49,18 +45,18 @@ fn start(rows: u64, place: &Place) -> Result<Point, BenchError> {
     let mut place = place.clone();
     place.set.push("limits.requests_per_second=0".into());
     let begun = Instant::now();
-    let running = Target::Veche.start_in(&place, dir)?;
+    let running = target.start_in(&place, dir)?;
     let start_ms = begun.elapsed().as_secs_f64() * 1e3;
     let cpu_ms = process::cpu_time(running.pid())?.total().as_secs_f64() * 1e3;
     let resident_kib = process::resident_kib(running.pid())?;
-    let mut fleet = Fleet::new(Target::Veche.wire())?;
+    let mut fleet = Fleet::new(target.wire())?;
     fleet.enter(running.address, vec![Seat::default()], 1, || {})?;
     let mut latency = new_histogram();
     for page in 0..PAGES {
         latency.saturating_record(ask(&mut fleet, scatter(page) % ROOMS, scatter(page + 7) % rows)?);
         bar.inc(1);
     }
-    let mut others = Fleet::new(Target::Veche.wire())?;
+    let mut others = Fleet::new(target.wire())?;
     others.enter(running.address, Scenario::seats_elsewhere(), 1, || {})?;
     let (pair, pid) = (Scenario::two_elsewhere(), running.pid());
     let felt = thread::scope(|scope| {
@@ -84,7 +80,7 @@ fn start(rows: u64, place: &Place) -> Result<Point, BenchError> {
         ("room_p50_ms", percentile_ms(&felt.latency, 50.0)),
         ("room_p99_ms", percentile_ms(&felt.latency, 99.0)),
     ];
-    Ok(point("rows", Target::Veche, rows, &values))
+    Ok(vec![point("rows", target, rows, &values)])
 }
 
 /// Asks for one page, and gives how long it took, in nanoseconds.

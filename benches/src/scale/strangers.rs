@@ -35,26 +35,20 @@ const READERS: u32 = 140;
 const RESTLESS: u32 = 10;
 
 /// Measures each load with as many strangers; the storm has ten.
-pub fn measure(sizes: &[u64], place: &Place) -> Result<Vec<Point>, BenchError> {
+pub fn measure(size: u64, target: Target, place: &Place) -> Result<Vec<Point>, BenchError> {
     let mut place = place.clone();
     let given = std::mem::take(&mut place.set);
     place.set = DEFAULTS.map(str::to_owned).into_iter().chain(given).collect();
-    let mut points = vec![one("strangers, none", 0, None, &place)?];
-    for size in sizes {
-        for load in Load::ALL {
-            points.push(one(
-                &format!("strangers, {}", load.name()),
-                *size,
-                Some((load, Origin::One)),
-                &place,
-            )?);
-        }
-        for load in [Load::LargePings, Load::SmallPings, Load::Tokens] {
-            let row = format!("strangers of many addresses, {}", load.name());
-            points.push(one(&row, *size, Some((load, Origin::Many)), &place)?);
-        }
+    let mut points = vec![one("strangers, none", 0, None, target, &place)?];
+    for load in Load::ALL {
+        let row = format!("strangers, {}", load.name());
+        points.push(one(&row, size, Some((load, Origin::One)), target, &place)?);
     }
-    points.push(storm(&place)?);
+    for load in [Load::LargePings, Load::SmallPings, Load::Tokens] {
+        let row = format!("strangers of many addresses, {}", load.name());
+        points.push(one(&row, size, Some((load, Origin::Many)), target, &place)?);
+    }
+    points.push(storm(target, &place)?);
     Ok(points)
 }
 
@@ -66,9 +60,15 @@ fn two() -> Scenario {
     }
 }
 
-fn one(row: &str, size: u64, load: Option<(Load, Origin)>, place: &Place) -> Result<Point, BenchError> {
+fn one(
+    row: &str,
+    size: u64,
+    load: Option<(Load, Origin)>,
+    target: Target,
+    place: &Place,
+) -> Result<Point, BenchError> {
     let bar = progress_bar(&format!("{row}, {size}"), 1_000);
-    let running = Target::Veche.start(place)?;
+    let running = target.start(place)?;
     let mut fleet = Fleet::new(Box::new(Veche::default()))?;
     fleet.enter(running.address, Scenario::seats_elsewhere(), 1, || {})?;
     let log = running.dir().join("data/veche.log");
@@ -90,12 +90,12 @@ fn one(row: &str, size: u64, load: Option<(Load, Origin)>, place: &Place) -> Res
         Ok::<_, BenchError>((measured?, seen))
     })?;
     bar.finish_and_clear();
-    Ok(told(row, size, &measured, &seen, first_kib))
+    Ok(point(row, target, size, &told(&measured, &seen, first_kib)))
 }
 
-fn storm(place: &Place) -> Result<Point, BenchError> {
+fn storm(target: Target, place: &Place) -> Result<Point, BenchError> {
     let bar = progress_bar("presence storm", 1_000);
-    let running = Target::Veche.start(place)?;
+    let running = target.start(place)?;
     let mut fleet = Fleet::new(Box::new(Veche::default()))?;
     fleet.enter(running.address, Scenario::seats_elsewhere(), 1, || {})?;
     let mut readers = Fleet::new(Box::new(Veche::default()))?;
@@ -125,16 +125,17 @@ fn storm(place: &Place) -> Result<Point, BenchError> {
         Ok::<_, BenchError>((measured?, seen))
     })?;
     bar.finish_and_clear();
-    Ok(told("strangers, presence storm", u64::from(RESTLESS), &measured, &seen, first_kib))
+    let values = told(&measured, &seen, first_kib);
+    Ok(point("strangers, presence storm", target, u64::from(RESTLESS), &values))
 }
 
 fn seats(from: u32, count: u32) -> Vec<Seat> {
     (from..from + count).map(|number| Seat { number, room: 0, token: Vec::new() }).collect()
 }
 
-fn told(row: &str, size: u64, measured: &Measured, seen: &Seen, first_kib: u64) -> Point {
+fn told(measured: &Measured, seen: &Seen, first_kib: u64) -> [(&'static str, f64); 7] {
     let wall = measured.wall.as_secs_f64();
-    let values = [
+    [
         ("honest_p50_ms", percentile_ms(&measured.latency, 50.0)),
         ("honest_p99_ms", percentile_ms(&measured.latency, 99.0)),
         ("honest_max_ms", percentile_ms(&measured.latency, 100.0)),
@@ -142,8 +143,7 @@ fn told(row: &str, size: u64, measured: &Measured, seen: &Seen, first_kib: u64) 
         ("grown_kib", seen.most_kib.saturating_sub(first_kib) as f64),
         ("log_kib_a_minute", seen.log_bytes as f64 / 1024.0 * 60.0 / seen.watched.as_secs_f64()),
         ("faults", measured.faults.total() as f64),
-    ];
-    point(row, Target::Veche, size, &values)
+    ]
 }
 
 /// What was seen of the server from outside.
