@@ -12,8 +12,8 @@ use std::time::Instant;
 use veche::config::Durability;
 use veche::disk;
 use veche::model::{
-    MessageId, MessageKind, MessageList, MessageText, Page, RoomName, StoredMessage, Target, Timestamp,
-    UserName,
+    MessageId, MessageKind, MessageList, MessageText, Page, PageQuery, RoomName, StoredMessage, Target,
+    Timestamp, UserName,
 };
 use veche::store::history::{self, HistoryOptions, Opened};
 
@@ -94,9 +94,10 @@ fn measure(dir: &Path, rows: u64, rooms: u64) -> Result<(), Box<dyn Error>> {
     let (mut planned_ns, mut read_us) = (Vec::new(), Vec::new());
     for page in 0..PAGES as u64 {
         let list = MessageList::Room(RoomName::parse(&format!("room{}", scatter(page) % rooms))?);
-        let before = Page::Before(MessageId::new(scatter(page + 7) % rows));
+        let page = Page::Before(MessageId::new(scatter(page + 7) % rows));
+        let query = PageQuery { list, page, limit: 50, visible_from: None, up_to: None };
         let start = Instant::now();
-        let plan = history.index.plan(&list, before, None, 50, None);
+        let plan = history.index.plan(&query);
         planned_ns.push(start.elapsed().as_nanos());
         let start = Instant::now();
         plan.read()?;

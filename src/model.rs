@@ -29,7 +29,9 @@ pub mod text;
 pub use account::{Account, AccountChange, AccountsByRow, MAX_ADDRESSES, SessionsFrom, StoredPassword};
 pub use code::{ByeReason, ErrorCode};
 pub use ids::{ConnectionId, IoThread, Member, ReplyTo, RoomId, Ticket};
-pub use message::{Draft, MessageKind, MessageList, MessagePage, Page, Receipt, StoredMessage, Target};
+pub use message::{
+    Draft, MessageKind, MessageList, MessagePage, Page, PageQuery, Receipt, StoredMessage, Target,
+};
 pub use names::{
     FormerSpellings, MAX_MESSAGE_ID, MAX_ROOM_NAME_CHARS, MAX_USER_NAME_CHARS, MessageId, NameError,
     RoomName, Spellings, Timestamp, UserName,

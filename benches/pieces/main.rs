@@ -17,8 +17,8 @@ use veche::codec::FrameCodec;
 use veche::config::Durability;
 use veche::disk;
 use veche::model::{
-    MessageId, MessageKind, MessageList, MessageText, Page, Receipt, RoomName, Spellings, StoredMessage,
-    Target, Timestamp, UserName,
+    MessageId, MessageKind, MessageList, MessageText, Page, PageQuery, Receipt, RoomName, Spellings,
+    StoredMessage, Target, Timestamp, UserName,
 };
 use veche::store::history::{self, HistoryIndex, HistoryOptions, Opened};
 use veche::wire::json::encode::{EncodedMessage, receipt};
@@ -161,11 +161,12 @@ fn disk(criterion: &mut Criterion) {
     group.finish();
     let (index, list) =
         (open(&dir).index, MessageList::Room(RoomName::parse("r12").expect("a letter and digits")));
-    let before = || Page::Before(MessageId::new(ROWS / 2));
+    let page = Page::Before(MessageId::new(ROWS / 2));
+    let query = PageQuery { list, page, limit: 50, visible_from: None, up_to: None };
     let mut group = criterion.benchmark_group("a page of 50");
-    group.bench_function("plan", |bencher| bencher.iter(|| index.plan(&list, before(), None, 50, None)));
+    group.bench_function("plan", |bencher| bencher.iter(|| index.plan(&query)));
     group.bench_function("plan and read", |bencher| {
-        bencher.iter(|| index.plan(&list, before(), None, 50, None).read().expect("the rows are there"));
+        bencher.iter(|| index.plan(&query).read().expect("the rows are there"));
     });
     group.finish();
     rows_out(criterion);

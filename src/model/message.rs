@@ -113,9 +113,26 @@ impl MessageList {
     pub fn of(target: &Target, from: &UserName) -> Self {
         match target {
             Target::Room(room) => MessageList::Room(room.clone()),
+            // One list, whichever of the two speaks.
+            Target::Account(to) if to < from => MessageList::Pair(to.clone(), from.clone()),
             Target::Account(to) => MessageList::Pair(from.clone(), to.clone()),
         }
     }
+}
+
+/// Which page of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    /// The list.
+    pub list: MessageList,
+    /// Where the page lies.
+    pub page: Page,
+    /// How many messages at most.
+    pub limit: usize,
+    /// Messages up to this id do not exist for the reader.
+    pub visible_from: Option<MessageId>,
+    /// Messages beyond this id are left for later.
+    pub up_to: Option<MessageId>,
 }
 
 /// A page of the past, oldest first.

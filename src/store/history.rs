@@ -7,11 +7,13 @@
 //! - [`page`]: a page is *planned* from the index in microseconds, and *read* from the disk elsewhere;
 //! - `scan` and `tail`: what [`open`] does: mends the newest file's end, reads everything, makes the index;
 //! - `salvage`: the whole rows in what is damaged;
+//! - `log`: all of it behind the trait that the journal knows, [`MessageLog`](super::log::MessageLog);
 //! - [`segment`]: a file of rows, and what [`Damage`] in it looks like.
 //!
 //! The format is described in `docs/data-formats.md`.
 
 pub mod index;
+mod log;
 pub mod page;
 mod postings;
 pub mod row;
@@ -27,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use index::HistoryIndex;
+pub use log::{CsvLog, CsvLogOptions};
 pub use page::{PagePlan, PageRows};
 pub use row::RowFault;
 pub use segment::{Damage, DamageList, Place, Position};

@@ -7,7 +7,7 @@ use log::{error, warn};
 
 use super::JournalActor;
 use crate::actors::messages::journal::{PageOfMessages, ReadPage};
-use crate::model::ErrorCode;
+use crate::model::{ErrorCode, PageQuery};
 use crate::store::history::HistoryError;
 use crate::wire::json::encode::EncodedMessage;
 
@@ -20,7 +20,13 @@ impl Handler<ReadPage> for JournalActor {
     /// Plans the page now, so that it stands in order with what is stored, and reads it off the thread.
     fn handle(&mut self, read: ReadPage, ctx: &mut Context<Self>) -> Self::Result {
         let newest = self.index.newest(&read.list).filter(|newest| Some(*newest) > read.newer_than);
-        let plan = self.index.plan(&read.list, read.page, read.newer_than, read.limit, read.up_to);
+        let plan = self.index.plan(&PageQuery {
+            list: read.list.clone(),
+            page: read.page,
+            limit: read.limit,
+            visible_from: read.newer_than,
+            up_to: read.up_to,
+        });
         let (permits, journal) = (Arc::clone(&self.page_reads), ctx.address());
         Box::pin(async move {
             let permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;

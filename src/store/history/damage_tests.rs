@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::tests::{options, row, user};
+use super::tests::{newest, options, row, user};
 use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Random, SimulatedDisk};
-use crate::model::{MessageKey, MessageKind, MessageList, MessageText, Page, RoomName, Target};
+use crate::model::{MessageKey, MessageKind, MessageList, MessageText, RoomName, Target};
 
 const FILE: &str = "history/2026-11.csv";
 
@@ -103,7 +103,7 @@ fn said(id: u64, text: &str) -> StoredMessage {
 }
 
 fn lobby(history: &Opened) -> BTreeMap<u64, StoredMessage> {
-    let plan = history.index.plan(&MessageList::Room(RoomName::lobby()), Page::Newest, None, 10_000, None);
+    let plan = history.index.plan(&newest(MessageList::Room(RoomName::lobby()), 10_000));
     let page = plan.read().expect("it reads");
     assert_eq!(page.damage, []);
     page.rows.into_iter().map(|row| (row.id.get(), row)).collect()

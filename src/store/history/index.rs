@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 
 use super::page::PagePlan;
-use super::postings::{Postings, Window};
+use super::postings::{IdRange, Postings};
 use super::row::RowFault;
 use super::segment::Position;
-use crate::model::{MAX_MESSAGE_ID, MessageId, MessageList, Page, RoomName, StoredMessage, Target, UserName};
+use crate::model::{
+    MAX_MESSAGE_ID, MessageId, MessageList, Page, PageQuery, RoomName, StoredMessage, Target, UserName,
+};
 
 /// An account's number in the index. Names come and go in rows; numbers make their keys small.
 type AccountNumber = u32;
@@ -122,37 +124,29 @@ impl HistoryIndex {
         MessageId::new(self.postings(list)?.newest()?)
     }
 
-    /// Plans a page of at most `limit` rows, without touching the disk.
-    ///
-    /// For the reader, rows at or below `newer_than` do not exist, nor do those above `up_to`.
-    pub fn plan(
-        &self,
-        list: &MessageList,
-        page: Page,
-        newer_than: Option<MessageId>,
-        limit: usize,
-        up_to: Option<MessageId>,
-    ) -> PagePlan {
-        let mut window = Window {
-            above: MessageId::or_zero(newer_than),
+    /// Plans a page, without touching the disk.
+    pub fn plan(&self, query: &PageQuery) -> PagePlan {
+        let PageQuery { list, page, limit, visible_from, up_to } = query;
+        let mut range = IdRange {
+            above: MessageId::or_zero(*visible_from),
             up_to: up_to.map_or(MAX_MESSAGE_ID, MessageId::get),
         };
-        match page {
+        match *page {
             Page::Newest => {}
             Page::Before(id) => {
-                window.up_to = window.up_to.min(MessageId::or_zero(id).saturating_sub(1));
+                range.up_to = range.up_to.min(MessageId::or_zero(id).saturating_sub(1));
             }
-            Page::After(id) => window.above = window.above.max(MessageId::or_zero(id)),
+            Page::After(id) => range.above = range.above.max(MessageId::or_zero(id)),
         }
         let oldest_first = matches!(page, Page::After(_));
         // One row more than is asked for tells whether there are more.
         let rows = limit.saturating_add(1);
         let chunks = match self.postings(list) {
             None => Vec::new(),
-            Some(postings) if oldest_first => postings.oldest_chunks(window, rows),
-            Some(postings) => postings.newest_chunks(window, rows),
+            Some(postings) if oldest_first => postings.oldest_chunks(range, rows),
+            Some(postings) => postings.newest_chunks(range, rows),
         };
-        PagePlan { chunks, window, limit, oldest_first }
+        PagePlan { chunks, range, limit: *limit, oldest_first }
     }
 
     fn postings(&self, list: &MessageList) -> Option<&Postings> {

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::tests::{options, row};
+use super::tests::{newest, options, row};
 use super::*;
 use crate::config::Durability;
 use crate::disk::simulated::{Faults, Random, SimulatedDisk};
-use crate::model::{MessageKey, MessageList, Page, RoomName, Target};
+use crate::model::{MessageKey, MessageList, RoomName, Target};
 
 /// What is promised about a disk.
 #[derive(Debug, Clone, Default)]
@@ -130,8 +130,7 @@ fn look(history: &Opened, promised: &mut Promised) {
     let mut there = BTreeMap::new();
     for room in ["lobby", "tea", "coffee"] {
         let list = MessageList::Room(RoomName::parse(room).expect("a name"));
-        let page =
-            history.index.plan(&list, Page::Newest, None, 10_000, None).read().expect("it can be read");
+        let page = history.index.plan(&newest(list, 10_000)).read().expect("it can be read");
         assert_eq!(page.damage, []);
         let mut before = None;
         for row in page.rows {

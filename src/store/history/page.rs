@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::HistoryError;
-use super::postings::{Chunk, Posting, Window};
+use super::postings::{Chunk, IdRange, Posting};
 use super::row::{Line, LineReader, Names, RowFault};
 use super::segment::{Damage, Place, Segment};
 use crate::model::{MessageId, Page, StoredMessage};
@@ -17,7 +17,7 @@ use crate::model::{MessageId, Page, StoredMessage};
 #[must_use = "a plan does nothing until it is read"]
 pub struct PagePlan {
     pub(super) chunks: Vec<Arc<Chunk>>,
-    pub(super) window: Window,
+    pub(super) range: IdRange,
     pub(super) limit: usize,
     /// Whether the page goes on from its lower end (`after`), and not back from its upper one.
     pub(super) oldest_first: bool,
@@ -69,7 +69,7 @@ impl PagePlan {
             .chunks
             .iter()
             .flat_map(|chunk| chunk.postings().map(|posting| (&**chunk.segment(), posting)))
-            .filter(|(_, posting)| self.window.holds(posting.id))
+            .filter(|(_, posting)| self.range.holds(posting.id))
             .collect();
         let beyond = postings.len().saturating_sub(self.limit);
         if self.oldest_first {

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::tests::{dir, reopen, room, row, store, user};
+use super::tests::{dir, newest, reopen, room, row, store, user};
 use super::*;
-use crate::model::{MessageList, Page, Target};
+use crate::model::{MessageList, Page, PageQuery, Target};
 
 const NAMES: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -50,7 +50,7 @@ fn is_in(row: &StoredMessage, list: &MessageList) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     page: Page,
-    newer_than: Option<MessageId>,
+    visible_from: Option<MessageId>,
     limit: usize,
     up_to: Option<MessageId>,
 }
@@ -60,7 +60,7 @@ fn naive(rows: &[StoredMessage], list: &MessageList, asked: Asked) -> (Vec<u64>,
     let mut ids: Vec<u64> = rows
         .iter()
         .filter(|row| is_in(row, list))
-        .filter(|row| asked.newer_than.is_none_or(|bound| row.id > bound))
+        .filter(|row| asked.visible_from.is_none_or(|bound| row.id > bound))
         .filter(|row| asked.up_to.is_none_or(|bound| row.id <= bound))
         .map(|row| row.id.get())
         .collect();
@@ -79,7 +79,13 @@ fn naive(rows: &[StoredMessage], list: &MessageList, asked: Asked) -> (Vec<u64>,
 }
 
 fn read(index: &HistoryIndex, list: &MessageList, asked: Asked) -> (Vec<u64>, bool) {
-    let plan = index.plan(list, asked.page, asked.newer_than, asked.limit, asked.up_to);
+    let plan = index.plan(&PageQuery {
+        list: list.clone(),
+        page: asked.page,
+        limit: asked.limit,
+        visible_from: asked.visible_from,
+        up_to: asked.up_to,
+    });
     let page = plan.read().expect("it reads");
     assert_eq!(page.damage, []);
     (page.rows.iter().map(|row| row.id.get()).collect(), page.more)
@@ -89,9 +95,9 @@ fn asked() -> impl Strategy<Value = Asked> {
     let id = || (0_u64..1_500).prop_map(MessageId::new);
     let page = prop_oneof![Just(Page::Newest), id().prop_map(Page::Before), id().prop_map(Page::After)];
     let bound = || prop_oneof![2 => Just(None), 1 => id()];
-    (page, bound(), 0_usize..300, bound()).prop_map(|(page, newer_than, limit, up_to)| Asked {
+    (page, bound(), 0_usize..300, bound()).prop_map(|(page, visible_from, limit, up_to)| Asked {
         page,
-        newer_than,
+        visible_from,
         limit,
         up_to,
     })
@@ -126,13 +132,13 @@ proptest! {
     fn walking_by_pages_meets_every_row_once(
         rows in messages(),
         limit in 1_usize..200,
-        newer_than in (0_u64..1_500).prop_map(MessageId::new),
+        visible_from in (0_u64..1_500).prop_map(MessageId::new),
     ) {
         let dir = dir();
         let mut history = reopen(dir.path());
         store(&mut history, &rows);
         for list in lists() {
-            let all = Asked { page: Page::After(None), newer_than, limit: usize::MAX, up_to: None };
+            let all = Asked { page: Page::After(None), visible_from, limit: usize::MAX, up_to: None };
             let (expected, _) = naive(&rows, &list, all);
             let (mut forwards, mut more) = (Vec::new(), true);
             while more {
@@ -160,7 +166,7 @@ fn a_plan_holds_whatever_happens_afterwards() {
     let mut history = reopen(dir.path());
     let said = |id| row(id, Target::Room(room("ann")), "x");
     store(&mut history, &[said(1), said(2)]);
-    let plan = history.index.plan(&MessageList::Room(room("ann")), Page::Newest, None, 10, None);
+    let plan = history.index.plan(&newest(MessageList::Room(room("ann")), 10));
     store(&mut history, &[said(3)]);
     std::fs::remove_dir_all(dir.path()).expect("removed");
     drop(history);

@@ -66,14 +66,14 @@ impl Chunk {
 
 /// Which rows of a list a page may show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct IdRange {
     /// Only ids above this one.
     pub(super) above: u64,
     /// Only ids up to this one.
     pub(super) up_to: u64,
 }
 
-impl Window {
+impl IdRange {
     pub(super) fn holds(self, id: u64) -> bool {
         self.above < id && id <= self.up_to
     }
@@ -110,35 +110,35 @@ impl Postings {
         }
     }
 
-    /// The chunks, oldest first, that hold the newest `rows` rows of the window, and some more.
-    pub(super) fn newest_chunks(&self, window: Window, rows: usize) -> Vec<Arc<Chunk>> {
+    /// The chunks, oldest first, that hold the newest `rows` rows of the range, and some more.
+    pub(super) fn newest_chunks(&self, range: IdRange, rows: usize) -> Vec<Arc<Chunk>> {
         let mut chunks = Vec::new();
         let mut found = 0;
-        let open = self.open.iter().filter(|chunk| chunk.first.id <= window.up_to);
-        let end = self.full.partition_point(|chunk| chunk.first.id <= window.up_to);
+        let open = self.open.iter().filter(|chunk| chunk.first.id <= range.up_to);
+        let end = self.full.partition_point(|chunk| chunk.first.id <= range.up_to);
         let full = self.full[..end].iter().rev();
         for chunk in open.map(|chunk| Arc::new(chunk.clone())).chain(full.cloned()) {
-            if chunk.last.id <= window.above || found >= rows {
+            if chunk.last.id <= range.above || found >= rows {
                 break;
             }
-            found += if chunk.last.id <= window.up_to { chunk.rows } else { 1 };
+            found += if chunk.last.id <= range.up_to { chunk.rows } else { 1 };
             chunks.push(chunk);
         }
         chunks.reverse();
         chunks
     }
 
-    /// The chunks, oldest first, that hold the oldest `rows` rows of the window, and some more.
-    pub(super) fn oldest_chunks(&self, window: Window, rows: usize) -> Vec<Arc<Chunk>> {
+    /// The chunks, oldest first, that hold the oldest `rows` rows of the range, and some more.
+    pub(super) fn oldest_chunks(&self, range: IdRange, rows: usize) -> Vec<Arc<Chunk>> {
         let mut chunks = Vec::new();
         let mut found = 0;
-        let start = self.full.partition_point(|chunk| chunk.last.id <= window.above);
-        let open = self.open.iter().filter(|chunk| chunk.last.id > window.above);
+        let start = self.full.partition_point(|chunk| chunk.last.id <= range.above);
+        let open = self.open.iter().filter(|chunk| chunk.last.id > range.above);
         for chunk in self.full[start..].iter().cloned().chain(open.map(|chunk| Arc::new(chunk.clone()))) {
-            if chunk.first.id > window.up_to || found >= rows {
+            if chunk.first.id > range.up_to || found >= rows {
                 break;
             }
-            found += if chunk.first.id > window.above { chunk.rows } else { 1 };
+            found += if chunk.first.id > range.above { chunk.rows } else { 1 };
             chunks.push(chunk);
         }
         chunks

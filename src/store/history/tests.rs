@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Durability;
 use crate::disk::real;
-use crate::model::{MessageKey, MessageKind, MessageList, MessageText, Page, RoomName, Target, UserName};
+use crate::model::{
+    MessageKey, MessageKind, MessageList, MessageText, Page, PageQuery, RoomName, Target, UserName,
+};
 
 /// 2026-11-21T18:05:21.311Z.
 const NOVEMBER_MS: i64 = 1_795_284_321_311;
@@ -81,8 +83,13 @@ pub(super) fn store(history: &mut Opened, rows: &[StoredMessage]) {
     }
 }
 
+/// Asks for the newest messages.
+pub(super) fn newest(list: MessageList, limit: usize) -> PageQuery {
+    PageQuery { list, page: Page::Newest, limit, visible_from: None, up_to: None }
+}
+
 fn lobby_page(history: &Opened) -> PageRows {
-    let plan = history.index.plan(&MessageList::Room(RoomName::lobby()), Page::Newest, None, 1_000, None);
+    let plan = history.index.plan(&newest(MessageList::Room(RoomName::lobby()), 1_000));
     plan.read().expect("it reads")
 }
 
@@ -535,7 +542,7 @@ proptest! {
                     Target::Room(room) => MessageList::Room(room.clone()),
                     Target::Account(to) => MessageList::Pair(to.clone(), row.from.clone()),
                 };
-                let page = index.plan(&list, Page::Newest, None, 1, Some(row.id)).read().expect("it reads");
+                let page = index.plan(&PageQuery { up_to: Some(row.id), ..newest(list, 1) }).read().expect("it reads");
                 prop_assert_eq!(&page.rows[..], std::slice::from_ref(row));
             }
         }
