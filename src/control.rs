@@ -75,35 +75,63 @@ pub struct Answer {
     pub working: bool,
 }
 
-/// A request as it travels.
+/// A request as it travels: one flat object, so that what is wrong with it can be told in our own words. Those of
+/// an enum's deserializer show what stands in the wrong place, which may be a secret.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Wire {
+struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
+    account: Option<AccountVerb>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password_md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "secret")]
+    password: Option<Password>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "secret")]
+    password_md5: Option<Password>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<String>,
+}
+
+/// What is asked about accounts, as `veche account` calls it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AccountVerb {
+    Add,
+    Passwd,
+    Remove,
+    List,
+    Import,
+    /// Anything else.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a password travels here, and nowhere else: as it is. It is wiped from memory on both sides.
+mod secret {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::model::Password;
+
+    pub fn serialize<S: Serializer>(password: &Option<Password>, into: S) -> Result<S::Ok, S::Error> {
+        match password {
+            Some(password) => into.serialize_str(password.expose()),
+            None => into.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Password>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Password::given))
+    }
 }
 
 impl Request {
     /// The request as a line, newline included.
     fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
-        let wire = match self {
-            Request::Command(line) => Wire { command: Some(line.clone()), ..Wire::default() },
-            Request::Account(request) => Wire::of_account(request),
-        };
-        let mut line = zeroize::Zeroizing::new(
-            serde_json::to_vec(&wire).expect("texts with fixed names are always JSON"),
-        );
-        wire.wipe();
+        let mut line = serde_json::to_vec(&RequestLine::from(self))
+            .map(zeroize::Zeroizing::new)
+            .expect("texts with fixed names are always JSON");
         line.push(b'\n');
         line
     }
@@ -114,54 +142,71 @@ impl Request {
     /// A sentence about what is wrong with it, without any secret.
     fn decode(line: &[u8]) -> Result<Self, String> {
         // serde_json's own words would show parts of the line.
-        let wire: Wire = serde_json::from_slice(line)
+        let line: RequestLine = serde_json::from_slice(line)
             .map_err(|_| "This is no request of the control socket; see docs/operating.md.".to_owned())?;
-        match (wire.command, wire.account.as_deref()) {
-            (Some(command), None) => Ok(Request::Command(command)),
-            (None, Some(verb)) => Ok(Request::Account(match verb {
-                "add" => AccountRequest::Add {
-                    name: name(wire.name, UserName::parse)?,
-                    password: chosen(wire.password)?,
+        line.try_into()
+    }
+}
+
+impl From<&Request> for RequestLine {
+    fn from(request: &Request) -> Self {
+        let about = |verb, name: &UserName, password: Option<&Password>| RequestLine {
+            account: Some(verb),
+            name: Some(name.to_string()),
+            password: password.cloned(),
+            ..RequestLine::default()
+        };
+        match request {
+            Request::Command(line) => RequestLine { command: Some(line.clone()), ..RequestLine::default() },
+            Request::Account(request) => match request {
+                AccountRequest::Add { name, password } => about(AccountVerb::Add, name, Some(password)),
+                AccountRequest::SetPassword { name, password } => {
+                    about(AccountVerb::Passwd, name, Some(password))
+                }
+                AccountRequest::Remove { name } => about(AccountVerb::Remove, name, None),
+                AccountRequest::List => {
+                    RequestLine { account: Some(AccountVerb::List), ..RequestLine::default() }
+                }
+                AccountRequest::Import { login, password_md5, ip } => RequestLine {
+                    account: Some(AccountVerb::Import),
+                    name: Some(login.clone()),
+                    password_md5: Some(password_md5.clone()),
+                    ip: ip.clone(),
+                    ..RequestLine::default()
                 },
-                "passwd" => AccountRequest::SetPassword {
-                    name: name(wire.name, UserName::as_given)?,
-                    password: chosen(wire.password)?,
-                },
-                "remove" => AccountRequest::Remove { name: name(wire.name, UserName::as_given)? },
-                "list" => AccountRequest::List,
-                "import" => AccountRequest::Import {
-                    login: wire.name.ok_or("The name is missing.")?,
-                    password_md5: Password::given(wire.password_md5.ok_or("The hash is missing.")?),
-                    ip: wire.ip,
-                },
-                // What stands in the wrong place may be a secret, and is not repeated.
-                _ => return Err("Accounts know add, passwd, remove, list and import.".into()),
-            })),
-            _ => Err("A request has either a command or an account.".into()),
+            },
         }
     }
 }
 
-impl Wire {
-    fn of_account(request: &AccountRequest) -> Self {
-        let secret = |password: &Password| Some(password.expose().to_owned());
-        let wire = Wire { account: Some(request.verb().to_owned()), ..Wire::default() };
-        match request {
-            AccountRequest::Add { name, password } | AccountRequest::SetPassword { name, password } => {
-                Wire { name: Some(name.to_string()), password: secret(password), ..wire }
-            }
-            AccountRequest::Remove { name } => Wire { name: Some(name.to_string()), ..wire },
-            AccountRequest::List => wire,
-            AccountRequest::Import { login, password_md5, ip } => {
-                Wire { name: Some(login.clone()), password_md5: secret(password_md5), ip: ip.clone(), ..wire }
-            }
-        }
-    }
+impl TryFrom<RequestLine> for Request {
+    type Error = String;
 
-    fn wipe(self) {
-        for secret in [self.password, self.password_md5].into_iter().flatten() {
-            drop(zeroize::Zeroizing::new(secret));
-        }
+    fn try_from(line: RequestLine) -> Result<Self, String> {
+        let RequestLine { command, account, name, password, password_md5, ip } = line;
+        let verb = match (command, account) {
+            (Some(command), None) => return Ok(Request::Command(command)),
+            (None, Some(verb)) => verb,
+            _ => return Err("A request has either a command or an account.".into()),
+        };
+        Ok(Request::Account(match verb {
+            AccountVerb::Add => {
+                AccountRequest::Add { name: name_by(UserName::parse, name)?, password: chosen(password)? }
+            }
+            AccountVerb::Passwd => AccountRequest::SetPassword {
+                name: name_by(UserName::as_given, name)?,
+                password: chosen(password)?,
+            },
+            AccountVerb::Remove => AccountRequest::Remove { name: name_by(UserName::as_given, name)? },
+            AccountVerb::List => AccountRequest::List,
+            AccountVerb::Import => AccountRequest::Import {
+                login: name.ok_or("The name is missing.")?,
+                password_md5: password_md5.ok_or("The hash is missing.")?,
+                ip,
+            },
+            // What stands in the wrong place may be a secret, and is not repeated.
+            AccountVerb::Unknown => return Err("Accounts know add, passwd, remove, list and import.".into()),
+        }))
     }
 }
 
@@ -199,17 +244,17 @@ impl Answer {
     }
 }
 
-fn name(
-    text: Option<String>,
+fn name_by(
     read: impl Fn(&str) -> Result<UserName, NameError>,
+    text: Option<String>,
 ) -> Result<UserName, String> {
     let text = text.ok_or("The name is missing.")?;
     read(&text).map_err(|error| format!("This is no name: {error}."))
 }
 
-fn chosen(password: Option<String>) -> Result<Password, String> {
+fn chosen(password: Option<Password>) -> Result<Password, String> {
     let password = password.ok_or("The password is missing.")?;
-    Password::chosen(password).map_err(|error| error.to_string())
+    Password::chosen(password.expose()).map_err(|error| error.to_string())
 }
 
 /// A path for a file of the data directory that fits into a socket's address. Where the real one is too long

@@ -14,31 +14,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// How many slips of the finger turn one word into the other, ignoring case.
+/// How many slips of the finger (a letter more, less, other, or swapped with its neighbour) turn one word into the
+/// other, ignoring case.
 pub fn distance(from: &str, to: &str) -> usize {
-    let chars = |word: &str| word.chars().flat_map(char::to_lowercase).take(MAX_CHARS).collect::<Vec<_>>();
-    edit_distance(&chars(from), &chars(to))
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other (optimal
-/// string alignment).
-fn edit_distance(from: &[char], to: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=to.len()).collect();
-    for (row, from_char) in from.iter().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, to_char) in to.iter().enumerate() {
-            let replaced = above[column] + usize::from(from_char != to_char);
-            let mut best = replaced.min(above[column + 1] + 1).min(current[column] + 1);
-            let swapped = row > 0 && column > 0 && from_char == &to[column - 1] && &from[row - 1] == to_char;
-            if swapped {
-                best = best.min(before[column - 1] + 1);
-            }
-            current.push(best);
-        }
-        before = std::mem::replace(&mut above, current);
-    }
-    above[to.len()]
+    let compared = |word: &str| word.chars().flat_map(char::to_lowercase).take(MAX_CHARS).collect::<String>();
+    strsim::osa_distance(&compared(from), &compared(to))
 }
 
 #[cfg(test)]

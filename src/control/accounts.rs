@@ -105,19 +105,6 @@ impl AccountsHandle {
     }
 }
 
-impl AccountRequest {
-    /// What `veche account` calls it.
-    pub fn verb(&self) -> &'static str {
-        match self {
-            AccountRequest::Add { .. } => "add",
-            AccountRequest::SetPassword { .. } => "passwd",
-            AccountRequest::Remove { .. } => "remove",
-            AccountRequest::List => "list",
-            AccountRequest::Import { .. } => "import",
-        }
-    }
-}
-
 /// An outcome of an import, as it travels.
 pub fn word_of(outcome: ImportOutcome) -> &'static str {
     match outcome {

@@ -159,6 +159,39 @@ fn a_long_answer_comes_in_parts() {
     assert_eq!(text, vec!["0123456789abcdef"; 100_000].join("\n"));
 }
 
+/// Lines of older clients and of other programs: what travels is a promise (`docs/operating.md`).
+#[test]
+fn a_request_travels_as_it_always_did() {
+    let password = || Password::chosen("correct horse").unwrap();
+    let account = Request::Account;
+    for (request, line) in [
+        (command("say \"hi\""), r#"{"command":"say \"hi\""}"#),
+        (
+            account(AccountRequest::Add { name: alice(), password: password() }),
+            r#"{"account":"add","name":"alice","password":"correct horse"}"#,
+        ),
+        (
+            account(AccountRequest::SetPassword { name: alice(), password: password() }),
+            r#"{"account":"passwd","name":"alice","password":"correct horse"}"#,
+        ),
+        (account(AccountRequest::Remove { name: alice() }), r#"{"account":"remove","name":"alice"}"#),
+        (account(AccountRequest::List), r#"{"account":"list"}"#),
+        (
+            account(AccountRequest::Import {
+                login: "Alice".into(),
+                password_md5: Password::given("5f4d"),
+                ip: Some("192.0.2.7".into()),
+            }),
+            r#"{"account":"import","name":"Alice","password_md5":"5f4d","ip":"192.0.2.7"}"#,
+        ),
+    ] {
+        assert_eq!(std::str::from_utf8(&request.encode()).unwrap(), format!("{line}\n"));
+        assert_eq!(Request::decode(line.as_bytes()), Ok(request));
+    }
+    let spaced = b" { \"name\": null, \"command\": \"who\" } \r\n";
+    assert_eq!(Request::decode(spaced), Ok(command("who")), "what is null is not there");
+}
+
 #[test]
 fn what_is_no_request_is_refused_and_shows_no_secret() {
     for line in [
