@@ -192,7 +192,7 @@ pub async fn serve(
     let set_aside = SetAside::new(data, &damaged, history.damage.total);
     let auth = AuthActor::open(&config, data, Arc::clone(&newest_id))?;
     // An id that an account was made at was used, even when the history of that time is gone.
-    newest_id.fetch_max(MessageId::or_zero(auth.highest_first_id), Ordering::Relaxed);
+    newest_id.fetch_max(MessageId::or_zero(auth.highest_visible_from), Ordering::Relaxed);
 
     let rooms = Spellings::of_rooms(history.index.rooms(), |name| history.index.has_room(name));
     let past = Past {

@@ -139,7 +139,7 @@ fn store_accounts(server: &Server, names: &[&str]) {
             password: hashing.hash(&Password::given(PASSWORD)).expect("a hash"),
             addresses: Vec::new(),
             created_at: Timestamp::now(),
-            first_id: None,
+            visible_from: None,
             last_seen_at: None,
             sessions: Default::default(),
             banned: false,

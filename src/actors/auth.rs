@@ -42,10 +42,10 @@ use super::messages::auth::{
 use super::messages::session::EndSession;
 use super::panic_watch::Critical;
 use crate::chat::accounts::devices::Devices;
-use crate::chat::accounts::index::People;
-use crate::chat::accounts::login_throttle::Gate;
+use crate::chat::accounts::index::Accounts;
+use crate::chat::accounts::login_throttle::LoginThrottle;
 use crate::chat::accounts::openings::Openings;
-use crate::chat::accounts::sessions::{Ended, Lives, SessionTable};
+use crate::chat::accounts::sessions::{Ended, SessionLifetimes, SessionTable};
 use crate::config::{Config, Registration};
 use crate::disk::{self as folders, Folder};
 use crate::model::{
@@ -113,7 +113,7 @@ pub struct OpenedAuth {
     /// The accounts whose names were made under former rules.
     pub former_spellings: Arc<FormerSpellings>,
     /// The largest message id that an account was made after: the journal gives no id at or below it.
-    pub highest_first_id: Option<MessageId>,
+    pub highest_visible_from: Option<MessageId>,
     /// How many accounts there are.
     pub accounts: usize,
     /// How many sessions outlived the restart.
@@ -141,9 +141,9 @@ pub struct AuthActor {
     registration: Registration,
     sessions_per_account: usize,
     queue_writes: usize,
-    people: People,
+    accounts: Accounts,
     sessions: SessionTable<Recipient<EndSession>>,
-    gate: Gate,
+    throttle: LoginThrottle,
     /// Tokens that have died.
     devices: Devices,
     openings: Openings,
@@ -183,16 +183,16 @@ impl AuthActor {
         let (key_folder, key_name) = place_of_key(config, data)?;
         let sealer = Arc::new(Sealer::new(&open_keys(&**data, &*key_folder, &key_name)?));
         let key_path = key_folder.path().join(&key_name);
-        let accounts =
+        let found =
             AccountFile::open(Arc::clone(data), Arc::clone(&sealer), key_path, config.server.accept_loss)?;
-        let hashing = hashing.covering(accounts.accounts.values().map(|account| &account.password));
-        let mut sessions = SessionTable::new(Lives {
+        let hashing = hashing.covering(found.accounts.values().map(|account| &account.password));
+        let mut sessions = SessionTable::new(SessionLifetimes {
             idle: Duration::from_secs(config.auth.session_idle_seconds),
             max: Duration::from_secs(config.auth.session_max_seconds),
         });
         let dropped = RefCell::new(Vec::new());
         let files = SessionFile::open(Arc::clone(data), Arc::clone(&sealer), |session| {
-            let Some(account) = accounts.accounts.get(&session.account) else { return false };
+            let Some(account) = found.accounts.get(&session.account) else { return false };
             let stays = !account.banned && account.sessions.admits(session.number);
             if !stays {
                 dropped.borrow_mut().push(session.clone());
@@ -215,7 +215,7 @@ impl AuthActor {
             DeviceLimits { per_account: config.limits.devices_per_account, days: config.limits.device_days };
         let mut remembered =
             DeviceFile::open(Arc::clone(data), Arc::clone(&sealer), limits, Timestamp::now(), |row| {
-                accounts.accounts.contains_key(&row)
+                found.accounts.contains_key(&row)
             })
             .map_err(AuthStartError::Devices)?;
         remembered.add(&dropped.into_inner(), Timestamp::now()).map_err(AuthStartError::Devices)?;
@@ -231,22 +231,22 @@ impl AuthActor {
         )
         .map_err(AuthStartError::Thread)?;
         let to_home = move |done| send_home(&to_disk, DiskDone(done));
-        let disk = Disk::start(accounts.file, files.file, remembered.file, to_home)
-            .map_err(AuthStartError::Thread)?;
+        let disk =
+            Disk::start(found.file, files.file, remembered.file, to_home).map_err(AuthStartError::Thread)?;
         if !over.is_empty() {
             disk.note(Order { sessions: over, ..Order::default() });
         }
-        let highest_first_id = accounts.accounts.values().filter_map(|account| account.first_id).max();
-        let next_session = next_session(files.next_number, &accounts.accounts);
-        let people = People::new(accounts.accounts, accounts.highest_row);
+        let highest_visible_from = found.accounts.values().filter_map(|account| account.visible_from).max();
+        let next_session = next_session(files.next_number, &found.accounts);
+        let accounts = Accounts::new(found.accounts, found.highest_row);
         let opened = OpenedAuth {
-            former_spellings: Arc::clone(people.former_spellings()),
+            former_spellings: Arc::clone(accounts.former_spellings()),
             tokens: sealer.tokens().clone(),
-            highest_first_id,
-            accounts: people.len(),
+            highest_visible_from,
+            accounts: accounts.len(),
             sessions: sessions.len(),
-            rejected: accounts.rejected,
-            rejected_count: accounts.rejected_count,
+            rejected: found.rejected,
+            rejected_count: found.rejected_count,
             damaged_sessions: files.damaged,
             damaged_devices: remembered.damaged,
             ended_unnamed: files.ended_unnamed,
@@ -256,10 +256,10 @@ impl AuthActor {
                 sessions_per_account: config.limits.sessions_per_account,
                 queue_writes: config.limits.auth_queue_writes,
                 next_session,
-                people,
-                kept_names: accounts.kept_names,
+                accounts,
+                kept_names: found.kept_names,
                 sessions,
-                gate: Gate::new(&config.limits),
+                throttle: LoginThrottle::new(&config.limits),
                 devices: remembered.devices,
                 openings: Openings::new(&config.limits),
                 tokens: sealer.tokens().clone(),
@@ -271,7 +271,7 @@ impl AuthActor {
                 way: None,
                 leaving: Vec::new(),
                 newest_id,
-                rejected_rows: accounts.rejected_count,
+                rejected_rows: found.rejected_count,
                 closing: false,
                 fault: None,
             },
@@ -317,9 +317,9 @@ impl AuthActor {
     /// file told in its time. Returns their number.
     fn tell_ended(&self, ended: Vec<Ended<Recipient<EndSession>>>, bye: &EndSession) -> usize {
         let mut events = Vec::with_capacity(ended.len());
-        for Ended { id, seat, .. } in ended {
-            if let Some(seat) = seat {
-                seat.do_send(bye.clone());
+        for Ended { id, owner, .. } in ended {
+            if let Some(owner) = owner {
+                owner.do_send(bye.clone());
             }
             events.push(SessionEvent::End { number: id.number() });
         }
@@ -361,7 +361,7 @@ impl AuthActor {
     fn sweep(&mut self) {
         self.give_up_lost();
         let now = Instant::now();
-        self.gate.sweep(now);
+        self.throttle.sweep(now);
         self.openings.sweep(now);
         let at = Timestamp::now();
         // A connection whose actor ended without a word, by a panic say.
@@ -407,7 +407,7 @@ impl OpenedAuth {
 
 impl std::fmt::Debug for AuthActor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AuthActor({} accounts, {} sessions)", self.people.len(), self.sessions.len())
+        write!(f, "AuthActor({} accounts, {} sessions)", self.accounts.len(), self.sessions.len())
     }
 }
 
@@ -502,7 +502,7 @@ impl Handler<DiskDone> for AuthActor {
             step(self, written);
         }
         for account in &done.0.accounts {
-            self.people.share(account);
+            self.accounts.share(account);
         }
     }
 }
@@ -512,7 +512,7 @@ impl Handler<Identify> for AuthActor {
 
     fn handle(&mut self, message: Identify, _: &mut Self::Context) -> bool {
         let name = &message.name;
-        name.is_server() || self.people.named(name).is_some() || self.is_kept(name)
+        name.is_server() || self.accounts.named(name).is_some() || self.is_kept(name)
     }
 }
 
@@ -520,8 +520,8 @@ impl Handler<LookUp> for AuthActor {
     type Result = Option<AccountInfo>;
 
     fn handle(&mut self, message: LookUp, _: &mut Self::Context) -> Option<AccountInfo> {
-        let account = self.people.named(&message.name)?;
-        Some(AccountInfo { name: account.name.clone(), first_id: account.first_id })
+        let account = self.accounts.named(&message.name)?;
+        Some(AccountInfo { name: account.name.clone(), visible_from: account.visible_from })
     }
 }
 
@@ -554,7 +554,7 @@ impl Handler<Detach> for AuthActor {
         if let Some(row) = self.sessions.detach(message.session, Instant::now()) {
             let at = Timestamp::now();
             let seen = AccountChange::Seen { row, at, from: None };
-            self.people.apply(&seen);
+            self.accounts.apply(&seen);
             self.note(vec![SessionEvent::Seen { number: message.session.number(), at }], vec![seen]);
         }
     }
@@ -584,11 +584,11 @@ impl AuthActor {
                 let _ = reply.send(Err(ErrorCode::StorageUnavailable.into()));
                 return;
             }
-            actor.people.apply(&seen);
+            actor.accounts.apply(&seen);
             // Another connection may have taken the session over meanwhile; it has ended for that one, too.
             let elsewhere = actor.sessions.end(number).filter(|ended| ended.id != session);
-            if let Some(seat) = elsewhere.and_then(|ended| ended.seat) {
-                seat.do_send(EndSession { reason: ByeReason::Exit, text: None });
+            if let Some(owner) = elsewhere.and_then(|ended| ended.owner) {
+                owner.do_send(EndSession { reason: ByeReason::Exit, text: None });
             }
             let _ = reply.send(Ok(()));
         });
@@ -605,8 +605,8 @@ impl Handler<AuthStatus> for AuthActor {
             fault: self.fault.clone(),
             addresses_without_logins,
             addresses_without_registrations,
-            accounts: self.people.len(),
-            banned: self.people.iter().filter(|account| account.banned).count(),
+            accounts: self.accounts.len(),
+            banned: self.accounts.iter().filter(|account| account.banned).count(),
             sessions: self.sessions.len(),
             attached: self.sessions.attached(),
             hashes: self.pool.jobs(),

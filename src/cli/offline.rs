@@ -56,7 +56,7 @@ impl Offline {
         let newest_id = Arc::new(AtomicU64::new(MessageId::or_zero(newest_id)));
         let system = resources::system().map_err(OfflineError::System)?;
         let opened = AuthActor::open(config, lock.folder(), Arc::clone(&newest_id))?;
-        newest_id.fetch_max(MessageId::or_zero(opened.highest_first_id), Ordering::Relaxed);
+        newest_id.fetch_max(MessageId::or_zero(opened.highest_visible_from), Ordering::Relaxed);
         if opened.rejected_count > 0 {
             complain(&format!(
                 "{} damaged rows of the account file were set aside in clients.rejected",

@@ -26,7 +26,7 @@ pub struct Account {
     /// When it was made.
     pub created_at: Timestamp,
     /// The newest message of the server at that time.
-    pub first_id: Option<MessageId>,
+    pub visible_from: Option<MessageId>,
     /// When it was last seen.
     pub last_seen_at: Option<Timestamp>,
     /// Which sessions it may have: the others have ended, whatever the session file says.

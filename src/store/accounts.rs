@@ -10,10 +10,10 @@
 //! [`AccountFile`] keeps what the file says in memory, to be able to write it anew: it belongs to one
 //! thread, and whoever needs accounts elsewhere applies the same [`AccountChange`]s there.
 
-mod found;
 mod open;
 pub mod rejected;
 pub mod rows;
+mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -79,7 +79,7 @@ fn account(row: u64, name: &str) -> Arc<Account> {
         password: hashing.hash(&Password::given("password of ".to_owned() + name)).expect("a hash"),
         addresses: vec!["192.0.2.1".parse().expect("an address"), "2001:db8::1".parse().expect("an address")],
         created_at: Timestamp::from_millis(1_795_284_321_311),
-        first_id: MessageId::new(row * 10),
+        visible_from: MessageId::new(row * 10),
         last_seen_at: None,
         sessions: SessionsFrom::default(),
         banned: false,
@@ -101,7 +101,7 @@ fn what_is_committed_is_there_after_opening_again_and_secret() {
     let opened = house.open();
     assert_eq!(names(&opened.accounts), ["alice", "жанна"]);
     assert_eq!(opened.accounts[&1].addresses, account(1, "alice").addresses);
-    assert_eq!(opened.accounts[&2].first_id, MessageId::new(20));
+    assert_eq!(opened.accounts[&2].visible_from, MessageId::new(20));
     assert_eq!(opened.rejected_count, 0);
     assert_eq!(house.text(), before, "a sound file is not touched");
     for secret in ["alice", "жанна", "argon2", "192.0.2.1"] {
@@ -413,8 +413,8 @@ fn a_damaged_change_never_brings_the_old_password_back() {
         for value in [0, b'\n', b',', b'x', b'7', b'"', whole[at] ^ 1, whole[at] ^ 0x20] {
             let mut bytes = whole.clone();
             bytes[at] = value;
-            found::repair(&house.sealer, &mut bytes);
-            let sorted = found::Found::read(&house.sealer, &bytes).sort_out(&house.sealer);
+            scan::repair(&house.sealer, &mut bytes);
+            let sorted = scan::ScannedAccounts::read(&house.sealer, &bytes).sort_out(&house.sealer);
             let what = || format!("byte {at} is {value:#x}: {:?}", sorted.rejected);
             assert!(sorted.accounts.contains_key(&2), "bob: {}", what());
             let index = house.sealer.index("alice");

@@ -106,8 +106,8 @@ impl DeviceFile {
         keep: impl Fn(u64) -> bool,
     ) -> Result<OpenedDevices, StoreError> {
         let failed = |source| StoreError::Io { path: folder.path().join(FILE_NAME), source };
-        let found = Found::read(&*folder, &sealer, limits).map_err(failed)?;
-        let Found { mut devices, lines, damaged, is_torn } = found;
+        let found = ScannedDevices::read(&*folder, &sealer, limits).map_err(failed)?;
+        let ScannedDevices { mut devices, lines, damaged, is_torn } = found;
         let of_nobody = devices.iter().any(|device| !keep(device.account));
         devices.retain(now, keep);
         // A line too many for each that counts is a file half
@@ -153,7 +153,7 @@ impl DeviceFile {
 
     /// Writes the file anew from what it holds, without what is over.
     fn compact(&mut self) -> io::Result<()> {
-        let mut devices = Found::read(&*self.folder, &self.sealer, self.limits)?.devices;
+        let mut devices = ScannedDevices::read(&*self.folder, &self.sealer, self.limits)?.devices;
         devices.retain(Timestamp::now(), |_| true);
         self.replace(&devices)
     }
@@ -218,7 +218,7 @@ fn decode(sealer: &Sealer, line: &[u8]) -> Option<DeviceEvent> {
 }
 
 /// What the file says when it is read to its end.
-struct Found {
+struct ScannedDevices {
     devices: Devices,
     lines: usize,
     damaged: usize,
@@ -226,12 +226,12 @@ struct Found {
     is_torn: bool,
 }
 
-impl Found {
+impl ScannedDevices {
     fn read(folder: &dyn Folder, sealer: &Sealer, limits: DeviceLimits) -> io::Result<Self> {
         let bytes = read_whole(folder, FILE_NAME, MOST_BYTES)?.unwrap_or_default();
         let devices = Devices::new(limits.per_account, limits.days);
         let is_torn = bytes.last().is_some_and(|byte| *byte != b'\n');
-        let mut found = Found { devices, lines: 0, damaged: 0, is_torn };
+        let mut found = ScannedDevices { devices, lines: 0, damaged: 0, is_torn };
         for line in bytes.split(|byte| *byte == b'\n').skip(1) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() {

@@ -238,7 +238,7 @@ impl Life {
                 password: password(random),
                 addresses: Vec::new(),
                 created_at: Timestamp::default(),
-                first_id: None,
+                visible_from: None,
                 last_seen_at: None,
                 sessions: SessionsFrom::default(),
                 banned: false,

@@ -3,19 +3,19 @@
 //! It is a log. Each line is an event: a session was opened or got a fresh token (`open`), its token before
 //! the last died (`used`), it lost its connection (`seen`), it ended (`end`), or everybody who had a
 //! connection still had it (`alive`). A line is bound together with a key, and one that was changed ends the
-//! session that it names (`found`). The file names accounts by their rows and tokens by their hashes. It is
+//! session that it names (`scan`). The file names accounts by their rows and tokens by their hashes. It is
 //! written anew from what is in memory when the server starts and when it has grown.
 
-mod found;
 mod line;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::found::Found;
 use self::line::{HEADER, Line};
+use self::scan::ScannedSessions;
 use super::accounts::StoreError;
 use crate::disk::append::{AppendError, AppendFile, replace_with};
 use crate::disk::{Folder, read_whole};
@@ -86,7 +86,7 @@ impl SessionFile {
     ) -> Result<OpenedSessions, StoreError> {
         let io = |source| StoreError::Io { path: folder.path().join(FILE_NAME), source };
         let bytes = read_whole(&*folder, FILE_NAME, u64::MAX).map_err(io)?.unwrap_or_default();
-        let mut found = Found::read(&sealer, &bytes);
+        let mut found = ScannedSessions::read(&sealer, &bytes);
         // Each damaged place may have had a number of its own.
         let highest = found.highest.saturating_add(found.damaged as u64);
         found.sessions.retain(|_, session| keep(session));

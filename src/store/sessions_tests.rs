@@ -131,7 +131,7 @@ fn eventful(dir: &Path) -> (Vec<u8>, Vec<usize>) {
 
 /// Which sessions there are, and whether session 2 still has its old token.
 fn outcome(bytes: &[u8]) -> (Vec<u64>, bool, usize) {
-    let found = Found::read(&sealer(), bytes);
+    let found = ScannedSessions::read(&sealer(), bytes);
     let old = session(2).token;
     let revived = found.sessions.values().any(|s| s.token == old || s.previous == Some(old));
     (found.sessions.keys().copied().collect(), revived, found.ended_unnamed)

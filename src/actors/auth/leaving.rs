@@ -63,9 +63,9 @@ impl AuthActor {
             return;
         }
         for name in &names {
-            self.people.hold(name);
+            self.accounts.keep(name);
         }
-        let sessions = ended.iter().filter_map(|ended| Some((ended.id, ended.seat.clone()?))).collect();
+        let sessions = ended.iter().filter_map(|ended| Some((ended.id, ended.owner.clone()?))).collect();
         self.leaving.push(Leaving { sessions, names, freed });
         self.pass_on();
     }
@@ -84,7 +84,7 @@ impl AuthActor {
     /// Waits no longer for connections that ended without a word.
     pub(super) fn give_up_lost(&mut self) {
         for leaving in &mut self.leaving {
-            leaving.sessions.retain(|_, seat| seat.connected());
+            leaving.sessions.retain(|_, owner| owner.connected());
         }
         self.pass_on();
     }
@@ -111,7 +111,7 @@ impl Handler<PassedOn> for AuthActor {
 
     fn handle(&mut self, PassedOn { names, freed }: PassedOn, _: &mut Self::Context) {
         for name in &names {
-            self.people.release(name);
+            self.accounts.release(name);
         }
         let _ = freed.send(()); // who has asked may have gone on without an answer
     }

@@ -7,7 +7,7 @@ use actix::Handler;
 
 use super::AuthActor;
 use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
-use crate::chat::accounts::login_throttle::{self, Lock};
+use crate::chat::accounts::login_throttle::{self, AccountLock};
 use crate::chat::limits::address_key::AddressKey;
 use crate::model::{Account, Timestamp, TokenText};
 
@@ -22,8 +22,8 @@ impl AuthActor {
     }
 
     /// The operator hears of a lock in the log, and how to lift it.
-    pub(super) fn tell_locked(&self, lock: &Lock) {
-        let Some(account) = self.people.row(lock.row) else { return };
+    pub(super) fn tell_locked(&self, lock: &AccountLock) {
+        let Some(account) = self.accounts.row(lock.row) else { return };
         log::warn!(
             "{:?} is locked for {} for {} min: too many wrong passwords; `unlock {}` lifts that",
             account.name,
@@ -35,8 +35,8 @@ impl AuthActor {
 
     /// The accounts that are not tried for now, those that are for longest first.
     pub(super) fn locks(&self) -> Vec<LockedAccount> {
-        let locks = self.gate.locks(Instant::now()).filter_map(|Lock { row, whom, wait }| {
-            let name = self.people.row(row)?.name.clone();
+        let locks = self.throttle.locks(Instant::now()).filter_map(|AccountLock { row, whom, wait }| {
+            let name = self.accounts.row(row)?.name.clone();
             Some(LockedAccount { name, whom, seconds: wait.as_secs() })
         });
         let mut locks: Vec<_> = locks.collect();
@@ -50,14 +50,14 @@ impl AuthActor {
             addresses.sort_unstable();
             addresses.iter().take(MOST_LOCKS).map(AddressKey::to_string).collect()
         };
-        let (logins, registrations) = self.gate.used_up(Instant::now());
+        let (logins, registrations) = self.throttle.used_up(Instant::now());
         (first(logins), first(registrations))
     }
 }
 
-/// An account, and the session by which a device shows that it was in, as the gate sees them.
-pub(super) fn seen_by_gate(account: &Account, device: Option<u64>) -> login_throttle::Account<'_> {
-    login_throttle::Account { row: account.row, addresses: &account.addresses, device }
+/// An account, and the session by which a device shows that it was in, as the throttle sees them.
+pub(super) fn as_tried(account: &Account, device: Option<u64>) -> login_throttle::TriedAccount<'_> {
+    login_throttle::TriedAccount { row: account.row, addresses: &account.addresses, device }
 }
 
 impl Handler<Unlock> for AuthActor {
@@ -65,7 +65,7 @@ impl Handler<Unlock> for AuthActor {
 
     fn handle(&mut self, message: Unlock, _: &mut Self::Context) -> Self::Result {
         let row = self.find(&message.name)?.row;
-        let guesses = self.gate.forgive(row);
+        let guesses = self.throttle.forgive(row);
         log::info!("the operator has {guesses} wrong guesses at {:?} forgotten", message.name);
         Ok(guesses)
     }

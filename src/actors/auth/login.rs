@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use super::disk::Order;
 use super::hashing::{Hashed, Owner, Work};
-use super::lockout::seen_by_gate;
+use super::lockout::as_tried;
 use super::{AuthActor, answer};
 use crate::actors::messages::auth::{ChangePassword, HowToOpen, OpenSession, OpenedSession};
 use crate::actors::messages::session::EndSession;
-use crate::chat::accounts::login_throttle::{Attempt, Verdict, greeting};
+use crate::chat::accounts::login_throttle::{Attempt, GuessOutcome, greeting};
 use crate::chat::accounts::openings::UnderWay;
 use crate::chat::limits::address_key::AddressKey;
 use crate::config::Registration;
@@ -108,13 +108,13 @@ impl AuthActor {
         if self.registration == Registration::Closed {
             return opening.refuse(ErrorCode::RegistrationClosed);
         }
-        if !self.people.is_free(&name) || self.is_kept(&name) {
+        if !self.accounts.is_free(&name) || self.is_kept(&name) {
             return opening.refuse(ErrorCode::NameTaken);
         }
-        if let Err(denied) = self.gate.register(opening.from, Instant::now()) {
+        if let Err(denied) = self.throttle.register(opening.from, Instant::now()) {
             return opening.refuse(denied);
         }
-        self.people.reserve(&name);
+        self.accounts.reserve(&name);
         let wanted = opening.is_wanted();
         let owner = Owner::Stranger(AddressKey::of(opening.from));
         self.hash(owner, Work::Hash(password), wanted, move |actor, hashed| match hashed {
@@ -128,7 +128,7 @@ impl AuthActor {
 
     fn make_account(&mut self, name: UserName, password: StoredPassword, opening: Opening) {
         let now = Timestamp::now();
-        let row = self.people.fresh_row();
+        let row = self.accounts.fresh_row();
         let Some(fresh) = self.fresh_session(row, now) else {
             self.give_up(&name, opening.from);
             return opening.refuse(ErrorCode::Internal);
@@ -139,7 +139,7 @@ impl AuthActor {
             password,
             addresses: vec![opening.from],
             created_at: now,
-            first_id: self.newest(),
+            visible_from: self.newest(),
             last_seen_at: Some(now),
             sessions: SessionsFrom::default(),
             banned: false,
@@ -147,13 +147,13 @@ impl AuthActor {
         let order = Order { accounts: vec![add.clone()], sessions: vec![fresh.event()] };
         self.store(order, move |actor, written| match written {
             Ok(_) => {
-                actor.people.apply(&add);
+                actor.accounts.apply(&add);
                 log::info!(by:% = opening.from; "{name:?} registered from {}", opening.from);
-                actor.seat(fresh, None, true, opening);
+                actor.admit(fresh, None, true, opening);
             }
             Err(fault) => {
                 if fault.accounts_stored {
-                    actor.people.apply(&add);
+                    actor.accounts.apply(&add);
                 } else {
                     actor.give_up(&name, opening.from);
                 }
@@ -164,17 +164,17 @@ impl AuthActor {
 
     /// No account comes of this name.
     fn give_up(&mut self, name: &UserName, from: IpAddr) {
-        self.people.release(name);
-        self.gate.not_registered(from);
+        self.accounts.release(name);
+        self.throttle.not_registered(from);
     }
 }
 
 // login
 impl AuthActor {
     fn login(&mut self, name: UserName, password: Password, device: Option<&TokenText>, opening: Opening) {
-        let account = self.people.named(&name).cloned();
-        let known = account.as_deref().map(|account| seen_by_gate(account, self.device(account.row, device)));
-        let attempt = match self.gate.login(opening.from, known, &name, Instant::now()) {
+        let account = self.accounts.named(&name).cloned();
+        let known = account.as_deref().map(|account| as_tried(account, self.device(account.row, device)));
+        let attempt = match self.throttle.login(opening.from, known, &name, Instant::now()) {
             Ok(attempt) => attempt,
             Err(denied) => return opening.refuse(denied),
         };
@@ -185,13 +185,13 @@ impl AuthActor {
         if let Owner::Account(row) = owner
             && let Err(wait) = self.openings.take(row, Instant::now())
         {
-            self.gate.settle(attempt, Verdict::NotCompared, Instant::now());
+            self.throttle.settle(attempt, GuessOutcome::NotCompared, Instant::now());
             return opening.refuse(too_often(wait));
         }
         let stored = account.as_ref().map_or(&self.dummy, |account| &account.password).clone();
         let proven = account.map(|account| Proven {
             row: account.row,
-            password_changes: self.people.password_changes(account.row),
+            password_changes: self.accounts.password_changes(account.row),
         });
         let wanted = opening.is_wanted();
         let work = Work::Compare { given: password, stored: stored.clone() };
@@ -216,21 +216,21 @@ impl AuthActor {
     }
 
     fn settle(&mut self, attempt: Attempt, hashed: &Hashed) {
-        let verdict = match hashed {
-            Hashed::Right(_) | Hashed::Fresh(_) => Verdict::Right,
-            Hashed::Wrong => Verdict::Wrong,
-            Hashed::Unwanted | Hashed::Busy(_) | Hashed::Failed => Verdict::NotCompared,
+        let outcome = match hashed {
+            Hashed::Right(_) | Hashed::Fresh(_) => GuessOutcome::Right,
+            Hashed::Wrong => GuessOutcome::Wrong,
+            Hashed::Unwanted | Hashed::Busy(_) | Hashed::Failed => GuessOutcome::NotCompared,
         };
-        if let Some(lock) = self.gate.settle(attempt, verdict, Instant::now()) {
+        if let Some(lock) = self.throttle.settle(attempt, outcome, Instant::now()) {
             self.tell_locked(&lock);
         }
     }
 
     /// The account that a right password opens, looked at anew: much may have changed since it was shown.
     fn still(&self, proven: &Proven) -> Result<Arc<Account>, ErrorCode> {
-        match self.people.row(proven.row) {
+        match self.accounts.row(proven.row) {
             Some(account) if account.banned => Err(ErrorCode::Banned),
-            Some(account) if self.people.password_changes(proven.row) == proven.password_changes => {
+            Some(account) if self.accounts.password_changes(proven.row) == proven.password_changes => {
                 Ok(Arc::clone(account))
             }
             _ => Err(ErrorCode::WrongPassword),
@@ -277,11 +277,11 @@ impl AuthActor {
                 return opening.refuse(ErrorCode::StorageUnavailable);
             }
             let gone = makes_room.and_then(|number| actor.sessions.end(number));
-            if let Some(seat) = gone.and_then(|ended| ended.seat) {
-                seat.do_send(EndSession { reason: ByeReason::Kicked, text: Some(MADE_ROOM.into()) });
+            if let Some(owner) = gone.and_then(|ended| ended.owner) {
+                owner.do_send(EndSession { reason: ByeReason::Kicked, text: Some(MADE_ROOM.into()) });
             }
             for change in &accounts {
-                actor.people.apply(change);
+                actor.accounts.apply(change);
             }
             match actor.still(&proven) {
                 Ok(account) if !account.sessions.admits(fresh.stored.number) => {
@@ -296,7 +296,7 @@ impl AuthActor {
                 }
                 Ok(account) => {
                     log::info!(by:% = account.name; "{:?} logged in from {}", account.name, opening.from);
-                    actor.seat(fresh, last_seen, false, opening);
+                    actor.admit(fresh, last_seen, false, opening);
                 }
                 Err(code) => {
                     // Nobody has its token; the file forgets it.
@@ -348,7 +348,7 @@ impl AuthActor {
     }
 
     /// The session is durable: gives it to the connection, if that is still there.
-    fn seat(&mut self, fresh: Fresh, last_seen: Option<(Timestamp, IpAddr)>, new: bool, opening: Opening) {
+    fn admit(&mut self, fresh: Fresh, last_seen: Option<(Timestamp, IpAddr)>, new: bool, opening: Opening) {
         if !opening.end.connected() {
             // Nobody will ever have its token.
             return self.note(vec![fresh.end()], Vec::new());
@@ -365,13 +365,13 @@ impl AuthActor {
         new: bool,
         opening: Opening,
     ) {
-        let Some(account) = self.people.row(fresh.stored.account) else {
+        let Some(account) = self.accounts.row(fresh.stored.account) else {
             return opening.refuse(ErrorCode::Internal);
         };
         let _ = opening.reply.send(Ok(OpenedSession {
             session,
             account: account.name.clone(),
-            first_id: account.first_id,
+            visible_from: account.visible_from,
             token: fresh.token,
             token_hash: fresh.stored.token,
             previous: fresh.stored.previous,
@@ -392,13 +392,13 @@ impl AuthActor {
         };
         let Some(stored) = self.sessions.resumption(&self.tokens.hash(shown), hash, at, now) else {
             log::info!(by:% = opening.from; "failed resume from {}", opening.from);
-            let denied = self.gate.wrong_token(opening.from, now);
+            let denied = self.throttle.wrong_token(opening.from, now);
             return opening.refuse(denied.err().unwrap_or_else(|| ErrorCode::BadToken.into()));
         };
         if let Err(wait) = self.openings.take(stored.account, now) {
             return opening.refuse(too_often(wait));
         }
-        let last_seen = self.people.row(stored.account).and_then(|account| last_seen(account));
+        let last_seen = self.accounts.row(stored.account).and_then(|account| last_seen(account));
         let seen = AccountChange::Seen { row: stored.account, at, from: Some(opening.from) };
         let fresh = Fresh { stored, token };
         let resume = SessionEvent::Resume(Box::new(fresh.stored.clone()));
@@ -407,7 +407,7 @@ impl AuthActor {
             if written.is_err() {
                 return opening.refuse(ErrorCode::StorageUnavailable);
             }
-            actor.people.apply(&seen);
+            actor.accounts.apply(&seen);
             actor.take_over(fresh, last_seen, opening);
         });
     }
@@ -469,20 +469,21 @@ impl AuthActor {
     fn change_password(&mut self, message: ChangePassword, reply: oneshot::Sender<Result<(), Refusal>>) {
         let ChangePassword { session, old, new, from } = message;
         let row = self.sessions.account_of(session);
-        let Some(account) = row.and_then(|row| self.people.row(row)).cloned() else {
+        let Some(account) = row.and_then(|row| self.accounts.row(row)).cloned() else {
             let _ = reply.send(Err(ErrorCode::BadToken.into()));
             return;
         };
         // Whoever is in is on a device of the account's own.
-        let known = seen_by_gate(&account, Some(session.number()));
-        let attempt = match self.gate.change(from, known, &account.name, Instant::now()) {
+        let known = as_tried(&account, Some(session.number()));
+        let attempt = match self.throttle.change(from, known, &account.name, Instant::now()) {
             Ok(attempt) => attempt,
             Err(denied) => {
                 let _ = reply.send(Err(denied));
                 return;
             }
         };
-        let proven = Proven { row: account.row, password_changes: self.people.password_changes(account.row) };
+        let proven =
+            Proven { row: account.row, password_changes: self.accounts.password_changes(account.row) };
         let work = Work::Change { old, stored: account.password.clone(), new };
         self.hash(
             Owner::Account(account.row),
@@ -521,7 +522,7 @@ impl AuthActor {
                 let _ = reply.send(Err(ErrorCode::StorageUnavailable.into()));
                 return;
             }
-            actor.people.apply(&change);
+            actor.accounts.apply(&change);
             log::info!(by:% = row; "the password of session {session} was changed");
             let ended = actor.sessions.end_account(row, Some(session));
             let bye = EndSession {

@@ -53,7 +53,7 @@ fn kicked(text: &str) -> EndSession {
 
 impl AuthActor {
     pub(super) fn find(&self, name: &UserName) -> Result<Arc<Account>, OperatorError> {
-        self.people.meant(name).cloned().ok_or_else(|| OperatorError::NoSuchAccount(name.clone()))
+        self.accounts.meant(name).cloned().ok_or_else(|| OperatorError::NoSuchAccount(name.clone()))
     }
 
     /// Writes an account that has no session.
@@ -65,12 +65,12 @@ impl AuthActor {
         done: impl FnOnce(Result<(), OperatorError>) + Send + 'static,
     ) {
         let add = AccountChange::Add(Arc::new(Account {
-            row: self.people.fresh_row(),
+            row: self.accounts.fresh_row(),
             name: name.clone(),
             password,
             addresses: address.into_iter().collect(),
             created_at: Timestamp::now(),
-            first_id: self.newest(),
+            visible_from: self.newest(),
             last_seen_at: None,
             sessions: SessionsFrom::default(),
             banned: false,
@@ -78,12 +78,12 @@ impl AuthActor {
         let order = Order { accounts: vec![add.clone()], ..Order::default() };
         self.store(order, move |actor, written| match written {
             Ok(_) => {
-                actor.people.apply(&add);
+                actor.accounts.apply(&add);
                 log::info!("the operator made the account {name:?}");
                 done(Ok(()));
             }
             Err(fault) => {
-                actor.people.release(&name);
+                actor.accounts.release(&name);
                 done(Err(fault.into()));
             }
         });
@@ -96,10 +96,10 @@ impl AuthActor {
             if let Err(fault) = written {
                 return send(reply, Err(fault.into()));
             }
-            actor.people.apply(&change);
+            actor.accounts.apply(&change);
             // A new password was not guessed at, and one that is gone cannot be.
             if matches!(change, AccountChange::Password { .. }) {
-                actor.gate.forgive(row);
+                actor.throttle.forgive(row);
             }
             let ended = actor.sessions.end_account(row, None);
             send(reply, Ok(actor.tell_ended(ended, &bye)));
@@ -116,8 +116,8 @@ impl AuthActor {
             if let Err(fault) = written {
                 return send(reply, Err(fault.into()));
             }
-            actor.people.apply(&change);
-            actor.gate.forgive(row);
+            actor.accounts.apply(&change);
+            actor.throttle.forgive(row);
             actor.devices.forget(row);
             let ended = actor.sessions.end_account(row, None);
             actor.free_when_gone(vec![name], &ended, freed);
@@ -137,7 +137,7 @@ impl Handler<AddAccount> for AuthActor {
     fn handle(&mut self, message: AddAccount, _: &mut Self::Context) -> Self::Result {
         let AddAccount { name, password } = message;
         command(|reply| {
-            if !self.people.reserve(&name) {
+            if !self.accounts.reserve(&name) {
                 return send(reply, Err(OperatorError::NameTaken(name)));
             }
             self.hash(
@@ -149,7 +149,7 @@ impl Handler<AddAccount> for AuthActor {
                         actor.add_account(name, password, None, |result| send(reply, result));
                     }
                     other => {
-                        actor.people.release(&name);
+                        actor.accounts.release(&name);
                         send(reply, Err(not_hashed(&other)));
                     }
                 },
@@ -173,7 +173,7 @@ impl Handler<SetPassword> for AuthActor {
                 Work::Hash(password),
                 || true,
                 move |actor, hashed| match hashed {
-                    Hashed::Fresh(password) if actor.people.row(row).is_some() => {
+                    Hashed::Fresh(password) if actor.accounts.row(row).is_some() => {
                         log::info!("the operator sets the password of {name:?}");
                         let bye = kicked("The operator has set a new password for this account.");
                         let sessions = actor.later_sessions();
@@ -234,9 +234,9 @@ impl Handler<Unban> for AuthActor {
             let order = Order { accounts: vec![change.clone()], ..Order::default() };
             self.store(order, move |actor, written| {
                 if written.is_ok() {
-                    actor.people.apply(&change);
+                    actor.accounts.apply(&change);
                     // Whoever is let in again is let in at once.
-                    actor.gate.forgive(row);
+                    actor.throttle.forgive(row);
                     log::info!("the operator unbans {:?}", message.name);
                 }
                 send(reply, written.map(|_| ()).map_err(OperatorError::from));
@@ -268,7 +268,7 @@ impl Handler<ListAccounts> for AuthActor {
 
     fn handle(&mut self, _: ListAccounts, _: &mut Self::Context) -> Vec<AccountEntry> {
         let mut entries: Vec<AccountEntry> = self
-            .people
+            .accounts
             .iter()
             .map(|account| AccountEntry {
                 name: account.name.clone(),
@@ -317,8 +317,8 @@ impl AuthActor {
         reply: Reply<ClearedAccounts>,
     ) {
         log::warn!("the operator cleared the account file; {} holds what was in it", copy.display());
-        let names = self.people.iter().map(|account| account.name.clone()).collect();
-        self.people.clear();
+        let names = self.accounts.iter().map(|account| account.name.clone()).collect();
+        self.accounts.clear();
         self.devices.clear();
         let ended = self.sessions.end_all();
         self.free_when_gone(names, &ended, freed);
@@ -337,10 +337,10 @@ impl Handler<ImportAccount> for AuthActor {
                 Ok(imported) => imported,
                 Err(error) => return send(reply, Err(error)),
             };
-            if self.people.named(&name).is_some() {
+            if self.accounts.named(&name).is_some() {
                 return send(reply, Ok(ImportOutcome::AlreadyThere));
             }
-            if !self.people.reserve(&name) {
+            if !self.accounts.reserve(&name) {
                 return send(reply, Err(OperatorError::NameTaken(name)));
             }
             self.hash(
@@ -352,7 +352,7 @@ impl Handler<ImportAccount> for AuthActor {
                         send(reply, result.map(|()| outcome));
                     }),
                     other => {
-                        actor.people.release(&name);
+                        actor.accounts.release(&name);
                         send(reply, Err(not_hashed(&other)));
                     }
                 },

@@ -181,7 +181,7 @@ fn register_then_login() {
         assert!(auth.send(Identify { name: UserName::server() }).await.expect("alive"));
         let (client, opened) = alice(&auth).await;
         assert!(opened.new && opened.last_seen.is_none() && opened.previous.is_none());
-        assert_eq!((opened.account.as_str(), opened.first_id), ("alice", MessageId::new(41)));
+        assert_eq!((opened.account.as_str(), opened.visible_from), ("alice", MessageId::new(41)));
         assert_eq!(opened.expires_in_seconds, 30 * 24 * 60 * 60);
         assert!(opened.greeting.contains("first visit"), "{}", opened.greeting);
         assert_eq!(code(client.ask(&auth, register("alice", SECRET), HOME).await), ErrorCode::NameTaken);
@@ -193,7 +193,7 @@ fn register_then_login() {
         assert_eq!(again.last_seen.map(|(_, from)| from), Some(ip(HOME)));
         assert!(again.greeting.contains("Welcome back, alice"), "{}", again.greeting);
         let info = auth.send(LookUp { name: name("alice") }).await.expect("alive");
-        assert_eq!(info.map(|info| info.first_id), Some(MessageId::new(41)));
+        assert_eq!(info.map(|info| info.visible_from), Some(MessageId::new(41)));
         assert_eq!(auth.send(LookUp { name: UserName::server() }).await.expect("alive"), None);
         assert!(client.heard_nothing());
     });

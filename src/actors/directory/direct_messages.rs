@@ -58,7 +58,7 @@ impl DirectoryActor {
             text: tell.text,
             key: tell.key,
             author: Requester::Session(tell.reply_to),
-            floor: tell.since.max(recipient.first_id),
+            floor: tell.since.max(recipient.visible_from),
         });
     }
 

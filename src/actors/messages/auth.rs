@@ -104,7 +104,7 @@ pub struct OpenedSession {
     pub account: UserName,
     /// The newest message of the server at the time the account was made, `None` for none: the account sees
     /// only direct messages above it.
-    pub first_id: Option<MessageId>,
+    pub visible_from: Option<MessageId>,
     /// The fresh token, for the client. It is nowhere else.
     pub token: TokenText,
     /// What its requests are checked against.
@@ -181,7 +181,7 @@ pub struct AccountInfo {
     /// Its name.
     pub name: UserName,
     /// The newest message at the time it was made; it sees only direct messages above.
-    pub first_id: Option<MessageId>,
+    pub visible_from: Option<MessageId>,
 }
 
 /// Why an operator's command on accounts was not done.

@@ -257,7 +257,7 @@ impl SessionActor {
         self.session = Some(Box::new(OpenSession {
             session: opened.session,
             account: opened.account,
-            first_id: opened.first_id,
+            first_id: opened.visible_from,
             token: opened.token_hash,
             previous: opened.previous.map(|token| {
                 Box::new(Previous { token, since: std::time::Instant::now(), death: Death::NotYet })

@@ -1,24 +1,22 @@
 //! Which accounts there are, and which names are free.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::confusables::ConfusableIndex;
 use crate::model::{Account, AccountChange, AccountsByRow, FormerSpellings, Spellings, UserName};
 
-/// The accounts in memory, by row and by name, and the names that are about to become accounts.
+/// The accounts in memory, by row and by name, and the names that are about to become accounts, or were those
+/// of accounts a moment ago.
 #[derive(Debug, Default)]
-pub struct People {
-    accounts: AccountsByRow,
+pub struct Accounts {
+    by_row: AccountsByRow,
     rows: HashMap<UserName, u64>,
-    /// Names whose account is on its way to the disk.
-    pending: HashSet<UserName>,
-    /// How many names, taken or pending, look like this: by a hash of the UTS 39 skeleton, which costs less
-    /// than the skeleton; two that collide (one pair in 2^64) refuse each other, no more.
-    looks: HashMap<u64, Looks>,
-    skeletons: RandomState,
-    /// How many names, taken or pending, have this case key and another spelling; most names are their own.
-    case_keys: HashMap<String, u32>,
+    /// Names that are no account's and that nobody can take: whose account is on its way to the disk, or whose
+    /// last owner's messages are still on theirs.
+    reserved: HashSet<UserName>,
+    /// All names that are an account's or reserved, and `server`.
+    confusables: ConfusableIndex,
     /// The accounts whose names were made under former rules.
     former: Arc<FormerSpellings>,
     /// How often an account's password was changed since the start; none for 0.
@@ -26,23 +24,17 @@ pub struct People {
     next_row: u64,
 }
 
-/// Names that look alike.
-#[derive(Debug, Default)]
-struct Looks {
-    ascii: u32,
-    other: u32,
-}
-
-impl People {
+impl Accounts {
     /// The accounts of a file, whose largest number so far is `highest_row`.
-    pub fn new(accounts: AccountsByRow, highest_row: u64) -> Self {
-        let mut people = People { next_row: highest_row.saturating_add(1), ..People::default() };
-        people.look(&UserName::server(), true);
-        for account in accounts.into_values() {
-            people.insert(account);
+    pub fn new(by_row: AccountsByRow, highest_row: u64) -> Self {
+        let mut accounts = Accounts { next_row: highest_row.saturating_add(1), ..Accounts::default() };
+        accounts.confusables.add(&UserName::server());
+        for account in by_row.into_values() {
+            accounts.insert(account);
         }
-        people.former = Spellings::of_users(people.rows.keys(), |name| people.rows.contains_key(name)).into();
-        people
+        let rows = &accounts.rows;
+        accounts.former = Spellings::of_users(rows.keys(), |name| rows.contains_key(name)).into();
+        accounts
     }
 
     /// The accounts whose names were made under former rules, for whoever reads names.
@@ -52,22 +44,22 @@ impl People {
 
     /// How many accounts there are.
     pub fn len(&self) -> usize {
-        self.accounts.len()
+        self.by_row.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
+        self.by_row.is_empty()
     }
 
     /// All accounts, by row.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Account>> {
-        self.accounts.values()
+        self.by_row.values()
     }
 
     /// The account of this name.
     pub fn named(&self, name: &UserName) -> Option<&Arc<Account>> {
-        self.accounts.get(self.rows.get(name)?)
+        self.by_row.get(self.rows.get(name)?)
     }
 
     /// The account that a name means that was only taken as it was given ([`UserName::as_given`]).
@@ -77,7 +69,7 @@ impl People {
 
     /// The account in this row.
     pub fn row(&self, row: u64) -> Option<&Arc<Account>> {
-        self.accounts.get(&row)
+        self.by_row.get(&row)
     }
 
     /// How often the account's password was changed since the start: whoever compares one and acts later
@@ -86,40 +78,34 @@ impl People {
         self.password_changes.get(&row).copied().unwrap_or(0)
     }
 
-    /// Whether an account can be made of this name: no other is the same but for case, as `strasse` and
-    /// `straße` are. Two names of ASCII letters may look alike; one with another letter may look like no other.
+    /// Whether an account can be made of this name: no other is the same, or could be taken for it
+    /// ([`ConfusableIndex`]).
     pub fn is_free(&self, name: &UserName) -> bool {
-        let key = name.case_key();
-        let taken = |name: &str| self.rows.contains_key(name) || self.pending.contains(name);
-        if name.is_server() || taken(name.as_str()) || taken(&key) || self.case_keys.contains_key(&*key) {
-            return false;
-        }
-        let alike = self.looks.get(&self.skeletons.hash_one(name.skeleton()));
-        alike.is_none_or(|alike| name.as_str().is_ascii() && alike.other == 0)
+        let taken = |name: &str| self.rows.contains_key(name) || self.reserved.contains(name);
+        !name.is_server() && !taken(name.as_str()) && !self.confusables.confuses(name, taken)
     }
 
-    /// Keeps a free name for an account that is on its way. [`People::release`] gives it back, an
+    /// Keeps a free name for an account that is on its way. [`Accounts::release`] gives it back, an
     /// [`AccountChange::Add`] makes it an account. Returns whether it was free.
     pub fn reserve(&mut self, name: &UserName) -> bool {
         let free = self.is_free(name);
         if free {
-            self.pending.insert(name.clone());
-            self.look(name, true);
+            self.keep(name);
         }
         free
     }
 
-    /// Keeps a name whose account is gone from becoming another's, until [`People::release`].
-    pub fn hold(&mut self, name: &UserName) {
-        if self.pending.insert(name.clone()) {
-            self.look(name, true);
+    /// Keeps a name whose account is gone from becoming another's, until [`Accounts::release`].
+    pub fn keep(&mut self, name: &UserName) {
+        if self.reserved.insert(name.clone()) {
+            self.confusables.add(name);
         }
     }
 
     /// Gives a reserved name back.
     pub fn release(&mut self, name: &UserName) {
-        if self.pending.remove(name) {
-            self.look(name, false);
+        if self.reserved.remove(name) {
+            self.confusables.remove(name);
         }
     }
 
@@ -138,24 +124,24 @@ impl People {
                 self.insert(Arc::clone(account));
             }
             AccountChange::Remove { row } => {
-                if let Some(account) = self.accounts.remove(row) {
+                if let Some(account) = self.by_row.remove(row) {
                     self.rows.remove(&account.name);
                     self.former.remove(account.name.as_str());
                     self.password_changes.remove(row);
-                    self.look(&account.name, false);
+                    self.confusables.remove(&account.name);
                 }
             }
             AccountChange::Password { row, .. } => {
                 *self.password_changes.entry(*row).or_default() += 1;
-                change.apply(&mut self.accounts);
+                change.apply(&mut self.by_row);
             }
-            other => other.apply(&mut self.accounts),
+            other => other.apply(&mut self.by_row),
         }
     }
 
     /// Shares one account in memory with whoever else has it, if it says the same.
     pub fn share(&mut self, account: &Arc<Account>) {
-        if let Some(own) = self.accounts.get_mut(&account.row)
+        if let Some(own) = self.by_row.get_mut(&account.row)
             && !Arc::ptr_eq(own, account)
             && own == account
         {
@@ -165,35 +151,34 @@ impl People {
 
     /// Forgets all accounts. Names that are on their way stay reserved, and rows are not used again.
     pub fn clear(&mut self) {
-        for row in self.accounts.keys().copied().collect::<Vec<_>>() {
+        for row in self.by_row.keys().copied().collect::<Vec<_>>() {
             self.apply(&AccountChange::Remove { row });
         }
     }
 
     fn insert(&mut self, account: Arc<Account>) {
-        self.look(&account.name, true);
+        self.confusables.add(&account.name);
         self.rows.insert(account.name.clone(), account.row);
         self.next_row = self.next_row.max(account.row.saturating_add(1));
-        self.accounts.insert(account.row, account);
+        self.by_row.insert(account.row, account);
     }
 
-    /// Counts a name among those that look like it or differ by case, or takes it out.
-    fn look(&mut self, name: &UserName, is_there: bool) {
-        let key = name.case_key();
-        if *key != *name.as_str() {
-            let count = self.case_keys.entry(key.into_owned()).or_default();
-            *count = if is_there { *count + 1 } else { count.saturating_sub(1) };
-            if *count == 0 {
-                self.case_keys.remove(&*name.case_key());
-            }
+    /// Panics unless all that this knows agrees.
+    #[cfg(test)]
+    pub fn check_invariants(&self) {
+        assert_eq!(self.rows.len(), self.by_row.len(), "a name for each account");
+        for (row, account) in &self.by_row {
+            assert_eq!((account.row, self.rows.get(&account.name)), (*row, Some(row)), "{:?}", account.name);
+            assert!(*row < self.next_row, "row {row} would be given again");
         }
-        let skeleton = self.skeletons.hash_one(name.skeleton());
-        let looks = self.looks.entry(skeleton).or_default();
-        let count = if name.as_str().is_ascii() { &mut looks.ascii } else { &mut looks.other };
-        *count = if is_there { *count + 1 } else { count.saturating_sub(1) };
-        if looks.ascii + looks.other == 0 {
-            self.looks.remove(&skeleton);
-        }
+        let held = self.rows.keys().chain(&self.reserved);
+        self.confusables.check_holds(held.chain([&UserName::server()]));
+        assert!(
+            self.rows.keys().all(|name| !self.reserved.contains(name)),
+            "an account's name is not reserved"
+        );
+        assert!(self.password_changes.keys().all(|row| self.by_row.contains_key(row)));
+        assert!(self.rows.keys().chain(&self.reserved).all(|name| !self.is_free(name)));
     }
 }
 
@@ -206,15 +191,15 @@ mod tests {
         UserName::parse(text).expect("a name")
     }
 
-    fn add(people: &mut People, text: &str) -> u64 {
-        let row = people.fresh_row();
-        people.apply(&AccountChange::Add(Arc::new(Account {
+    fn add(accounts: &mut Accounts, text: &str) -> u64 {
+        let row = accounts.fresh_row();
+        accounts.apply(&AccountChange::Add(Arc::new(Account {
             row,
             name: name(text),
             password: StoredPassword::of_password("a hash"),
             addresses: Vec::new(),
             created_at: Timestamp::default(),
-            first_id: None,
+            visible_from: None,
             last_seen_at: None,
             sessions: Default::default(),
             banned: false,
@@ -224,57 +209,57 @@ mod tests {
 
     #[test]
     fn a_name_is_reserved_once() {
-        let mut people = People::new(AccountsByRow::new(), 0);
-        assert!(!people.reserve(&UserName::server()));
-        assert!(people.reserve(&name("alice")) && !people.reserve(&name("alice")));
-        assert!(people.named(&name("alice")).is_none(), "it is no account yet");
-        people.release(&name("alice"));
-        assert!(people.reserve(&name("alice")));
-        add(&mut people, "alice");
-        assert!(people.named(&name("alice")).is_some() && !people.is_free(&name("alice")));
-        people.release(&name("alice"));
-        assert!(!people.is_free(&name("alice")), "an account is not released");
+        let mut accounts = Accounts::new(AccountsByRow::new(), 0);
+        assert!(!accounts.reserve(&UserName::server()));
+        assert!(accounts.reserve(&name("alice")) && !accounts.reserve(&name("alice")));
+        assert!(accounts.named(&name("alice")).is_none(), "it is no account yet");
+        accounts.release(&name("alice"));
+        assert!(accounts.reserve(&name("alice")));
+        add(&mut accounts, "alice");
+        assert!(accounts.named(&name("alice")).is_some() && !accounts.is_free(&name("alice")));
+        accounts.release(&name("alice"));
+        assert!(!accounts.is_free(&name("alice")), "an account is not released");
     }
 
     #[test]
     fn a_name_that_looks_like_another_is_taken() {
-        let mut people = People::new(AccountsByRow::new(), 0);
-        add(&mut people, "scope");
+        let mut accounts = Accounts::new(AccountsByRow::new(), 0);
+        add(&mut accounts, "scope");
         let twin = name("ѕсоре");
         assert_eq!(twin.skeleton(), name("scope").skeleton());
-        assert!(!people.is_free(&twin), "all Cyrillic, and looks Latin");
-        add(&mut people, "modem");
-        assert!(people.is_free(&name("rnodern")), "ASCII names may look alike");
-        let row = people.named(&name("scope")).expect("an account").row;
-        people.apply(&AccountChange::Remove { row });
-        assert!(people.reserve(&twin));
-        assert!(!people.is_free(&name("scope")), "also while the twin is on its way");
-        people.release(&twin);
-        assert!(people.is_free(&name("scope")) && people.is_free(&twin));
+        assert!(!accounts.is_free(&twin), "all Cyrillic, and looks Latin");
+        add(&mut accounts, "modem");
+        assert!(accounts.is_free(&name("rnodern")), "ASCII names may look alike");
+        let row = accounts.named(&name("scope")).expect("an account").row;
+        accounts.apply(&AccountChange::Remove { row });
+        assert!(accounts.reserve(&twin));
+        assert!(!accounts.is_free(&name("scope")), "also while the twin is on its way");
+        accounts.release(&twin);
+        assert!(accounts.is_free(&name("scope")) && accounts.is_free(&twin));
     }
 
     #[test]
     fn names_that_differ_by_case_alone_are_one_for_whoever_is_new() {
-        let mut people = People::new(AccountsByRow::new(), 0);
-        add(&mut people, "straße");
-        assert!(!people.is_free(&name("strasse")) && !people.is_free(&name("straße")));
-        assert!(people.named(&name("strasse")).is_none(), "another spelling");
-        let row = people.named(&name("straße")).expect("an account").row;
-        people.apply(&AccountChange::Remove { row });
-        assert!(people.reserve(&name("strasse")) && !people.is_free(&name("straße")));
-        people.release(&name("strasse"));
-        assert!(people.reserve(&name("straße")) && !people.is_free(&name("strasse")));
+        let mut accounts = Accounts::new(AccountsByRow::new(), 0);
+        add(&mut accounts, "straße");
+        assert!(!accounts.is_free(&name("strasse")) && !accounts.is_free(&name("straße")));
+        assert!(accounts.named(&name("strasse")).is_none(), "another spelling");
+        let row = accounts.named(&name("straße")).expect("an account").row;
+        accounts.apply(&AccountChange::Remove { row });
+        assert!(accounts.reserve(&name("strasse")) && !accounts.is_free(&name("straße")));
+        accounts.release(&name("strasse"));
+        assert!(accounts.reserve(&name("straße")) && !accounts.is_free(&name("strasse")));
     }
 
     #[test]
     fn rows_are_not_used_again() {
-        let mut people = People::new(AccountsByRow::new(), 0);
-        let first = add(&mut people, "alice");
-        people.clear();
-        assert!(people.is_empty() && people.is_free(&name("alice")));
-        let second = add(&mut people, "alice");
+        let mut accounts = Accounts::new(AccountsByRow::new(), 0);
+        let first = add(&mut accounts, "alice");
+        accounts.clear();
+        assert!(accounts.is_empty() && accounts.is_free(&name("alice")));
+        let second = add(&mut accounts, "alice");
         assert!(second > first);
-        let again = People::new(people.accounts.clone(), second);
+        let again = Accounts::new(accounts.by_row.clone(), second);
         assert_eq!(again.next_row, second + 1);
     }
 }

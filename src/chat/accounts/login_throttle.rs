@@ -1,6 +1,6 @@
 //! Who may try a password, and what a person is told when they are in.
 //!
-//! The [`Gate`] stands before the hash. It knows three budgets: of attempts from an address, of new accounts
+//! The [`LoginThrottle`] stands before the hash. It knows three budgets: of attempts from an address, of new accounts
 //! from an address, and of wrong guesses at an account. The last is one for all addresses that the account
 //! does not know, one for each that it was opened from before, and one for each device that shows a token that
 //! it had: so neither whoever guesses from elsewhere nor a neighbour behind the same address can lock the
@@ -66,9 +66,9 @@ impl Guessed {
     }
 }
 
-/// An account as the gate sees it.
+/// An account as the throttle sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct Account<'a> {
+pub struct TriedAccount<'a> {
     /// Its row.
     pub row: u64,
     /// The addresses that it was opened from before.
@@ -79,7 +79,7 @@ pub struct Account<'a> {
 
 /// No more passwords are compared at an account for now, from some of those who may try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lock {
+pub struct AccountLock {
     /// The account's row.
     pub row: u64,
     /// Who may not try, as a part of a sentence.
@@ -98,7 +98,7 @@ pub struct Attempt {
 
 /// What became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GuessOutcome {
     /// The password was right.
     Right,
     /// It was wrong.
@@ -109,7 +109,7 @@ pub enum Verdict {
 
 /// The budgets of those who are not in yet.
 #[derive(Debug)]
-pub struct Gate {
+pub struct LoginThrottle {
     logins: KeyedRateLimiter<AddressKey>,
     registrations: KeyedRateLimiter<AddressKey>,
     wrong: Option<Rate>,
@@ -117,10 +117,10 @@ pub struct Gate {
     strangers: usize,
 }
 
-impl Gate {
-    /// A gate with these limits.
+impl LoginThrottle {
+    /// A throttle with these limits.
     pub fn new(limits: &Limits) -> Self {
-        Gate {
+        LoginThrottle {
             logins: KeyedRateLimiter::new(Rate::per_minute(limits.logins_per_minute), MAX_ADDRESSES),
             registrations: KeyedRateLimiter::new(
                 Rate::per_minute(limits.registrations_per_minute),
@@ -139,7 +139,7 @@ impl Gate {
     pub fn login(
         &mut self,
         from: IpAddr,
-        account: Option<Account<'_>>,
+        account: Option<TriedAccount<'_>>,
         name: &UserName,
         now: Instant,
     ) -> Result<Attempt, Refusal> {
@@ -168,7 +168,7 @@ impl Gate {
     pub fn change(
         &mut self,
         from: IpAddr,
-        account: Account<'_>,
+        account: TriedAccount<'_>,
         name: &UserName,
         now: Instant,
     ) -> Result<Attempt, Refusal> {
@@ -179,21 +179,21 @@ impl Gate {
 
     /// Says what became of an attempt. When it was the wrong guess after which an account is tried no more:
     /// the lock.
-    pub fn settle(&mut self, attempt: Attempt, verdict: Verdict, now: Instant) -> Option<Lock> {
-        if let (Some(address), true) = (attempt.address, verdict != Verdict::Wrong) {
+    pub fn settle(&mut self, attempt: Attempt, outcome: GuessOutcome, now: Instant) -> Option<AccountLock> {
+        if let (Some(address), true) = (attempt.address, outcome != GuessOutcome::Wrong) {
             self.logins.give_back(&address);
         }
         let (rate, window) = (self.wrong?, self.guesses.get_mut(&attempt.guessed)?);
-        match verdict {
-            Verdict::Wrong => window.failed(rate, now),
-            Verdict::Right | Verdict::NotCompared => window.release(),
+        match outcome {
+            GuessOutcome::Wrong => window.failed(rate, now),
+            GuessOutcome::Right | GuessOutcome::NotCompared => window.release(),
         }
         if window.is_empty() {
             self.drop_window(&attempt.guessed);
             return None;
         }
         // Those that go on their way are as many as may turn out wrong, so the last of them is the one.
-        if verdict == Verdict::Wrong { self.lock(&attempt.guessed, now) } else { None }
+        if outcome == GuessOutcome::Wrong { self.lock(&attempt.guessed, now) } else { None }
     }
 
     /// The addresses that may not log in, and those that may make no account, for a moment. In no order.
@@ -202,11 +202,11 @@ impl Gate {
     }
 
     /// Which accounts are tried no more for now, and by whom. In no order.
-    pub fn locks(&self, now: Instant) -> impl Iterator<Item = Lock> {
+    pub fn locks(&self, now: Instant) -> impl Iterator<Item = AccountLock> {
         self.guesses.keys().filter_map(move |guessed| self.lock(guessed, now))
     }
 
-    fn lock(&self, guessed: &Guessed, now: Instant) -> Option<Lock> {
+    fn lock(&self, guessed: &Guessed, now: Instant) -> Option<AccountLock> {
         let whom = match guessed {
             Guessed::Account(_) => "addresses that it was never opened from".to_owned(),
             Guessed::FromKnown(_, address) => format!("{address}"),
@@ -214,7 +214,7 @@ impl Gate {
             Guessed::Nobody(_) | Guessed::Crowd => return None,
         };
         let wait = self.guesses.get(guessed)?.blocked_for(self.wrong?, now)?;
-        Some(Lock { row: guessed.row()?, whom, wait })
+        Some(AccountLock { row: guessed.row()?, whom, wait })
     }
 
     /// Forgets the wrong guesses at an account; how many they were.
@@ -263,18 +263,18 @@ impl Gate {
     fn guess(
         &mut self,
         address: AddressKey,
-        account: Option<Account<'_>>,
+        account: Option<TriedAccount<'_>>,
         name: &UserName,
         now: Instant,
     ) -> Result<Guessed, Duration> {
         let guessed = match account {
-            Some(Account { row, device: Some(session), .. }) => Guessed::FromDevice(row, session),
-            Some(Account { row, addresses, .. })
+            Some(TriedAccount { row, device: Some(session), .. }) => Guessed::FromDevice(row, session),
+            Some(TriedAccount { row, addresses, .. })
                 if addresses.iter().any(|ip| AddressKey::of(*ip) == address) =>
             {
                 Guessed::FromKnown(row, address)
             }
-            Some(Account { row, .. }) => Guessed::Account(row),
+            Some(TriedAccount { row, .. }) => Guessed::Account(row),
             None => self.stranger(name),
         };
         let Some(rate) = self.wrong else { return Ok(guessed) };
@@ -318,14 +318,14 @@ pub fn greeting(name: &UserName, new: bool, last_seen: Option<(Timestamp, IpAddr
 mod tests {
     use super::*;
 
-    fn gate(wrong: u32, logins: u32) -> Gate {
+    fn throttle(wrong: u32, logins: u32) -> LoginThrottle {
         let limits = Limits {
             wrong_passwords_per_hour: wrong,
             logins_per_minute: logins,
             registrations_per_minute: 2,
             ..Limits::default()
         };
-        Gate::new(&limits)
+        LoginThrottle::new(&limits)
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -333,8 +333,8 @@ mod tests {
     }
 
     /// An account that was opened from these addresses.
-    fn at(row: u64, addresses: &[IpAddr]) -> Account<'_> {
-        Account { row, addresses, device: None }
+    fn at(row: u64, addresses: &[IpAddr]) -> TriedAccount<'_> {
+        TriedAccount { row, addresses, device: None }
     }
 
     fn alice() -> UserName {
@@ -343,32 +343,39 @@ mod tests {
 
     #[test]
     fn guesses_from_many_addresses_share_one_budget_and_the_owner_has_another() {
-        let mut gate = gate(20, 0);
+        let mut throttle = throttle(20, 0);
         let now = Instant::now();
         let home = [ip(200)];
         for from in 0..20 {
-            let attempt = gate.login(ip(from), Some(at(1, &home)), &alice(), now).expect("within the budget");
-            gate.settle(attempt, Verdict::Wrong, now);
+            let attempt =
+                throttle.login(ip(from), Some(at(1, &home)), &alice(), now).expect("within the budget");
+            throttle.settle(attempt, GuessOutcome::Wrong, now);
         }
-        let denied = gate.login(ip(99), Some(at(1, &home)), &alice(), now).expect_err("the twenty-first");
+        let denied = throttle.login(ip(99), Some(at(1, &home)), &alice(), now).expect_err("the twenty-first");
         assert_eq!(denied.code, ErrorCode::TooManyAttempts);
         assert!(denied.retry_after_ms > Some(3_500_000), "{denied:?}");
-        let attempt = gate.login(home[0], Some(at(1, &home)), &alice(), now).expect("the owner gets in");
-        gate.settle(attempt, Verdict::Right, now);
-        let other = gate.login(ip(1), Some(at(2, &[])), &alice(), now).expect("another account is another");
-        gate.settle(other, Verdict::NotCompared, now);
-        gate.sweep(now + Duration::from_secs(4_000));
-        assert!(gate.guesses.is_empty());
+        let attempt = throttle.login(home[0], Some(at(1, &home)), &alice(), now).expect("the owner gets in");
+        throttle.settle(attempt, GuessOutcome::Right, now);
+        let other =
+            throttle.login(ip(1), Some(at(2, &[])), &alice(), now).expect("another account is another");
+        throttle.settle(other, GuessOutcome::NotCompared, now);
+        throttle.sweep(now + Duration::from_secs(4_000));
+        assert!(throttle.guesses.is_empty());
     }
 
     /// Tries wrong passwords until no more are compared; how many were.
-    fn guess_on(gate: &mut Gate, from: IpAddr, account: Account<'_>, now: Instant) -> (usize, Option<Lock>) {
+    fn guess_on(
+        throttle: &mut LoginThrottle,
+        from: IpAddr,
+        account: TriedAccount<'_>,
+        now: Instant,
+    ) -> (usize, Option<AccountLock>) {
         for count in 0.. {
-            match gate.login(from, Some(account), &alice(), now) {
+            match throttle.login(from, Some(account), &alice(), now) {
                 Ok(attempt) => {
-                    let lock = gate.settle(attempt, Verdict::Wrong, now);
+                    let lock = throttle.settle(attempt, GuessOutcome::Wrong, now);
                     if lock.is_some() {
-                        assert!(gate.login(from, Some(account), &alice(), now).is_err());
+                        assert!(throttle.login(from, Some(account), &alice(), now).is_err());
                         return (count + 1, lock);
                     }
                 }
@@ -381,120 +388,122 @@ mod tests {
     // issue 7, "Locked out by a neighbour"
     #[test]
     fn a_device_has_a_budget_that_no_neighbour_uses_up() {
-        let mut gate = gate(20, 0);
+        let mut throttle = throttle(20, 0);
         let now = Instant::now();
         let class = [ip(7)];
-        let (guesses, lock) = guess_on(&mut gate, ip(7), at(1, &class), now);
+        let (guesses, lock) = guess_on(&mut throttle, ip(7), at(1, &class), now);
         let lock = lock.expect("it is told once");
         assert_eq!((guesses, lock.row, lock.whom.as_str()), (20, 1, "192.0.2.7"));
         assert!(lock.wait > Duration::from_secs(3_500), "{lock:?}");
-        let device = Account { device: Some(41), ..at(1, &class) };
-        let attempt = gate.login(ip(7), Some(device), &alice(), now).expect("the owner's own budget");
-        assert_eq!(gate.settle(attempt, Verdict::Right, now), None);
-        assert_eq!(guess_on(&mut gate, ip(99), device, now).0, 20, "one budget, wherever it is");
-        let other = Account { device: Some(42), ..device };
-        assert!(gate.change(ip(7), other, &alice(), now).is_ok(), "each device has its own");
-        assert_eq!(gate.locks(now).count(), 2);
+        let device = TriedAccount { device: Some(41), ..at(1, &class) };
+        let attempt = throttle.login(ip(7), Some(device), &alice(), now).expect("the owner's own budget");
+        assert_eq!(throttle.settle(attempt, GuessOutcome::Right, now), None);
+        assert_eq!(guess_on(&mut throttle, ip(99), device, now).0, 20, "one budget, wherever it is");
+        let other = TriedAccount { device: Some(42), ..device };
+        assert!(throttle.change(ip(7), other, &alice(), now).is_ok(), "each device has its own");
+        assert_eq!(throttle.locks(now).count(), 2);
     }
 
     #[test]
     fn a_device_needs_nothing_of_what_its_address_has_used_up() {
-        let mut gate = gate(20, 3);
+        let mut throttle = throttle(20, 3);
         let now = Instant::now();
         for _ in 0..3 {
-            gate.wrong_token(ip(7), now).expect("within the budget");
+            throttle.wrong_token(ip(7), now).expect("within the budget");
         }
-        assert!(gate.login(ip(7), Some(at(1, &[])), &alice(), now).is_err());
-        let device = Account { device: Some(41), ..at(1, &[]) };
-        assert_eq!(guess_on(&mut gate, ip(7), device, now).0, 20);
+        assert!(throttle.login(ip(7), Some(at(1, &[])), &alice(), now).is_err());
+        let device = TriedAccount { device: Some(41), ..at(1, &[]) };
+        assert_eq!(guess_on(&mut throttle, ip(7), device, now).0, 20);
     }
 
     // issue 7, "Locked out by a neighbour"
     #[test]
     fn the_operator_can_have_guesses_forgotten() {
-        let mut gate = gate(20, 0);
+        let mut throttle = throttle(20, 0);
         let now = Instant::now();
         let class = [ip(7)];
         for (from, account) in [(ip(7), at(1, &class)), (ip(8), at(1, &class)), (ip(8), at(2, &class))] {
-            assert_eq!(guess_on(&mut gate, from, account, now).0, 20);
+            assert_eq!(guess_on(&mut throttle, from, account, now).0, 20);
         }
-        let under_way = gate.login(ip(8), Some(Account { device: Some(5), ..at(1, &[]) }), &alice(), now);
-        assert_eq!(gate.forgive(1), 40);
+        let under_way =
+            throttle.login(ip(8), Some(TriedAccount { device: Some(5), ..at(1, &[]) }), &alice(), now);
+        assert_eq!(throttle.forgive(1), 40);
         assert_eq!(
-            gate.locks(now).map(|lock| lock.row).collect::<Vec<_>>(),
+            throttle.locks(now).map(|lock| lock.row).collect::<Vec<_>>(),
             [2],
             "another account is another"
         );
-        assert!(gate.login(ip(8), Some(at(1, &class)), &alice(), now).is_ok());
-        gate.settle(under_way.expect("a budget of its own"), Verdict::Wrong, now);
-        assert_eq!(gate.forgive(1), 1, "what was under way counts");
-        assert_eq!(gate.forgive(3), 0);
+        assert!(throttle.login(ip(8), Some(at(1, &class)), &alice(), now).is_ok());
+        throttle.settle(under_way.expect("a budget of its own"), GuessOutcome::Wrong, now);
+        assert_eq!(throttle.forgive(1), 1, "what was under way counts");
+        assert_eq!(throttle.forgive(3), 0);
     }
 
     #[test]
     fn a_hundred_at_once_do_not_get_past_the_bound() {
-        let mut gate = gate(20, 0);
+        let mut throttle = throttle(20, 0);
         let now = Instant::now();
-        let let_through: Vec<_> =
-            (0..100).filter_map(|from| gate.login(ip(from), Some(at(1, &[])), &alice(), now).ok()).collect();
+        let let_through: Vec<_> = (0..100)
+            .filter_map(|from| throttle.login(ip(from), Some(at(1, &[])), &alice(), now).ok())
+            .collect();
         assert_eq!(let_through.len(), 20);
         for attempt in let_through {
-            gate.settle(attempt, Verdict::Right, now);
+            throttle.settle(attempt, GuessOutcome::Right, now);
         }
         assert!(
-            gate.login(ip(1), Some(at(1, &[])), &alice(), now).is_ok(),
+            throttle.login(ip(1), Some(at(1, &[])), &alice(), now).is_ok(),
             "those that were right cost nothing"
         );
     }
 
     #[test]
     fn an_address_has_a_budget_that_right_passwords_give_back() {
-        let mut gate = gate(0, 3);
+        let mut throttle = throttle(0, 3);
         let now = Instant::now();
         for _ in 0..10 {
             let attempt =
-                gate.login(ip(1), Some(at(1, &[])), &alice(), now).expect("right ones cost nothing");
-            gate.settle(attempt, Verdict::Right, now);
+                throttle.login(ip(1), Some(at(1, &[])), &alice(), now).expect("right ones cost nothing");
+            throttle.settle(attempt, GuessOutcome::Right, now);
         }
         for _ in 0..2 {
-            let attempt = gate.login(ip(1), None, &alice(), now).expect("within the budget");
-            gate.settle(attempt, Verdict::Wrong, now);
+            let attempt = throttle.login(ip(1), None, &alice(), now).expect("within the budget");
+            throttle.settle(attempt, GuessOutcome::Wrong, now);
         }
-        gate.wrong_token(ip(1), now).expect("the third");
-        let denied = gate.login(ip(1), Some(at(1, &[])), &alice(), now).expect_err("the fourth");
+        throttle.wrong_token(ip(1), now).expect("the third");
+        let denied = throttle.login(ip(1), Some(at(1, &[])), &alice(), now).expect_err("the fourth");
         assert_eq!((denied.code, denied.retry_after_ms), (ErrorCode::TooManyAttempts, Some(20_000)));
-        assert!(gate.wrong_token(ip(1), now).is_err());
-        assert!(gate.wrong_token(ip(2), now).is_ok());
-        assert_eq!(gate.used_up(now), (vec![AddressKey::of(ip(1))], vec![]), "the operator can see it");
+        assert!(throttle.wrong_token(ip(1), now).is_err());
+        assert!(throttle.wrong_token(ip(2), now).is_ok());
+        assert_eq!(throttle.used_up(now), (vec![AddressKey::of(ip(1))], vec![]), "the operator can see it");
         let later = now + Duration::from_millis(denied.retry_after_ms.expect("a time"));
-        assert!(gate.wrong_token(ip(1), later).is_ok(), "the wait that was told is true");
+        assert!(throttle.wrong_token(ip(1), later).is_ok(), "the wait that was told is true");
     }
 
     #[test]
     fn names_that_are_no_accounts_are_bounded_too() {
-        let mut gate = gate(2, 0);
+        let mut throttle = throttle(2, 0);
         let now = Instant::now();
         for _ in 0..2 {
-            let attempt = gate.login(ip(1), None, &alice(), now).expect("within the budget");
-            gate.settle(attempt, Verdict::Wrong, now);
+            let attempt = throttle.login(ip(1), None, &alice(), now).expect("within the budget");
+            throttle.settle(attempt, GuessOutcome::Wrong, now);
         }
-        assert!(gate.login(ip(2), None, &alice(), now).is_err(), "as if there were such an account");
-        gate.strangers = MAX_STRANGERS;
+        assert!(throttle.login(ip(2), None, &alice(), now).is_err(), "as if there were such an account");
+        throttle.strangers = MAX_STRANGERS;
         let bob = UserName::parse("bob").expect("a name");
-        let attempt = gate.login(ip(2), None, &bob, now).expect("the crowd's");
+        let attempt = throttle.login(ip(2), None, &bob, now).expect("the crowd's");
         assert_eq!(attempt.guessed, Guessed::Crowd);
-        gate.settle(attempt, Verdict::NotCompared, now);
+        throttle.settle(attempt, GuessOutcome::NotCompared, now);
     }
 
     #[test]
     fn registrations_are_counted_when_an_account_comes_of_them() {
-        let mut gate = gate(0, 0);
+        let mut throttle = throttle(0, 0);
         let now = Instant::now();
-        gate.register(ip(1), now).expect("the first");
-        gate.not_registered(ip(1));
-        gate.register(ip(1), now).expect("the first again");
-        gate.register(ip(1), now).expect("the second");
-        assert_eq!(gate.register(ip(1), now).expect_err("the third").code, ErrorCode::RateLimited);
+        throttle.register(ip(1), now).expect("the first");
+        throttle.not_registered(ip(1));
+        throttle.register(ip(1), now).expect("the first again");
+        throttle.register(ip(1), now).expect("the second");
+        assert_eq!(throttle.register(ip(1), now).expect_err("the third").code, ErrorCode::RateLimited);
     }
 
     #[test]

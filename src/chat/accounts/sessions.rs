@@ -16,7 +16,7 @@ pub const PREVIOUS_TOKEN_LIFE: Duration = Duration::from_secs(60);
 
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
-pub struct Lives {
+pub struct SessionLifetimes {
     /// Without a connection. Zero: not at all.
     pub idle: Duration,
     /// In all. Zero: no bound.
@@ -25,28 +25,28 @@ pub struct Lives {
 
 /// What is over by its time.
 #[derive(Debug)]
-pub struct Expired<S> {
+pub struct Expired<O> {
     /// Sessions that have ended.
-    pub ended: Vec<Ended<S>>,
+    pub ended: Vec<Ended<O>>,
     /// Sessions whose token before the last has died.
     pub lost_previous: Vec<u64>,
 }
 
-/// A session that is not any more, and the seat of the connection that held it.
+/// A session that is not any more, and who held it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended<S> {
+pub struct Ended<O> {
     /// The session, as it was held last.
     pub id: SessionId,
     /// The row of its account.
     pub account: u64,
     /// Where the connection that held it hears of it.
-    pub seat: Option<S>,
+    pub owner: Option<O>,
 }
 
 #[derive(Debug)]
-struct Session<S> {
+struct Session<O> {
     account: u64,
-    hold: u32,
+    generation: u32,
     opened_at: Timestamp,
     token: TokenHash,
     token_at: Timestamp,
@@ -55,19 +55,19 @@ struct Session<S> {
     ends_at: Option<Instant>,
     /// When its idle time is over, while nobody holds it.
     idle_ends_at: Option<Instant>,
-    seat: Option<S>,
+    owner: Option<O>,
     /// It is about to end, to make room for another.
     leaving: bool,
     /// Where it stands in the table's list of timers.
     timer: Option<Instant>,
 }
 
-/// All sessions. `S` is where a connection hears that its session has ended.
+/// All sessions. `O` is the owner of one: where the connection that holds it hears that it has ended.
 #[derive(Debug)]
-pub struct SessionTable<S> {
-    lives: Lives,
+pub struct SessionTable<O> {
+    lifetimes: SessionLifetimes,
     /// Boxed, because half of a large map is empty places.
-    sessions: HashMap<u64, Box<Session<S>>>,
+    sessions: HashMap<u64, Box<Session<O>>>,
     tokens: HashMap<TokenHash, u64>,
     /// (account, session).
     by_account: BTreeSet<(u64, u64)>,
@@ -75,11 +75,11 @@ pub struct SessionTable<S> {
     attached: usize,
 }
 
-impl<S> SessionTable<S> {
+impl<O> SessionTable<O> {
     /// An empty table.
-    pub fn new(lives: Lives) -> Self {
+    pub fn new(lifetimes: SessionLifetimes) -> Self {
         SessionTable {
-            lives,
+            lifetimes,
             sessions: HashMap::new(),
             tokens: HashMap::new(),
             by_account: BTreeSet::new(),
@@ -123,7 +123,8 @@ impl<S> SessionTable<S> {
     /// For how many seconds a session is good if its connection were lost now.
     pub fn expires_in_seconds(&self, session: SessionId, now: Instant) -> u64 {
         let rest = self.held(session).and_then(|session| session.ends_at);
-        rest.map_or(self.lives.idle, |at| at.saturating_duration_since(now).min(self.lives.idle)).as_secs()
+        rest.map_or(self.lifetimes.idle, |at| at.saturating_duration_since(now).min(self.lifetimes.idle))
+            .as_secs()
     }
 
     /// Takes a session of the file into the table, without a connection. The wall clock says how old it is;
@@ -133,22 +134,22 @@ impl<S> SessionTable<S> {
             let millis = wall_now.as_millis().saturating_sub(at.as_millis());
             Duration::from_millis(u64::try_from(millis).unwrap_or(0))
         };
-        let old = !self.lives.max.is_zero() && age(stored.opened_at) >= self.lives.max;
+        let old = !self.lifetimes.max.is_zero() && age(stored.opened_at) >= self.lifetimes.max;
         let idle_age = age(stored.seen_at.unwrap_or(stored.token_at));
-        if old || idle_age >= self.lives.idle {
+        if old || idle_age >= self.lifetimes.idle {
             return false;
         }
         let rest = PREVIOUS_TOKEN_LIFE.saturating_sub(age(stored.token_at));
         let session = Session {
             account: stored.account,
-            hold: 0,
+            generation: 0,
             opened_at: stored.opened_at,
             token: stored.token,
             token_at: stored.token_at,
             previous: stored.previous.filter(|_| !rest.is_zero()).map(|token| (token, now + rest)),
             ends_at: self.max_end(now, age(stored.opened_at)),
-            idle_ends_at: now.checked_add(self.lives.idle - idle_age),
-            seat: None,
+            idle_ends_at: now.checked_add(self.lifetimes.idle - idle_age),
+            owner: None,
             leaving: false,
             timer: None,
         };
@@ -157,17 +158,17 @@ impl<S> SessionTable<S> {
     }
 
     /// Takes a session into the table that was opened just now.
-    pub fn open(&mut self, stored: &StoredSession, seat: S, now: Instant) -> SessionId {
+    pub fn open(&mut self, stored: &StoredSession, owner: O, now: Instant) -> SessionId {
         let session = Session {
             account: stored.account,
-            hold: 0,
+            generation: 0,
             opened_at: stored.opened_at,
             token: stored.token,
             token_at: stored.token_at,
             previous: None,
             ends_at: self.max_end(now, Duration::ZERO),
             idle_ends_at: None,
-            seat: Some(seat),
+            owner: Some(owner),
             leaving: false,
             timer: None,
         };
@@ -198,8 +199,8 @@ impl<S> SessionTable<S> {
         })
     }
 
-    /// Carries out a [`SessionTable::resumption`] that is durable. Returns the new hold and the seat of the
-    /// connection that had the session.
+    /// Carries out a [`SessionTable::resumption`] that is durable. Returns the session as it is held now, and
+    /// who held it before.
     ///
     /// # Errors
     /// When the token that was shown died meanwhile: what the session is to be in the file instead, `None`
@@ -207,9 +208,9 @@ impl<S> SessionTable<S> {
     pub fn resume(
         &mut self,
         stored: &StoredSession,
-        seat: S,
+        owner: O,
         now: Instant,
-    ) -> Result<(SessionId, Option<S>), Option<StoredSession>> {
+    ) -> Result<(SessionId, Option<O>), Option<StoredSession>> {
         let Some(shown) = stored.previous else { return Err(None) };
         let Some(session) = self.sessions.get_mut(&stored.number) else { return Err(None) };
         if !session.is_opened_by(&shown, now) {
@@ -220,13 +221,13 @@ impl<S> SessionTable<S> {
         } else {
             Some(session.token)
         };
-        session.hold = session.hold.wrapping_add(1);
+        session.generation = session.generation.wrapping_add(1);
         session.token = stored.token;
         session.token_at = stored.token_at;
         session.previous = Some((shown, now + PREVIOUS_TOKEN_LIFE));
         session.idle_ends_at = None;
-        let before = session.seat.replace(seat);
-        let id = SessionId::new(stored.number, session.hold);
+        let before = session.owner.replace(owner);
+        let id = SessionId::new(stored.number, session.generation);
         self.attached += usize::from(before.is_none());
         self.tokens.extend([(stored.token, stored.number), (shown, stored.number)]);
         if let Some(dead) = dead {
@@ -259,32 +260,32 @@ impl<S> SessionTable<S> {
     pub fn detach(&mut self, id: SessionId, now: Instant) -> Option<u64> {
         self.held(id)?;
         let session = self.sessions.get_mut(&id.number())?;
-        session.seat.take()?;
-        session.idle_ends_at = now.checked_add(self.lives.idle);
+        session.owner.take()?;
+        session.idle_ends_at = now.checked_add(self.lifetimes.idle);
         let account = session.account;
         self.attached -= 1;
         self.set_timer(id.number());
         Some(account)
     }
 
-    /// Detaches the sessions whose seat is empty, though nobody said so.
-    pub fn detach_lost(&mut self, is_there: impl Fn(&S) -> bool, now: Instant) -> Vec<u64> {
+    /// Detaches the sessions whose owner is gone, though nobody said so.
+    pub fn detach_lost(&mut self, is_there: impl Fn(&O) -> bool, now: Instant) -> Vec<u64> {
         let lost: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, session)| session.seat.as_ref().is_some_and(|seat| !is_there(seat)))
-            .map(|(number, session)| SessionId::new(*number, session.hold))
+            .filter(|(_, session)| session.owner.as_ref().is_some_and(|owner| !is_there(owner)))
+            .map(|(number, session)| SessionId::new(*number, session.generation))
             .collect();
         lost.into_iter().filter_map(|id| self.detach(id, now).map(|_| id.number())).collect()
     }
 
     /// Ends a session, whoever holds it.
-    pub fn end(&mut self, number: u64) -> Option<Ended<S>> {
+    pub fn end(&mut self, number: u64) -> Option<Ended<O>> {
         self.remove(number)
     }
 
     /// Ends the sessions of an account, all but one perhaps.
-    pub fn end_account(&mut self, account: u64, but: Option<SessionId>) -> Vec<Ended<S>> {
+    pub fn end_account(&mut self, account: u64, but: Option<SessionId>) -> Vec<Ended<O>> {
         let but = but.filter(|id| self.held(*id).is_some()).map(SessionId::number);
         let numbers: Vec<u64> = self.numbers_of(account).collect();
         numbers
@@ -295,7 +296,7 @@ impl<S> SessionTable<S> {
     }
 
     /// Ends all sessions.
-    pub fn end_all(&mut self) -> Vec<Ended<S>> {
+    pub fn end_all(&mut self) -> Vec<Ended<O>> {
         let numbers: Vec<u64> = self.sessions.keys().copied().collect();
         numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
@@ -308,7 +309,7 @@ impl<S> SessionTable<S> {
             .numbers_of(account)
             .filter_map(|number| {
                 let session = self.sessions.get(&number)?;
-                let free = session.seat.is_none() && !session.leaving;
+                let free = session.owner.is_none() && !session.leaving;
                 free.then_some((session.idle_ends_at, number))
             })
             .min()?;
@@ -324,7 +325,7 @@ impl<S> SessionTable<S> {
     }
 
     /// Ends what is over by its time, and lets tokens die by theirs.
-    pub fn expire(&mut self, now: Instant) -> Expired<S> {
+    pub fn expire(&mut self, now: Instant) -> Expired<O> {
         let mut expired = Expired { ended: Vec::new(), lost_previous: Vec::new() };
         while let Some((at, number)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             let Some(session) = self.sessions.get_mut(&number) else {
@@ -349,15 +350,22 @@ impl<S> SessionTable<S> {
         self.by_account.range((account, 0)..=(account, u64::MAX)).map(|(_, number)| *number)
     }
 
-    fn held(&self, id: SessionId) -> Option<&Session<S>> {
-        self.sessions.get(&id.number()).map(Box::as_ref).filter(|session| session.hold == id.hold())
+    fn held(&self, id: SessionId) -> Option<&Session<O>> {
+        self.sessions
+            .get(&id.number())
+            .map(Box::as_ref)
+            .filter(|session| session.generation == id.generation())
     }
 
     fn max_end(&self, now: Instant, age: Duration) -> Option<Instant> {
-        if self.lives.max.is_zero() { None } else { now.checked_add(self.lives.max.saturating_sub(age)) }
+        if self.lifetimes.max.is_zero() {
+            None
+        } else {
+            now.checked_add(self.lifetimes.max.saturating_sub(age))
+        }
     }
 
-    fn insert(&mut self, number: u64, session: Session<S>) {
+    fn insert(&mut self, number: u64, session: Session<O>) {
         self.tokens.insert(session.token, number);
         if let Some((token, _)) = session.previous {
             self.tokens.insert(token, number);
@@ -367,7 +375,7 @@ impl<S> SessionTable<S> {
         self.set_timer(number);
     }
 
-    fn remove(&mut self, number: u64) -> Option<Ended<S>> {
+    fn remove(&mut self, number: u64) -> Option<Ended<O>> {
         let session = self.sessions.remove(&number)?;
         self.tokens.remove(&session.token);
         if let Some((token, _)) = session.previous {
@@ -377,15 +385,39 @@ impl<S> SessionTable<S> {
             self.timers.remove(&(timer, number));
         }
         self.by_account.remove(&(session.account, number));
-        self.attached -= usize::from(session.seat.is_some());
-        Some(Ended { id: SessionId::new(number, session.hold), account: session.account, seat: session.seat })
+        self.attached -= usize::from(session.owner.is_some());
+        Some(Ended {
+            id: SessionId::new(number, session.generation),
+            account: session.account,
+            owner: session.owner,
+        })
+    }
+
+    /// Panics unless all that this knows agrees.
+    #[cfg(test)]
+    pub fn check_invariants(&self) {
+        let tokens = self.sessions.values().map(|session| 1 + usize::from(session.previous.is_some()));
+        assert_eq!(self.tokens.len(), tokens.sum::<usize>(), "a token is one session's");
+        for (number, session) in &self.sessions {
+            let is_its = |token: &TokenHash| self.tokens.get(token) == Some(number);
+            assert!(is_its(&session.token), "the token of session {number}");
+            assert!(session.previous.is_none_or(|(token, _)| is_its(&token)), "the one before of {number}");
+            assert!(self.by_account.contains(&(session.account, *number)), "the account of {number}");
+            assert_eq!(session.timer, session.next_moment(), "the timer of session {number}");
+            assert!(session.timer.is_none_or(|at| self.timers.contains(&(at, *number))), "{number} waits");
+            assert!(session.owner.is_none() || session.idle_ends_at.is_none(), "{number} is held and idle");
+        }
+        assert_eq!(self.by_account.len(), self.sessions.len());
+        let timers = self.sessions.values().filter(|session| session.timer.is_some());
+        assert_eq!(self.timers.len(), timers.count());
+        let attached = self.sessions.values().filter(|session| session.owner.is_some());
+        assert_eq!(self.attached, attached.count());
     }
 
     /// Puts a session where its next moment is in the list of timers.
     fn set_timer(&mut self, number: u64) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
-        let dies_at = session.previous.map(|(_, at)| at);
-        let next = [session.ends_at, session.idle_ends_at, dies_at].into_iter().flatten().min();
+        let next = session.next_moment();
         if next == session.timer {
             return;
         }
@@ -399,7 +431,13 @@ impl<S> SessionTable<S> {
     }
 }
 
-impl<S> Session<S> {
+impl<O> Session<O> {
+    /// When something happens to it by itself.
+    fn next_moment(&self) -> Option<Instant> {
+        let dies_at = self.previous.map(|(_, at)| at);
+        [self.ends_at, self.idle_ends_at, dies_at].into_iter().flatten().min()
+    }
+
     fn is_opened_by(&self, shown: &TokenHash, now: Instant) -> bool {
         self.token == *shown || self.previous.is_some_and(|(token, dies_at)| token == *shown && now < dies_at)
     }

@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::found::{Found, Sorted, repair};
 use super::rejected::{self, RejectedRow, kept, set_aside};
 use super::rows::{Header, looks_like_header};
+use super::scan::{ScannedAccounts, Sorted, repair};
 use super::{AccountFile, FILE_NAME, StoreError, write_rows};
 use crate::disk::append::AppendFile;
 use crate::disk::{Folder, Kind, read_whole};
@@ -175,7 +175,7 @@ impl AccountFile {
         let is_missing = read.is_none();
         let mut bytes = read.unwrap_or_default();
         let is_repaired = repair(&sealer, &mut bytes);
-        let found = Found::read(&sealer, &bytes);
+        let found = ScannedAccounts::read(&sealer, &bytes);
         let sorted = found.sort_out(&sealer);
         if is_of_another_key(&found, sealer.key_id()) {
             return Err(AccountsError::WrongKey { file: path, key: key_path });
@@ -224,7 +224,7 @@ impl AccountFile {
 }
 
 /// Not one of the rows was sealed by our key, and the header names another.
-fn is_of_another_key(found: &Found<'_>, key_id: &str) -> bool {
+fn is_of_another_key(found: &ScannedAccounts<'_>, key_id: &str) -> bool {
     let other = found.header.as_ref().is_some_and(|header| header.key_id != key_id);
     other && !found.lines.is_empty() && found.sound_rows() == 0
 }
@@ -234,7 +234,7 @@ fn refuse_loss(
     path: &std::path::Path,
     is_missing: bool,
     bytes: &[u8],
-    found: &Found<'_>,
+    found: &ScannedAccounts<'_>,
     sorted: &Sorted,
     trace: Option<PathBuf>,
 ) -> Result<(), AccountsError> {

@@ -195,7 +195,7 @@ pub fn encode(
         sealed("ip", &addresses.join(" "))?,
         sealed("password", account.password.as_str())?,
         account.created_at.to_string(),
-        account.first_id.map(|id| id.to_string()).unwrap_or_default(),
+        account.visible_from.map(|id| id.to_string()).unwrap_or_default(),
         account.last_seen_at.map(|at| at.to_string()).unwrap_or_default(),
         state.text().to_owned(),
         sessions,
@@ -273,7 +273,7 @@ impl<'a> BoundRow<'a> {
     /// # Errors
     /// [`RowFault::Changed`] or [`RowFault::Content`].
     pub fn account(&self, sealer: &Sealer) -> Result<Account, RowFault> {
-        let [_, index, login, ip, password, created_at, first_id, last_seen_at, state, sessions, _] =
+        let [_, index, login, ip, password, created_at, visible_from, last_seen_at, state, sessions, _] =
             self.cells;
         let row = self.row;
         let open = |column, cell| {
@@ -299,7 +299,7 @@ impl<'a> BoundRow<'a> {
                 .filter(|addresses: &Vec<IpAddr>| addresses.len() <= MAX_ADDRESSES)
                 .ok_or(RowFault::Content)?,
             created_at: created_at.parse().map_err(|_| RowFault::Content)?,
-            first_id: optional(first_id, |text| text.parse().ok().and_then(MessageId::new))?,
+            visible_from: optional(visible_from, |text| text.parse().ok().and_then(MessageId::new))?,
             last_seen_at: optional(last_seen_at, |text| text.parse::<Timestamp>().ok())?,
             sessions: sessions_from(sessions).ok_or(RowFault::Content)?,
             banned: match state {

@@ -15,7 +15,7 @@ const MAX_STRANGE_BYTES: usize = 1;
 
 /// What the file says when it is read to its end.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ScannedSessions {
     pub(super) sessions: Sessions,
     pub(super) alive_at: Option<Timestamp>,
     /// Places that were no lines of ours.
@@ -50,12 +50,12 @@ struct Parts<'a> {
     is_old: bool,
 }
 
-impl Found {
+impl ScannedSessions {
     pub(super) fn read(sealer: &Sealer, bytes: &[u8]) -> Self {
         let mut parts = Parts { sealer, parts: Vec::new(), synced: 0, is_old: false };
         parts.split(bytes);
         let Parts { parts, synced, is_old, .. } = parts;
-        let mut found = Found::default();
+        let mut found = ScannedSessions::default();
         for part in parts {
             match part {
                 Part::Line(line) => found.take(line),

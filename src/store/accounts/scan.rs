@@ -13,7 +13,7 @@ use crate::secrets::seal::Sealer;
 const MAX_STRANGE_BYTES: usize = 1;
 
 /// What is in the file, before it is known which version of it this is.
-pub(super) struct Found<'a> {
+pub(super) struct ScannedAccounts<'a> {
     pub(super) header: Option<Header>,
     /// The lines but a first one that is a header, with their numbers.
     pub(super) lines: Vec<(usize, &'a [u8])>,
@@ -54,7 +54,7 @@ pub(super) struct Sorted {
     pub(super) change: u64,
 }
 
-impl<'a> Found<'a> {
+impl<'a> ScannedAccounts<'a> {
     pub(super) fn read(sealer: &Sealer, bytes: &'a [u8]) -> Self {
         let mut header = None;
         let (mut lines, mut rows) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ impl<'a> Found<'a> {
                 rows.push(Bound::of(sealer, piece));
             }
         }
-        Found { header, lines, rows, plain, is_finished }
+        ScannedAccounts { header, lines, rows, plain, is_finished }
     }
 
     /// How many lines this key bound together, whatever version of the file they are of.
@@ -131,7 +131,7 @@ impl<'a> Found<'a> {
 
 /// Finding out what each line is.
 struct Sorting<'f, 'a> {
-    found: &'f Found<'a>,
+    found: &'f ScannedAccounts<'a>,
     sealer: &'f Sealer,
     faults: HashMap<usize, (RowFault, Vec<String>)>,
     /// Where the newest row of each account is, by its number.
@@ -142,7 +142,7 @@ struct Sorting<'f, 'a> {
 }
 
 impl<'f, 'a> Sorting<'f, 'a> {
-    fn new(found: &'f Found<'a>, sealer: &'f Sealer) -> Self {
+    fn new(found: &'f ScannedAccounts<'a>, sealer: &'f Sealer) -> Self {
         let highest_row = found.header.as_ref().map_or(0, |header| header.highest_row);
         Sorting {
             found,
