@@ -92,7 +92,7 @@ pub struct Connection {
     outbox_bytes: usize,
     /// Whether the socket took no more at the last write, and the session waits until it does.
     blocked: Cell<bool>,
-    replies: RefCell<Replies>,
+    replies: RefCell<Replies<Bytes>>,
     deadlines: Cell<Deadlines>,
     /// Whether it still takes frames; not since goodbye was said.
     open: Cell<bool>,
@@ -133,7 +133,7 @@ impl Connection {
 
     /// Begins a request.
     pub fn begin(&self, reference: Option<Reference>, company: Concurrency) -> Ticket {
-        Ticket(self.replies.borrow_mut().begin(reference, company))
+        self.replies.borrow_mut().begin(reference, company)
     }
 
     /// How many requests are unanswered.
@@ -148,7 +148,10 @@ impl Connection {
 
     /// Takes the reply to a request, which leaves when those before it have left.
     pub fn answer(&self, ticket: Ticket, frame: Bytes) {
-        self.replies.borrow_mut().answer(ticket.0, frame, |frame| self.push(frame));
+        self.replies.borrow_mut().answer(ticket, frame);
+        while let Some(frame) = { self.replies.borrow_mut().pop_ready() } {
+            self.push(frame);
+        }
         if !self.reading.get() {
             self.wake();
         }
@@ -156,7 +159,7 @@ impl Connection {
 
     /// Takes a reply that still needs the request's `ref`.
     pub fn answer_with(&self, ticket: Ticket, encode: impl FnOnce(Option<&Reference>) -> Bytes) {
-        let frame = encode(self.replies.borrow().reference(ticket.0));
+        let frame = encode(self.replies.borrow().reference(ticket));
         self.answer(ticket, frame);
     }
 

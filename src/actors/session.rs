@@ -35,7 +35,7 @@ use super::messages::session::EndSession;
 use super::session_context::SessionContext;
 use super::strangers::Strangers;
 use crate::chat::limits::rate_limiter::RateLimiter;
-use crate::chat::session::authorize::{BadFrames, SessionState};
+use crate::chat::session::authorize::BadFrames;
 use crate::chat::session::deadlines::Deadlines;
 use crate::model::{
     ByeReason, ErrorCode, Member, MessageId, Refusal, SessionId, TokenHash, TokenText, UserName,
@@ -160,10 +160,6 @@ impl SessionActor {
     /// Starts the session of a connection on the current thread; see [`SessionActor::new`].
     pub fn begin(connection: Rc<Connection>, context: Rc<SessionContext>, refused: Option<ErrorCode>) {
         SessionActor::new(connection, context, refused).start();
-    }
-
-    fn session_state(&self) -> SessionState {
-        if self.session.is_some() { SessionState::Open } else { SessionState::None }
     }
 
     fn member(&self) -> Option<Member> {

@@ -205,7 +205,7 @@ impl SessionActor {
         let unread_replies =
             if self.session.is_some() { limits.outbox_bytes / 2 } else { limits.stranger_bytes };
         self.connection.is_open()
-            && self.connection.may_begin(Concurrency::Instant)
+            && self.connection.may_begin(Concurrency::Immediate)
             && self.connection.unanswered() < limits.requests_in_flight
             && self.connection.waiting_bytes() <= unread_replies
     }

@@ -25,9 +25,9 @@ use crate::wire::json::{RawRequest, ServerFrame, SessionOpened, encode, skim};
 /// How a request goes together with those under way.
 fn company(kind: RequestKind) -> Concurrency {
     match kind {
-        RequestKind::Ping | RequestKind::Pong => Concurrency::Instant,
+        RequestKind::Ping | RequestKind::Pong => Concurrency::Immediate,
         RequestKind::Say | RequestKind::Tell => Concurrency::Pipelined,
-        _ => Concurrency::Alone,
+        _ => Concurrency::Exclusive,
     }
 }
 
@@ -58,7 +58,7 @@ impl SessionActor {
                 FirstUse::IsNone => {}
                 FirstUse::Waits => return Taken::Waits,
                 FirstUse::Refused(code) => {
-                    let ticket = self.connection.begin(reference, Concurrency::Instant);
+                    let ticket = self.connection.begin(reference, Concurrency::Immediate);
                     self.refuse_code(ticket, code);
                     return Taken::Done;
                 }
@@ -76,7 +76,7 @@ impl SessionActor {
             Err(refusal) if refusal.code == ErrorCode::BadRequest => self.bad_frame(&refusal, reference),
             Err(refusal) => {
                 self.was_refused(&refusal);
-                let ticket = self.connection.begin(reference, Concurrency::Instant);
+                let ticket = self.connection.begin(reference, Concurrency::Immediate);
                 self.refuse(ticket, &refusal);
                 Taken::Done
             }
@@ -96,7 +96,7 @@ impl SessionActor {
             self.take_request_rate(bytes)?;
         }
         let stopping = self.context.stopping.get();
-        authorize::authorize(kind, self.session_state(), stopping, || self.token_is_good(raw.token()))?;
+        authorize::authorize(kind, self.session.is_some(), stopping, || self.token_is_good(raw.token()))?;
         raw.to_request(kind, &self.context.spellings)
     }
 
@@ -113,7 +113,7 @@ impl SessionActor {
             self.say_goodbye(ByeReason::Fault(ErrorCode::TooManyErrors), None);
             return Taken::Done;
         }
-        let ticket = self.connection.begin(reference, Concurrency::Instant);
+        let ticket = self.connection.begin(reference, Concurrency::Immediate);
         self.refuse(ticket, refusal);
         Taken::Done
     }

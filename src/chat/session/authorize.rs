@@ -3,33 +3,24 @@
 
 use crate::model::{ErrorCode, RequestKind};
 
-/// Whether a connection has a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionState {
-    /// Nobody has logged in on it.
-    None,
-    /// It has one.
-    Open,
-}
-
-/// Checks a request against the connection's session, then against its token. `token_is_good` is asked only
+/// Checks a request against whether the connection is in a session, then against its token. `token_is_good` is asked only
 /// when a token is due.
 ///
 /// # Errors
 /// `shutting_down` when the server stops; `unauthenticated`, `already_in_session` or `bad_token`.
 pub fn authorize(
     kind: RequestKind,
-    session: SessionState,
+    in_session: bool,
     stopping: bool,
     token_is_good: impl FnOnce() -> bool,
 ) -> Result<(), ErrorCode> {
     if stopping && kind != RequestKind::Pong {
         return Err(ErrorCode::ShuttingDown);
     }
-    match session {
-        SessionState::None if !kind.needs_no_session() => Err(ErrorCode::Unauthenticated),
-        SessionState::Open if kind.opens_session() => Err(ErrorCode::AlreadyInSession),
-        SessionState::Open if !kind.needs_no_token() && !token_is_good() => Err(ErrorCode::BadToken),
+    match in_session {
+        false if !kind.needs_no_session() => Err(ErrorCode::Unauthenticated),
+        true if kind.opens_session() => Err(ErrorCode::AlreadyInSession),
+        true if !kind.needs_no_token() && !token_is_good() => Err(ErrorCode::BadToken),
         _ => Ok(()),
     }
 }
@@ -63,7 +54,7 @@ mod tests {
                     | RequestKind::Pong
                     | RequestKind::Exit
             );
-            let verdict = authorize(kind, SessionState::None, false, || panic!("no token is due"));
+            let verdict = authorize(kind, false, false, || panic!("no token is due"));
             assert_eq!(verdict, if allowed { Ok(()) } else { Err(ErrorCode::Unauthenticated) }, "{kind:?}");
         }
     }
@@ -78,8 +69,8 @@ mod tests {
                 }
                 _ => Err(ErrorCode::BadToken),
             };
-            assert_eq!(authorize(kind, SessionState::Open, false, || false), expected, "{kind:?}");
-            assert_eq!(authorize(kind, SessionState::Open, true, || true).is_ok(), kind == RequestKind::Pong);
+            assert_eq!(authorize(kind, true, false, || false), expected, "{kind:?}");
+            assert_eq!(authorize(kind, true, true, || true).is_ok(), kind == RequestKind::Pong);
         }
     }
 
