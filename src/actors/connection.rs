@@ -23,6 +23,7 @@ use crate::chat::session::outbox::Outbox;
 use crate::chat::session::replies::{Concurrency, Replies};
 use crate::model::{ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, Ticket};
 use crate::transport::Stream;
+use crate::wire::Wire;
 
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;
@@ -77,6 +78,8 @@ pub struct Connection {
     pub id: ConnectionId,
     /// Who is at the other end.
     pub peer: SocketAddr,
+    /// How its payloads are framed.
+    pub wire: Wire,
     /// The rooms that it is in.
     pub rooms: RefCell<Vec<JoinedRoom>>,
     /// How fast its account does things; there from the moment that a session is open.
@@ -103,10 +106,11 @@ pub struct Connection {
 
 impl Connection {
     /// A connection over this stream, whose outbox holds up to `outbox_bytes` bytes.
-    pub fn new(id: ConnectionId, peer: SocketAddr, stream: Stream, outbox_bytes: usize) -> Self {
+    pub fn new(id: ConnectionId, peer: SocketAddr, stream: Stream, wire: Wire, outbox_bytes: usize) -> Self {
         Connection {
             id,
             peer,
+            wire,
             rooms: RefCell::default(),
             rates: RefCell::default(),
             reading: Cell::new(true),
@@ -184,7 +188,7 @@ impl Connection {
         }
         let mut outbox = self.outbox.borrow_mut();
         if drop_unsent {
-            outbox.keep_started_frame();
+            outbox.keep_started_frame(|frames, position| self.wire.end_of_frame_at(frames, position));
         }
         for word in words {
             // The bound was kept until here; two last words may go over it.

@@ -379,9 +379,9 @@ impl FanoutActor {
         };
         let id = ConnectionId::fresh(self.thread);
         let outbox_bytes = context.limits.outbox_bytes;
-        let connection = Rc::new(Connection::new(id, new.peer, stream, outbox_bytes));
+        let connection = Rc::new(Connection::new(id, new.peer, stream, new.wire, outbox_bytes));
         self.connections.insert(id, Rc::clone(&connection));
-        (self.start_session)(connection, Rc::clone(context), new.refused);
+        (self.start_session)(connection, Rc::clone(context), new.refused, new.received);
         context.strangers.charge(start);
     }
 }

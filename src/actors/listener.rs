@@ -181,7 +181,7 @@ impl ListenerActor {
                 let thread = self.next_thread % self.fanouts.len();
                 self.next_thread = thread + 1;
                 self.newcomers.fetch_add(1, Ordering::Relaxed);
-                self.fanouts[thread].do_send(NewConnection { stream, peer, refused });
+                self.fanouts[thread].do_send(NewConnection::native(stream, peer, refused));
             }
             Err(why) => {
                 warn!(by:% = peer.ip(); "the connection from {peer} failed at once: {why}");

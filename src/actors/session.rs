@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use actix::fut::{ActorFuture, ActorFutureExt};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use log::info;
 
 use super::connection::{Connection, Verdict};
@@ -40,6 +40,7 @@ use crate::chat::session::deadlines::Deadlines;
 use crate::model::{
     ByeReason, ErrorCode, Member, MessageId, Refusal, SessionId, TokenHash, TokenText, UserName,
 };
+use crate::wire::WireState;
 use crate::wire::json::{ServerFrame, encode};
 
 /// The session of a connection, from `register`, `login` or `resume` on.
@@ -122,7 +123,9 @@ pub struct SessionActor {
     session: Option<Box<OpenSession>>,
     /// Bytes that no frame could be made of yet, or that had to wait.
     unread: BytesMut,
-    /// Room among the strangers' frames that is kept for `unread`, in bytes.
+    /// What the wire remembers of the frames before those.
+    wire_state: WireState,
+    /// Room among the strangers' frames that is kept for both, in bytes.
     kept_bytes: usize,
     /// What it has read, in bytes, as long as it is new.
     read_bytes: usize,
@@ -138,14 +141,21 @@ pub struct SessionActor {
 }
 
 impl SessionActor {
-    /// The session for a connection; with `refused`, one that is told so and goes.
-    pub fn new(connection: Rc<Connection>, context: Rc<SessionContext>, refused: Option<ErrorCode>) -> Self {
+    /// The session for a connection; with `refused`, one that is told so and goes. `received` is what has been
+    /// read of it already.
+    pub fn new(
+        connection: Rc<Connection>,
+        context: Rc<SessionContext>,
+        refused: Option<ErrorCode>,
+        received: Bytes,
+    ) -> Self {
         SessionActor {
             connection,
             context,
             phase: Phase::Talking,
             session: None,
-            unread: BytesMut::new(),
+            unread: BytesMut::from(received),
+            wire_state: WireState::default(),
             kept_bytes: 0,
             read_bytes: 0,
             refused_at: None,
@@ -158,8 +168,13 @@ impl SessionActor {
     }
 
     /// Starts the session of a connection on the current thread; see [`SessionActor::new`].
-    pub fn begin(connection: Rc<Connection>, context: Rc<SessionContext>, refused: Option<ErrorCode>) {
-        SessionActor::new(connection, context, refused).start();
+    pub fn begin(
+        connection: Rc<Connection>,
+        context: Rc<SessionContext>,
+        refused: Option<ErrorCode>,
+        received: Bytes,
+    ) {
+        SessionActor::new(connection, context, refused, received).start();
     }
 
     fn member(&self) -> Option<Member> {
@@ -283,8 +298,9 @@ impl SessionActor {
             read == Progress::AllHandled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
             info!(by:% = self.by(); "{} disconnected", self.label());
+            let ending = self.ending(None);
             self.leave_everything();
-            self.connection.push_last_words([], false);
+            self.connection.push_last_words(ending, false);
             self.phase = Phase::Leaving;
         }
         if self.phase == Phase::Leaving && written {
@@ -319,10 +335,16 @@ impl SessionActor {
         let error = reason.fault().map(|code| encode::refusal(&Refusal::new(code, text.clone()), None));
         let bye = ServerFrame::Bye { reason: reason.as_str().to_owned(), text };
         let too_slow = reason == ByeReason::Fault(ErrorCode::SlowConsumer);
+        let last_words =
+            error.into_iter().chain([encode::frame(&bye, None)]).chain(self.ending(Some(reason)));
         self.leave_everything();
-        let last_words = error.into_iter().chain([encode::frame(&bye, None)]);
         self.connection.push_last_words(last_words, too_slow);
         self.phase = Phase::Leaving;
+    }
+
+    /// The last frame, on a wire that has one.
+    fn ending(&self, reason: Option<ByeReason>) -> Option<Bytes> {
+        self.connection.wire.ending(&self.wire_state, reason)
     }
 
     /// Goes out of every room and offline, at once. The session itself waits for a `resume`.
@@ -339,6 +361,7 @@ impl SessionActor {
             self.context.auth.do_send(Detach { session: session.session });
         }
         self.unread = BytesMut::new();
+        self.wire_state = WireState::default();
         self.give_back_room();
     }
 }

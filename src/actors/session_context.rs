@@ -18,15 +18,14 @@ use super::messages::listener::ListenerHandle;
 use super::strangers::Strangers;
 use crate::chat::journal::terms::Terms;
 use crate::chat::limits::rate_limiter::Rate;
-use crate::codec::FrameCodec;
 use crate::config::Limits;
 use crate::model::{ErrorCode, Spellings};
 use crate::secrets::token::TokenHasher;
 use crate::wire::json::{FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
 
 /// Starts the session of a connection on the thread that it is called on; with a code, one that is told so and
-/// goes.
-pub type StartSession = fn(Rc<Connection>, Rc<SessionContext>, Option<ErrorCode>);
+/// goes. The bytes are what has been read of it already.
+pub type StartSession = fn(Rc<Connection>, Rc<SessionContext>, Option<ErrorCode>, Bytes);
 
 /// How many seconds' worth of messages an account may send at once.
 pub const MESSAGE_BURST_SECONDS: u32 = 3;
@@ -37,8 +36,6 @@ pub const REQUEST_BURST_SECONDS: u32 = 2;
 pub struct SessionContext {
     /// Every bound.
     pub limits: Arc<Limits>,
-    /// Frames in and out.
-    pub codec: FrameCodec,
     /// The first frame of every connection.
     pub welcome: Bytes,
     /// The terms of the history.
@@ -93,7 +90,6 @@ impl SessionContext {
         };
         SessionContext {
             limits: Arc::new(limits.clone()),
-            codec: FrameCodec::new(limits.max_frame_bytes),
             welcome: encode::frame(&welcome, None),
             terms: Arc::clone(&handles.terms),
             newest_id: Arc::clone(&handles.newest_id),

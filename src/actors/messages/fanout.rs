@@ -10,6 +10,7 @@ use super::room::RoomHandle;
 use crate::chat::limits::rate_limiter::AccountRates;
 use crate::model::{ConnectionId, ErrorCode, MessageId, Receipt, Refusal, ReplyTo, RoomId, RoomName, Ticket};
 use crate::transport::DetachedStream;
+use crate::wire::Wire;
 
 handle! {
     /// Who has the connections of one I/O thread.
@@ -168,7 +169,7 @@ pub struct ConnectionClosed {
     pub connection: ConnectionId,
 }
 
-/// ListenerActor → FanoutActor: a connection that lives on this thread from now on.
+/// ListenerActor, or any door → FanoutActor: a connection that lives on this thread from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct NewConnection {
@@ -176,8 +177,19 @@ pub struct NewConnection {
     pub stream: DetachedStream,
     /// The peer.
     pub peer: std::net::SocketAddr,
+    /// How its payloads are framed.
+    pub wire: Wire,
+    /// What has been read of it already, behind a request to upgrade say.
+    pub received: Bytes,
     /// Why it may not stay, if so.
     pub refused: Option<ErrorCode>,
+}
+
+impl NewConnection {
+    /// A connection of a program, from which nothing has been read.
+    pub fn native(stream: DetachedStream, peer: std::net::SocketAddr, refused: Option<ErrorCode>) -> Self {
+        NewConnection { stream, peer, wire: Wire::Native, received: Bytes::new(), refused }
+    }
 }
 
 /// Server → FanoutActor: answer every further request with `shutting_down`.

@@ -18,8 +18,8 @@ use crate::actors::yield_now;
 use crate::chat::limits::crowd::Lane;
 use crate::chat::session::deadlines::Deadlines;
 use crate::chat::session::replies::Concurrency;
-use crate::codec::HEADER_BYTES;
-use crate::model::{ByeReason, ErrorCode};
+use crate::model::ByeReason;
+use crate::wire::{Decoded, WireError, WireState};
 
 /// Frames that a session handles in one turn.
 const FRAMES: usize = 64;
@@ -32,6 +32,20 @@ const STANDS_BEHIND: Duration = Duration::from_secs(1);
 struct Left {
     frames: usize,
     bytes: usize,
+}
+
+/// What became of the frame that some bytes begin with.
+enum Handled {
+    /// It is done with, and so many bytes long.
+    Done(usize),
+    /// It has not come as a whole.
+    Incomplete,
+    /// It cannot begin yet.
+    Waits,
+    /// It is the last one that counts: the peer ends with it.
+    Ends,
+    /// Nothing can be made of it, nor of what is behind it.
+    Broken(WireError),
 }
 
 impl SessionActor {
@@ -60,7 +74,7 @@ impl SessionActor {
         loop {
             let mut unread = std::mem::take(&mut self.unread);
             let kept = self.kept_bytes;
-            let (used, waits) = self.handle_frames(&unread, &mut left, ctx);
+            let (used, waits) = self.handle_frames(&mut unread, &mut left, ctx);
             unread.advance(used);
             if kept > self.kept_bytes {
                 // The next frame's beginning does not keep the memory of a large one.
@@ -90,7 +104,7 @@ impl SessionActor {
                 Poll::Ready(Ok(count)) => {
                     left.bytes -= count;
                     self.read_bytes = self.read_bytes.saturating_add(count);
-                    let came = &buffer[..count];
+                    let came = &mut buffer[..count];
                     if self.unread.is_empty() {
                         let (used, _) = self.handle_frames(came, &mut left, ctx);
                         self.unread.extend_from_slice(&came[used..]);
@@ -131,17 +145,23 @@ impl SessionActor {
     /// much, when there is none at the moment.
     fn needs_room(&mut self) -> Option<usize> {
         let limits = &self.context.limits;
-        if self.session.is_some() || self.kept_bytes > 0 || self.unread.len() < limits.stranger_bytes {
+        let has_come = self.unread.len() + self.wire_state.kept_bytes();
+        if self.session.is_some() || self.kept_bytes > 0 || has_come < limits.stranger_bytes {
             return None;
         }
-        let length = u32::from_be_bytes(*self.unread.first_chunk::<HEADER_BYTES>()?) as usize;
-        let bytes = HEADER_BYTES + length + limits.stranger_bytes;
+        let frame_bytes = self.connection.wire.announced_bytes(&self.unread);
+        let unread_bytes = frame_bytes.unwrap_or(0) + limits.stranger_bytes;
+        let bytes = match self.wire_state.is_amid_message() {
+            // How many pieces come nobody knows: as much as there may be, and the largest piece.
+            true => 2 * limits.max_frame_bytes + limits.stranger_bytes,
+            false => frame_bytes.map(|_| unread_bytes)?,
+        };
         if !self.context.strangers.keep(bytes) {
             return Some(bytes);
         }
         self.kept_bytes = bytes;
         // As much as is kept, and not the double of it that growing might come to.
-        let mut whole = BytesMut::with_capacity(bytes);
+        let mut whole = BytesMut::with_capacity(unread_bytes);
         whole.extend_from_slice(&self.unread);
         self.unread = whole;
         None
@@ -164,38 +184,78 @@ impl SessionActor {
 
     /// Keeps what is unread; nothing is kept of a buffer that is used up, so that an idle session has none.
     fn keep(&mut self, unread: BytesMut) {
-        let open = !unread.is_empty();
-        self.connection.with_deadlines(|deadlines| deadlines.frame_is_open(open));
-        self.unread = if open { unread } else { BytesMut::new() };
+        let is_open = !unread.is_empty() || self.wire_state.is_amid_message();
+        self.connection.with_deadlines(|deadlines| deadlines.frame_is_open(is_open));
+        self.unread = if unread.is_empty() { BytesMut::new() } else { unread };
     }
 
     /// Handles the frames that `bytes` begin with: how many bytes were used, and whether the rest has to wait
     /// for an answer rather than for more bytes.
-    fn handle_frames(&mut self, bytes: &[u8], left: &mut Left, ctx: &mut Context<Self>) -> (usize, bool) {
+    fn handle_frames(&mut self, bytes: &mut [u8], left: &mut Left, ctx: &mut Context<Self>) -> (usize, bool) {
         let mut used = 0;
         while self.phase == Phase::Talking && left.frames > 0 {
             if !self.may_take_another() {
                 return (used, true);
             }
-            let (payload, length) = match self.context.codec.peek(&bytes[used..]) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return (used, false),
-                Err(_) => {
-                    self.say_goodbye(ByeReason::Fault(ErrorCode::FrameTooLarge), None);
-                    return (bytes.len(), false);
-                }
-            };
-            match self.take(payload, ctx) {
-                Taken::Done => {
+            match self.handle_first(&mut bytes[used..], ctx) {
+                Handled::Done(length) => {
                     used += length;
                     left.frames -= 1;
-                    self.connection.with_deadlines(Deadlines::frame_completed);
-                    self.give_back_room();
+                    if !self.wire_state.is_amid_message() {
+                        self.connection.with_deadlines(Deadlines::frame_completed);
+                        self.give_back_room();
+                    }
                 }
-                Taken::Waits => return (used, true),
+                Handled::Incomplete => return (used, false),
+                Handled::Waits => return (used, true),
+                Handled::Ends => {
+                    self.peer_is_done = true;
+                    return (bytes.len(), false);
+                }
+                Handled::Broken(why) => {
+                    let text = match why {
+                        WireError::TooLarge { .. } => None,
+                        why => Some(format!("This breaks the framing: {why}.")),
+                    };
+                    self.say_goodbye(ByeReason::Fault(why.code()), text);
+                    return (bytes.len(), false);
+                }
             }
         }
         (used, false)
+    }
+
+    /// Handles the frame that `bytes` begin with.
+    fn handle_first(&mut self, bytes: &mut [u8], ctx: &mut Context<Self>) -> Handled {
+        let mut state = std::mem::take(&mut self.wire_state);
+        let handled = self.handle_with(&mut state, bytes, ctx);
+        self.wire_state = state;
+        handled
+    }
+
+    fn handle_with(&mut self, state: &mut WireState, bytes: &mut [u8], ctx: &mut Context<Self>) -> Handled {
+        match self.connection.wire.peek(state, bytes, self.context.limits.max_frame_bytes) {
+            Ok(Some((Decoded::Payload(payload), length))) => match self.take(payload, ctx) {
+                Taken::Done => {
+                    state.taken();
+                    Handled::Done(length)
+                }
+                Taken::Waits => Handled::Waits,
+            },
+            Ok(Some((Decoded::Control(answer), length))) => {
+                // It is answered in any case, but who sends too many stands behind the others.
+                if self.take_request_rate(length).is_err() {
+                    self.refused_at = Some(self.now());
+                }
+                if let Some(answer) = answer {
+                    self.connection.push(answer);
+                }
+                Handled::Done(length)
+            }
+            Ok(Some((Decoded::End, _))) => Handled::Ends,
+            Ok(None) => Handled::Incomplete,
+            Err(why) => Handled::Broken(why),
+        }
     }
 
     /// Whether another request may be looked at: not while too many are unanswered, one must be alone, or the

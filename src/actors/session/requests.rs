@@ -101,7 +101,7 @@ impl SessionActor {
     }
 
     /// Takes a request of so many bytes from the connection's rate: a large one counts for several.
-    fn take_request_rate(&self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn take_request_rate(&self, bytes: usize) -> Result<(), Refusal> {
         let Some(rate) = self.context.request_rate else { return Ok(()) };
         let count = bytes.div_ceil(self.context.limits.request_bytes);
         self.request_limiter.take_several(rate, count, self.now()).map_err(too_fast)
@@ -294,7 +294,7 @@ impl SessionActor {
         let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };
         self.reply(ticket, &bye);
         self.leave_everything();
-        self.connection.push_last_words([], false);
+        self.connection.push_last_words(self.ending(Some(reason)), false);
         self.phase = Phase::Leaving;
     }
 
