@@ -53,7 +53,7 @@ use crate::control::server::{self as control, ControlServer, ControlSocket};
 use crate::disk::Folder;
 use crate::logging::{self, LogControl};
 use crate::model::{IoThread, MessageId, Spellings, Timestamp};
-use crate::store::history::{self, HistoryOptions, Opened};
+use crate::store::history::{self, CsvLog, CsvLogOptions, HistoryOptions, Opened};
 use crate::store::lock::{DataDirLock, LockError};
 use crate::store::owner::{self, OwnerError};
 use crate::store::set_aside::SetAside;
@@ -296,8 +296,14 @@ impl Journal {
         critical: Critical,
     ) -> Result<Self, StartError> {
         let (address, its_seat) = seat::<JournalActor>();
-        let actor = JournalActor::new(Arc::clone(config), history, newest_id, critical, &address)
+        let options = CsvLogOptions {
+            durability: config.journal.durability,
+            batch_messages: config.limits.journal_batch_messages,
+            used: MessageId::new(newest_id.load(Ordering::Relaxed)),
+        };
+        let log = CsvLog::new(history, options, critical.clone())
             .map_err(StartError::system("a thread for the journal"))?;
+        let actor = JournalActor::new(Arc::clone(config), Box::new(log), newest_id, critical);
         Ok(Journal { address, starter: its_seat.take(move || actor) })
     }
 }

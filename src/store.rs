@@ -14,6 +14,8 @@ pub mod set_aside;
 pub mod terms;
 
 #[cfg(test)]
+pub mod log_rig;
+#[cfg(test)]
 pub mod memory_log;
 
 #[cfg(test)]

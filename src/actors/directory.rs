@@ -31,8 +31,8 @@ use super::panic_watch::Critical;
 use crate::chat::limits::rate_limiter::{AccountRates, Rate, too_fast};
 use crate::chat::room::members::name_page;
 use crate::model::{
-    ConnectionId, ErrorCode, MessageList, Page, Receipt, Refusal, RoomId, RoomName, Ticket, Timestamp,
-    UserName,
+    ConnectionId, ErrorCode, MessageList, Page, PageQuery, Receipt, Refusal, RoomId, RoomName, Ticket,
+    Timestamp, UserName,
 };
 use crate::suggest::nearest;
 use crate::wire::json::frame::RoomEntry;
@@ -199,7 +199,7 @@ impl Actor for DirectoryActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let to = Some(ctx.address().recipient());
-        self.handles.journal.do_send(Subscribe { route: Subscriber::Direct, to });
+        self.handles.journal.do_send(Subscribe { route: Subscriber::Direct, room: None, to });
         ctx.run_interval(SWEEP, Self::sweep);
     }
 }
@@ -340,13 +340,13 @@ impl Handler<SayAsServer> for DirectoryActor {
             return Box::pin(self.say_as_server(say));
         }
         // Nobody is in it: does it have a past?
-        let read = ReadPage {
+        let read = ReadPage(PageQuery {
             list: MessageList::Room(say.room.clone()),
             page: Page::Newest,
             limit: 1,
-            newer_than: None,
+            visible_from: None,
             up_to: None,
-        };
+        });
         let past = self.handles.journal.send(read).into_actor(self);
         Box::pin(past.then(move |past, act, _| match past {
             Ok(Ok(past)) if past.newest.is_some() => act.say_as_server(say).boxed_local(),

@@ -16,7 +16,7 @@
 //!                                        │    (session) ── Say, Leave, … ─────────▶ ChatRoomActor ──▶ (fan-out)
 //!                                        │                                 Append │  ▲ Committed
 //!                                        │                                        ▼  │
-//!                                        │    writer thread (fsync) ⇄ ··········· JournalActor
+//!                                        │    log (its thread forces it) ⇄ ······ JournalActor
 //! ```
 //!
 //! [`messages`] says of every message who sends it, what comes back, and what happens when it cannot be

@@ -10,7 +10,7 @@ mod presence_update;
 use std::sync::Arc;
 
 use actix::fut::ActorFutureExt;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use bytes::BytesMut;
 use log::{debug, error};
 use serde::Serialize;
@@ -21,15 +21,15 @@ use super::messages::fanout::{
     Answer, AuthorReceipt, Deliver, FanoutHandle, Fanouts, JoinAccepted, LeaveAccepted, RoomCrashed,
 };
 use super::messages::journal::{
-    Append, Committed, PageOfMessages, ReadPage, Requester, Subscribe, Subscriber, Verdict,
+    Append, CommitOutcome, Committed, PageOfMessages, ReadPage, Requester, Subscribe, Subscriber,
 };
 use super::messages::room::{Leave, ListMembers, Retire, RoomHandle, RoomWays, Say, SayByOperator};
 use crate::chat::room::members::{Entered, Left, Members};
 use crate::chat::room::presence::{self, Presence};
 use crate::chat::room::recent::{JoinPage, Window};
 use crate::model::{
-    ConnectionId, ErrorCode, MessageId, MessageKey, MessageList, MessageText, Page, ReplyTo, RoomId,
-    RoomName, Target, Timestamp, UserName,
+    ConnectionId, Draft, ErrorCode, MessageId, MessageKey, MessageKind, MessageList, MessageText, Page,
+    PageQuery, ReplyTo, RoomId, RoomName, Target, Timestamp, UserName,
 };
 use crate::wire::json::ServerFrame;
 use crate::wire::json::encode::{self, EncodedMessage, Keep};
@@ -102,13 +102,13 @@ impl ChatRoomActor {
         // A newest page also fills the window, so that the next one who joins need not ask the disk.
         let at_least =
             if join.page == Page::Newest { self.handles.config.limits.room_window_messages } else { 0 };
-        let read = ReadPage {
+        let read = ReadPage(PageQuery {
             list: MessageList::Room(self.name.clone()),
             page: join.page,
             limit: join.limit.max(at_least),
-            newer_than: None,
+            visible_from: None,
             up_to: None,
-        };
+        });
         self.entering += 1;
         let read = self.handles.journal.send(read).into_actor(self);
         ctx.spawn(read.map(move |read, act, ctx| {
@@ -178,26 +178,27 @@ impl ChatRoomActor {
     /// Sends a stored batch to every thread that has members in the room, or authors of it.
     fn deliver(&mut self, settled: Committed) {
         let mut frames = BytesMut::new();
-        let mut ends = Vec::with_capacity(settled.outcomes.len());
-        let mut receipts = Vec::with_capacity(settled.outcomes.len());
-        let mut stored = Vec::with_capacity(settled.outcomes.len());
-        for outcome in settled.outcomes {
-            let (result, own_frame) = match outcome.verdict {
-                Verdict::Stored(row) => {
+        let mut ends = Vec::with_capacity(settled.results.len());
+        let mut receipts = Vec::with_capacity(settled.results.len());
+        let mut stored = Vec::with_capacity(settled.results.len());
+        for outcome in settled.results {
+            let (result, own_frame) = match outcome.outcome {
+                CommitOutcome::Stored(row) => {
                     let receipt = row.receipt();
                     encode::put_message(&mut frames, &row);
                     ends.push(frames.len());
                     stored.push(receipt);
                     (Ok(receipt), Some(ends.len() - 1))
                 }
-                Verdict::Known(receipt) => (Ok(receipt), None),
-                Verdict::Refused(refused) => (Err(refused), None),
+                CommitOutcome::Duplicate(receipt) => (Ok(receipt), None),
+                CommitOutcome::Refused(refused) => (Err(refused), None),
             };
-            match outcome.author {
-                Requester::Session(reply_to) => {
+            match outcome.requester {
+                None => {}
+                Some(Requester::Session(reply_to)) => {
                     receipts.push(AuthorReceipt { reply_to, outcome: result, own_frame });
                 }
-                Requester::Operator(ticket) => {
+                Some(Requester::Operator(ticket)) => {
                     let outcome = result.map_err(|refusal| refusal.code);
                     self.handles.directory.do_send(OperatorSaid { ticket, outcome });
                 }
@@ -267,24 +268,26 @@ impl ChatRoomActor {
         &self.fanouts[connection.thread().0]
     }
 
+    /// Has what is stored for the room come here, or nobody.
+    fn subscribe(&self, to: Option<Recipient<Committed>>) {
+        let (route, room) = (Subscriber::Room(self.id), Some(self.name.clone()));
+        self.handles.journal.do_send(Subscribe { route, room, to });
+    }
+
     fn append(
         &mut self,
-        (from, since): Sender,
+        (from, visible_from): Sender,
         text: MessageText,
         key: Option<MessageKey>,
-        author: Requester,
+        requester: Requester,
     ) {
         self.under_way += 1;
         let target = Target::Room(self.name.clone());
         self.handles.journal.do_send(Append {
             route: Subscriber::Room(self.id),
-            target,
-            from,
-            since,
-            text,
-            key,
-            author,
-            floor: None,
+            requester,
+            visible_from,
+            draft: Draft { target, from, kind: MessageKind::Text(text), key, visible_from: None },
         });
     }
 }
@@ -295,12 +298,12 @@ impl Actor for ChatRoomActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         debug!("{} opened", self.name);
         let to = Some(ctx.address().recipient());
-        self.handles.journal.do_send(Subscribe { route: Subscriber::Room(self.id), to });
+        self.subscribe(to);
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
         debug!("{} closed", self.name);
-        self.handles.journal.do_send(Subscribe { route: Subscriber::Room(self.id), to: None });
+        self.subscribe(None);
     }
 }
 
@@ -309,7 +312,7 @@ impl Drop for ChatRoomActor {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let collapse = RoomCrashed { room: self.id, name: self.name.clone() };
-            self.handles.journal.do_send(Subscribe { route: Subscriber::Room(self.id), to: None });
+            self.subscribe(None);
             self.handles.directory.do_send(collapse.clone());
             for fanout in self.fanouts.iter() {
                 fanout.do_send(collapse.clone());
@@ -391,7 +394,7 @@ impl Handler<Committed> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, settled: Committed, _: &mut Context<Self>) {
-        self.under_way = self.under_way.saturating_sub(settled.outcomes.len());
+        self.under_way = self.under_way.saturating_sub(settled.results.len());
         self.deliver(settled);
     }
 }

@@ -1,7 +1,7 @@
 //! What every log promises, whoever keeps it: one suite, and each implementation passes it.
 //!
 //! A log is driven through random schedules beside a model, which is a plain list of what the log said it has
-//! stored. Another implementation joins by a [`Rig`] and a line at the end.
+//! stored. Another implementation joins by a [`LogRig`] and a line at the end.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -10,65 +10,13 @@ use std::task::Poll;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use super::history::{self, CsvLog, CsvLogOptions, HistoryOptions};
 use super::log::{LogEvent, LogFault, LogTail, MessageLog, PlannedPage, RefusedDraft};
+use super::log_rig::{CsvRig, LogRig};
 use super::memory_log::{MemoryStore, is_in, page_of};
-use crate::config::Durability;
-use crate::disk::simulated::{Faults, SimulatedDisk};
 use crate::model::{
     Draft, MAX_MESSAGE_ID, MessageId, MessageKey, MessageKind, MessageList, MessagePage, MessageText, Page,
-    PageQuery, RoomName, StoredMessage, Target, Timestamp, UserName,
+    PageQuery, RoomName, StoredMessage, Target, UserName,
 };
-
-/// A log that can be opened again, and be made to refuse.
-trait Rig {
-    fn new(seed: u64) -> Self;
-
-    /// Opens the log over what the last one stored.
-    fn open(&self) -> Box<dyn MessageLog>;
-
-    /// Whether what comes is refused from now on.
-    fn set_refusing(&self, refuses: bool);
-}
-
-struct CsvRig<const FSYNC: bool>(SimulatedDisk);
-
-impl<const FSYNC: bool> CsvRig<FSYNC> {
-    fn open_above(&self, used: Option<MessageId>) -> CsvLog {
-        let options = HistoryOptions { now: Timestamp::now(), key_seconds: 3_600, keys_per_account: 1_000 };
-        let opened = history::open(&self.0.root(), options).expect("it opens");
-        let durability = if FSYNC { Durability::Fsync } else { Durability::Os };
-        CsvLog::new(opened, CsvLogOptions { durability, batch_messages: 5, used }, ()).expect("a thread")
-    }
-}
-
-impl<const FSYNC: bool> Rig for CsvRig<FSYNC> {
-    fn new(seed: u64) -> Self {
-        CsvRig(SimulatedDisk::new(seed))
-    }
-
-    fn open(&self) -> Box<dyn MessageLog> {
-        Box::new(self.open_above(None))
-    }
-
-    fn set_refusing(&self, refuses: bool) {
-        self.0.begin(Faults { capacity_bytes: usize::from(refuses), ..Faults::default() });
-    }
-}
-
-impl Rig for MemoryStore {
-    fn new(seed: u64) -> Self {
-        MemoryStore::new(seed)
-    }
-
-    fn open(&self) -> Box<dyn MessageLog> {
-        Box::new(MemoryStore::open(self))
-    }
-
-    fn set_refusing(&self, refuses: bool) {
-        self.refuse(if refuses { usize::MAX } else { 0 });
-    }
-}
 
 /// A log, and what is known of it.
 struct World<R> {
@@ -87,7 +35,7 @@ struct World<R> {
     planned: Vec<(Box<dyn PlannedPage>, MessagePage)>,
 }
 
-impl<R: Rig> World<R> {
+impl<R: LogRig> World<R> {
     fn new(seed: u64) -> Self {
         let rig = R::new(seed);
         let mut log = rig.open();
@@ -369,7 +317,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-fn what_is_told_is_what_is_there<R: Rig>(seed: u64, steps: Vec<Step>, asked: &[Asked]) {
+fn what_is_told_is_what_is_there<R: LogRig>(seed: u64, steps: Vec<Step>, asked: &[Asked]) {
     let mut world = World::<R>::new(seed);
     for step in steps {
         world.carry_out(step);
@@ -385,7 +333,7 @@ fn draft(text: &str) -> Draft {
     Said { from: 0, to: Ok(1), text: text.into(), key: Some(1), visible_from: None }.draft(&[])
 }
 
-fn what_is_refused_leaves_nothing<R: Rig>() {
+fn what_is_refused_leaves_nothing<R: LogRig>() {
     let mut world = World::<R>::new(7);
     world.queue.push_back(draft("before"));
     world.settle();
@@ -401,7 +349,7 @@ fn what_is_refused_leaves_nothing<R: Rig>() {
     world.check(&[]);
 }
 
-fn walking_by_pages_meets_every_message_once<R: Rig>(sayings: Vec<Said>, limit: usize) {
+fn walking_by_pages_meets_every_message_once<R: LogRig>(sayings: Vec<Said>, limit: usize) {
     let mut world = World::<R>::new(11);
     world.queue.extend(sayings.into_iter().map(|said| said.draft(&[])));
     world.settle();
@@ -433,7 +381,7 @@ fn walking_by_pages_meets_every_message_once<R: Rig>(sayings: Vec<Said>, limit: 
 }
 
 // issue 8: two who write to each other at once had no message before the second one's
-fn messages_that_cross_are_of_one_list<R: Rig>() {
+fn messages_that_cross_are_of_one_list<R: LogRig>() {
     let mut world = World::<R>::new(5);
     let said = |from, to| Said { from, to: Err(to), text: "hi".into(), key: None, visible_from: None };
     world.queue.extend([said(0, 1), said(1, 0), said(0, 1)].map(|said| said.draft(&[])));

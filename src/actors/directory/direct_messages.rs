@@ -9,8 +9,12 @@ use super::DirectoryActor;
 use crate::actors::messages::auth::{AccountInfo, LookUp};
 use crate::actors::messages::directory::Tell;
 use crate::actors::messages::fanout::{AuthorReceipt, Unicast};
-use crate::actors::messages::journal::{Append, Committed, Requester, Subscriber, Verdict};
-use crate::model::{ConnectionId, ErrorCode, Receipt, Refusal, ReplyTo, Target, UserName};
+use crate::actors::messages::journal::{
+    Append, CommitOutcome, CommitResult, Committed, Requester, Subscriber,
+};
+use crate::model::{
+    ConnectionId, Draft, ErrorCode, MessageKind, Receipt, Refusal, ReplyTo, StoredMessage, Target, UserName,
+};
 use crate::wire::json::encode::EncodedMessage;
 
 impl Handler<Tell> for DirectoryActor {
@@ -52,13 +56,15 @@ impl DirectoryActor {
     fn store_letter(&self, tell: Tell, recipient: &AccountInfo) {
         self.handles.journal.do_send(Append {
             route: Subscriber::Direct,
-            target: Target::Account(tell.to),
-            from: tell.member.account,
-            since: tell.since,
-            text: tell.text,
-            key: tell.key,
-            author: Requester::Session(tell.reply_to),
-            floor: tell.since.max(recipient.visible_from),
+            requester: Requester::Session(tell.reply_to),
+            visible_from: tell.since,
+            draft: Draft {
+                target: Target::Account(tell.to),
+                from: tell.member.account,
+                kind: MessageKind::Text(tell.text),
+                key: tell.key,
+                visible_from: tell.since.max(recipient.visible_from),
+            },
         });
     }
 
@@ -87,35 +93,46 @@ impl Handler<Committed> for DirectoryActor {
     type Result = ();
 
     fn handle(&mut self, settled: Committed, _: &mut Context<Self>) {
-        for outcome in settled.outcomes {
-            let Requester::Session(reply_to) = outcome.author else { continue };
-            let row = match outcome.verdict {
-                Verdict::Stored(row) => row,
-                Verdict::Known(receipt) => {
-                    self.settle(reply_to, Ok(receipt));
-                    continue;
-                }
-                Verdict::Refused(refused) => {
-                    self.settle(reply_to, Err(refused));
-                    continue;
-                }
+        for CommitResult { requester, outcome } in settled.results {
+            let reply_to = match requester {
+                Some(Requester::Session(reply_to)) => Some(reply_to),
+                Some(Requester::Operator(_)) | None => None,
             };
-            if let Target::Account(to) = &row.target {
-                let readers = self.connections_of(&row.from, to, Some(reply_to.connection));
-                let frame = EncodedMessage::of(&row).frame().clone();
-                for (thread, fanout) in self.fanouts.iter().enumerate() {
-                    let here: Vec<_> =
-                        readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
-                    if !here.is_empty() {
-                        fanout.do_send(Unicast {
-                            connections: here.into(),
-                            frame: Some(frame.clone()),
-                            receipt: None,
-                        });
-                    }
+            let (row, result) = match outcome {
+                CommitOutcome::Stored(row) => {
+                    let receipt = row.receipt();
+                    (Some(row), Ok(receipt))
+                }
+                CommitOutcome::Duplicate(receipt) => (None, Ok(receipt)),
+                CommitOutcome::Refused(refused) => (None, Err(refused)),
+            };
+            if let Some(row) = row {
+                self.deliver(&row, reply_to.map(|reply_to| reply_to.connection));
+            }
+            if let Some(reply_to) = reply_to {
+                self.settle(reply_to, result);
+            }
+        }
+    }
+}
+
+impl DirectoryActor {
+    /// Hands a stored message to whoever of the two is online, but for its sender's own connection.
+    fn deliver(&self, row: &StoredMessage, sender: Option<ConnectionId>) {
+        if let Target::Account(to) = &row.target {
+            let readers = self.connections_of(&row.from, to, sender);
+            let frame = EncodedMessage::of(row).frame().clone();
+            for (thread, fanout) in self.fanouts.iter().enumerate() {
+                let here: Vec<_> =
+                    readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
+                if !here.is_empty() {
+                    fanout.do_send(Unicast {
+                        connections: here.into(),
+                        frame: Some(frame.clone()),
+                        receipt: None,
+                    });
                 }
             }
-            self.settle(reply_to, Ok(row.receipt()));
         }
     }
 }

@@ -3,8 +3,8 @@
 use actix::{Message, Recipient};
 
 use crate::model::{
-    ErrorCode, MessageId, MessageKey, MessageList, MessageText, Page, Receipt, Refusal, ReplyTo, RoomId,
-    StoredMessage, Target, Ticket, UserName,
+    Draft, ErrorCode, MessageId, Page, PageQuery, Receipt, Refusal, ReplyTo, RoomId, RoomName, StoredMessage,
+    Ticket,
 };
 use crate::wire::json::encode::EncodedMessage;
 
@@ -45,6 +45,8 @@ pub enum Subscriber {
 pub struct Subscribe {
     /// The route.
     pub route: Subscriber,
+    /// The room's name, for what other servers store.
+    pub room: Option<RoomName>,
     /// Who takes it.
     pub to: Option<Recipient<Committed>>,
 }
@@ -56,21 +58,12 @@ pub struct Subscribe {
 pub struct Append {
     /// Where the outcome goes.
     pub route: Subscriber,
-    /// Where the message is said.
-    pub target: Target,
-    /// Who said it.
-    pub from: UserName,
-    /// The newest message when the sender's account was made; its keys do not reach back behind that.
-    pub since: Option<MessageId>,
-    /// What was said.
-    pub text: MessageText,
-    /// The sender's key for it.
-    pub key: Option<MessageKey>,
     /// Who waits for it.
-    pub author: Requester,
-    /// An earlier message up to this id does not count as the one before (direct messages: the larger of the
-    /// ids at which the two accounts began).
-    pub floor: Option<MessageId>,
+    pub requester: Requester,
+    /// What was stored up to this id is not the sender's: its keys do not reach back behind it.
+    pub visible_from: Option<MessageId>,
+    /// The message.
+    pub draft: Draft,
 }
 
 /// JournalActor → ChatRoomActor or DirectoryActor: what became of messages, in the order of their ids.
@@ -78,44 +71,33 @@ pub struct Append {
 #[rtype(result = "()")]
 pub struct Committed {
     /// One for each message.
-    pub outcomes: Vec<CommitResult>,
+    pub results: Vec<CommitResult>,
 }
 
 /// What became of one message.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitResult {
-    /// Who waits for it.
-    pub author: Requester,
-    /// The verdict.
-    pub verdict: Verdict,
+    /// Who waits for it; nobody on this server when another one has stored it.
+    pub requester: Option<Requester>,
+    /// What became of it.
+    pub outcome: CommitOutcome,
 }
 
 /// Stored, known already, or refused.
-#[derive(Debug)]
-pub enum Verdict {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
     /// It is stored: deliver it.
     Stored(StoredMessage),
     /// It was stored before, under the same key: a receipt is all that is due.
-    Known(Receipt),
+    Duplicate(Receipt),
     /// It is not stored, or nobody can tell.
     Refused(Refusal),
 }
 
-/// ChatRoomActor or SessionActor → JournalActor: a page of the past.
+/// ChatRoomActor, DirectoryActor or SessionActor → JournalActor: a page of the past.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<PageOfMessages, ErrorCode>")]
-pub struct ReadPage {
-    /// Whose past.
-    pub list: MessageList,
-    /// Where the page lies.
-    pub page: Page,
-    /// How many messages at most.
-    pub limit: usize,
-    /// Messages up to this id do not exist for the reader.
-    pub newer_than: Option<MessageId>,
-    /// Messages beyond this id are left for later.
-    pub up_to: Option<MessageId>,
-}
+pub struct ReadPage(pub PageQuery);
 
 /// A page of the past, oldest first.
 #[derive(Debug)]

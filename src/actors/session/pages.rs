@@ -11,7 +11,8 @@ use crate::actors::messages::directory::{FindRoom, ListOnline, ListRooms};
 use crate::actors::messages::journal::{PageOfMessages, ReadPage};
 use crate::actors::messages::room::ListMembers;
 use crate::model::{
-    ErrorCode, HistoryOf, MessageId, MessageList, Page, Reference, RoomName, TermName, Ticket, UserName,
+    ErrorCode, HistoryOf, MessageId, MessageList, Page, PageQuery, Reference, RoomName, TermName, Ticket,
+    UserName,
 };
 use crate::wire::json::ServerFrame;
 use crate::wire::json::encode::{self, Keep};
@@ -80,7 +81,13 @@ impl SessionActor {
         let Start { page, reset } = start;
         // Between a `join` with `after` and its last page, pages end where the room's events began.
         let up_to = if matches!(page, Page::After(_)) { self.pages_up_to(&room) } else { None };
-        let read = ReadPage { list: MessageList::Room(room.clone()), page, limit, newer_than: None, up_to };
+        let read = ReadPage(PageQuery {
+            list: MessageList::Room(room.clone()),
+            page,
+            limit,
+            visible_from: None,
+            up_to,
+        });
         self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 let head = PageHead::History { room: Some(room.clone()), with: None, reset };
@@ -105,7 +112,7 @@ impl SessionActor {
         let Some(session) = &self.session else { return };
         let Start { page, reset } = start;
         let list = MessageList::Pair(session.account.clone(), with.clone());
-        let read = ReadPage { list, page, limit, newer_than: session.first_id, up_to: None };
+        let read = ReadPage(PageQuery { list, page, limit, visible_from: session.first_id, up_to: None });
         let (journal, auth) = (self.context.journal.clone(), self.context.auth.clone());
         let asked = with.clone();
         let question = async move {
@@ -135,13 +142,13 @@ impl SessionActor {
         ctx: &mut Context<Self>,
     ) {
         let Some(session) = &self.session else { return };
-        let read = ReadPage {
+        let read = ReadPage(PageQuery {
             list: MessageList::Inbox(session.account.clone()),
             page: Page::After(after),
             limit,
-            newer_than: session.first_id,
+            visible_from: session.first_id,
             up_to: None,
-        };
+        });
         self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 act.reply_page(&PageHead::Inbox { reset }, &read, Keep::Oldest, ticket, reference.as_ref());

@@ -75,12 +75,12 @@ pub struct IdempotencyTable<W> {
 }
 
 impl<W> IdempotencyTable<W> {
-    /// A ledger that remembers the newest `keys_per_account` keys of an account, each `remembered_for`.
+    /// A table that remembers the newest `keys_per_account` keys of an account, each `remembered_for`.
     pub fn new(keys_per_account: usize, remembered_for: Duration) -> Self {
         IdempotencyTable { accounts: HashMap::new(), keys_per_account, remembered_for, swept: Duration::ZERO }
     }
 
-    /// Takes in a key of a message that was stored before the server started.
+    /// Takes in the key of a message that is stored already: before the server started, or by another server.
     pub fn restore(
         &mut self,
         from: &UserName,
@@ -89,16 +89,21 @@ impl<W> IdempotencyTable<W> {
         receipt: Receipt,
         now: Duration,
     ) {
+        let entry = self.accounts.get(from).and_then(|keys| keys.entries.get(&key));
+        if entry.is_some_and(|entry| matches!(entry.state, State::OnItsWay(_))) {
+            // Those who wait for it hear of it when it comes.
+            return;
+        }
         self.insert(from, &key, print);
         self.settle(from, &key, Some(receipt), now);
     }
 
-    /// Decides what to do with a message under a key. `since` is the newest message when the sender's account
-    /// was made: what an earlier account of that name has stored up to there is none of its business.
-    pub fn offer(
+    /// Decides what to do with a message under a key. What an earlier account of the sender's
+    /// name has stored, up to `visible_from`, is none of its business.
+    pub fn look_up(
         &mut self,
         from: &UserName,
-        since: Option<MessageId>,
+        visible_from: Option<MessageId>,
         key: &MessageKey,
         print: Fingerprint,
         waits: W,
@@ -107,7 +112,7 @@ impl<W> IdempotencyTable<W> {
         self.sweep(now);
         if let Some(keys) = self.accounts.get_mut(from) {
             keys.forget_old(now.saturating_sub(self.remembered_for));
-            keys.forget_up_to(since, key);
+            keys.forget_up_to(visible_from, key);
             if let Some(entry) = keys.entries.get_mut(key) {
                 return match &mut entry.state {
                     _ if entry.fingerprint != print => Lookup::Conflict(waits),
@@ -222,74 +227,80 @@ mod tests {
         Receipt { id: MessageId::new(number).expect("not zero"), prev: None, at: Timestamp::from_millis(0) }
     }
 
-    fn ledger() -> IdempotencyTable<&'static str> {
+    fn table() -> IdempotencyTable<&'static str> {
         IdempotencyTable::new(3, 120 * SECOND)
     }
 
     #[test]
     fn the_second_one_gets_the_first_ones_receipt() {
-        let mut ledger = ledger();
+        let mut table = table();
         let (alice, k) = (alice(), key("k"));
-        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "a", SECOND), Lookup::First("a"));
-        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "b", SECOND), Lookup::Waits);
-        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Lookup::Conflict("c"));
-        assert_eq!(ledger.settle(&alice, &k, Some(receipt(7)), SECOND), ["b"]);
-        assert_eq!(ledger.offer(&alice, None, &k, print("hi"), "d", SECOND), Lookup::Stored("d", receipt(7)));
-        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "e", SECOND), Lookup::Conflict("e"));
+        assert_eq!(table.look_up(&alice, None, &k, print("hi"), "a", SECOND), Lookup::First("a"));
+        assert_eq!(table.look_up(&alice, None, &k, print("hi"), "b", SECOND), Lookup::Waits);
+        assert_eq!(table.look_up(&alice, None, &k, print("ho"), "c", SECOND), Lookup::Conflict("c"));
+        assert_eq!(table.settle(&alice, &k, Some(receipt(7)), SECOND), ["b"]);
+        assert_eq!(
+            table.look_up(&alice, None, &k, print("hi"), "d", SECOND),
+            Lookup::Stored("d", receipt(7))
+        );
+        assert_eq!(table.look_up(&alice, None, &k, print("ho"), "e", SECOND), Lookup::Conflict("e"));
     }
 
     #[test]
     fn what_was_refused_may_be_sent_again() {
-        let mut ledger = ledger();
+        let mut table = table();
         let (alice, k) = (alice(), key("k"));
-        ledger.offer(&alice, None, &k, print("hi"), "a", SECOND);
-        ledger.offer(&alice, None, &k, print("hi"), "b", SECOND);
-        assert_eq!(ledger.settle(&alice, &k, None, SECOND), ["b"]);
-        assert_eq!(ledger.offer(&alice, None, &k, print("ho"), "c", SECOND), Lookup::First("c"));
+        table.look_up(&alice, None, &k, print("hi"), "a", SECOND);
+        table.look_up(&alice, None, &k, print("hi"), "b", SECOND);
+        assert_eq!(table.settle(&alice, &k, None, SECOND), ["b"]);
+        assert_eq!(table.look_up(&alice, None, &k, print("ho"), "c", SECOND), Lookup::First("c"));
     }
 
     #[test]
     fn whoever_takes_a_freed_name_does_not_inherit_its_keys() {
-        let mut ledger = ledger();
+        let mut table = table();
         let (alice, k) = (alice(), key("k"));
-        ledger.restore(&alice, k.clone(), print("hi"), receipt(7), SECOND);
-        let since = MessageId::new(7);
-        assert_eq!(ledger.offer(&alice, since, &k, print("hi"), "new", SECOND), Lookup::First("new"));
-        ledger.settle(&alice, &k, Some(receipt(9)), SECOND);
+        table.restore(&alice, k.clone(), print("hi"), receipt(7), SECOND);
+        let visible_from = MessageId::new(7);
+        assert_eq!(table.look_up(&alice, visible_from, &k, print("hi"), "new", SECOND), Lookup::First("new"));
+        table.settle(&alice, &k, Some(receipt(9)), SECOND);
         assert_eq!(
-            ledger.offer(&alice, since, &k, print("hi"), "again", SECOND),
+            table.look_up(&alice, visible_from, &k, print("hi"), "again", SECOND),
             Lookup::Stored("again", receipt(9))
         );
         let late = 120 * SECOND;
-        assert!(matches!(ledger.offer(&alice, since, &k, print("hi"), "late", late), Lookup::Stored(..)));
+        assert!(matches!(
+            table.look_up(&alice, visible_from, &k, print("hi"), "late", late),
+            Lookup::Stored(..)
+        ));
     }
 
     #[test]
     fn keys_are_forgotten_by_time_and_by_number() {
-        let mut ledger = ledger();
+        let mut table = table();
         let alice = alice();
         for (second, k) in ["1", "2", "3", "4"].into_iter().enumerate() {
-            ledger.restore(&alice, key(k), print(k), receipt(second as u64 + 1), SECOND * second as u32);
+            table.restore(&alice, key(k), print(k), receipt(second as u64 + 1), SECOND * second as u32);
         }
         assert_eq!(
-            ledger.offer(&alice, None, &key("1"), print("1"), "w", 5 * SECOND),
+            table.look_up(&alice, None, &key("1"), print("1"), "w", 5 * SECOND),
             Lookup::First("w"),
             "the fourth"
         );
         assert!(matches!(
-            ledger.offer(&alice, None, &key("2"), print("2"), "w", 5 * SECOND),
+            table.look_up(&alice, None, &key("2"), print("2"), "w", 5 * SECOND),
             Lookup::Stored(..)
         ));
         let late = 122 * SECOND;
         assert_eq!(
-            ledger.offer(&alice, None, &key("2"), print("2"), "w", late),
+            table.look_up(&alice, None, &key("2"), print("2"), "w", late),
             Lookup::First("w"),
             "too old"
         );
-        assert!(matches!(ledger.offer(&alice, None, &key("4"), print("4"), "w", late), Lookup::Stored(..)));
+        assert!(matches!(table.look_up(&alice, None, &key("4"), print("4"), "w", late), Lookup::Stored(..)));
         let much_later = 999 * SECOND;
-        ledger.offer(&alice, None, &key("x"), print("x"), "w", much_later);
-        assert!(ledger.accounts[&alice].stored.is_empty(), "swept");
+        table.look_up(&alice, None, &key("x"), print("x"), "w", much_later);
+        assert!(table.accounts[&alice].stored.is_empty(), "swept");
     }
 
     #[test]
