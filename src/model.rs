@@ -7,7 +7,7 @@
 //! - [`ids`]: which connection, which room, which request;
 //! - [`text`]: what people say, and the marks that they put on it; [`secret`]: what nobody else is to see;
 //! - [`message`]: where a message goes, what its receipt says, where a page of messages lies;
-//! - [`request`]: what a client asks for;
+//! - [`request`]: what a client asks for; [`reply`]: what the server says;
 //! - `account`, `session`: who has which, as they are kept; in a server alone;
 //! - [`code`]: the codes for what goes wrong; [`refusal`]: one of them, with a sentence and a time.
 
@@ -18,6 +18,7 @@ pub mod ids;
 pub mod message;
 pub mod names;
 pub mod refusal;
+pub mod reply;
 pub mod request;
 pub mod secret;
 #[cfg(feature = "server")]
@@ -37,6 +38,7 @@ pub use names::{
     RoomName, Spellings, Timestamp, UserName,
 };
 pub use refusal::Refusal;
+pub use reply::{Event, Keep, PresenceChange, Reply, SessionGrant, Welcome};
 pub use request::{DEFAULT_PAGE, HistoryOf, MAX_PAGE, Request, RequestKind};
 pub use secret::{PASSWORD_BYTES, Password, PasswordLengthError, TokenText};
 #[cfg(feature = "server")]

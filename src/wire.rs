@@ -9,6 +9,7 @@
 //!
 //! Both pass one suite, `wire/suite_tests.rs`.
 
+pub mod frames;
 pub mod json;
 #[cfg(feature = "server")]
 mod native;

@@ -13,15 +13,15 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tokio_util::codec::{Decoder, Encoder};
 
 use veche::chat::session::outbox::Outbox;
-use veche::codec::FrameCodec;
+use veche::codec::{DEFAULT_MAX_FRAME_BYTES, FrameCodec};
 use veche::config::Durability;
 use veche::disk;
 use veche::model::{
-    MessageId, MessageKind, MessageList, MessageText, Page, PageQuery, Receipt, RoomName, Spellings,
+    MessageId, MessageKind, MessageList, MessageText, Page, PageQuery, Reply, RoomName, Spellings,
     StoredMessage, Target, Timestamp, UserName,
 };
 use veche::store::history::{self, HistoryIndex, HistoryOptions, Opened};
-use veche::wire::json::encode::{EncodedMessage, receipt};
+use veche::wire::json::encode;
 use veche::wire::json::raw::RawRequest;
 
 const BATCH: u64 = 64;
@@ -51,10 +51,6 @@ fn row(id: u64) -> StoredMessage {
 
 fn rows(count: u64) -> Vec<StoredMessage> {
     (1..=count).map(row).collect()
-}
-
-fn message(row: &StoredMessage) -> EncodedMessage {
-    EncodedMessage::of(row)
 }
 
 fn codec(criterion: &mut Criterion) {
@@ -99,21 +95,17 @@ fn parse(criterion: &mut Criterion) {
     }
 }
 
-fn encode(criterion: &mut Criterion) {
+fn encoding(criterion: &mut Criterion) {
     let rows = rows(BATCH);
     let mut group = criterion.benchmark_group("encode, 64 messages");
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("events, joined", |bencher| {
-        bencher.iter(|| {
-            let mut joined = BytesMut::new();
-            rows.iter().for_each(|row| joined.extend_from_slice(message(row).frame()));
-            joined.freeze()
-        });
+        bencher.iter(|| encode::messages(&rows));
     });
     group.bench_function("receipts", |bencher| {
         bencher.iter(|| {
             for row in &rows {
-                black_box(receipt(Receipt { id: row.id, prev: row.prev, at: row.at }, None));
+                black_box(encode::reply(&Reply::Receipt(row.receipt()), None, DEFAULT_MAX_FRAME_BYTES));
             }
         });
     });
@@ -193,5 +185,5 @@ fn rows_out(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, codec, parse, encode, outbox, disk);
+criterion_group!(pieces, codec, parse, encoding, outbox, disk);
 criterion_main!(pieces);

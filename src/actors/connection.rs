@@ -21,9 +21,11 @@ use crate::chat::limits::rate_limiter::AccountRates;
 use crate::chat::session::deadlines::{Deadlines, Due, Timeouts};
 use crate::chat::session::outbox::Outbox;
 use crate::chat::session::replies::{Concurrency, Replies};
-use crate::model::{ByeReason, ConnectionId, ErrorCode, MessageId, Reference, ReplyTo, Ticket};
+use crate::config::Limits;
+use crate::model::{ByeReason, ConnectionId, ErrorCode, MessageId, Reference, Reply, ReplyTo, Ticket};
 use crate::transport::Stream;
 use crate::wire::Wire;
+use crate::wire::json::encode;
 
 /// Pieces of one vectored write; more than this many entries are written in several.
 const SLICES_PER_WRITE: usize = 64;
@@ -92,7 +94,7 @@ pub struct Connection {
     pub spoke: Cell<bool>,
     stream: RefCell<Stream>,
     outbox: RefCell<Outbox>,
-    outbox_bytes: usize,
+    limits: Arc<Limits>,
     /// Whether the socket took no more at the last write, and the session waits until it does.
     blocked: Cell<bool>,
     replies: RefCell<Replies<Bytes>>,
@@ -105,8 +107,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection over this stream, whose outbox holds up to `outbox_bytes` bytes.
-    pub fn new(id: ConnectionId, peer: SocketAddr, stream: Stream, wire: Wire, outbox_bytes: usize) -> Self {
+    /// A connection over this stream, within these limits.
+    pub fn new(id: ConnectionId, peer: SocketAddr, stream: Stream, wire: Wire, limits: Arc<Limits>) -> Self {
         Connection {
             id,
             peer,
@@ -118,7 +120,7 @@ impl Connection {
             spoke: Cell::new(false),
             stream: RefCell::new(stream),
             outbox: RefCell::default(),
-            outbox_bytes,
+            limits,
             blocked: Cell::new(false),
             replies: RefCell::default(),
             deadlines: Cell::new(Deadlines::connected()),
@@ -150,21 +152,20 @@ impl Connection {
         ReplyTo { connection: self.id, ticket }
     }
 
-    /// Takes the reply to a request, which leaves when those before it have left.
-    pub fn answer(&self, ticket: Ticket, frame: Bytes) {
-        self.replies.borrow_mut().answer(ticket, frame);
-        while let Some(frame) = { self.replies.borrow_mut().pop_ready() } {
+    /// Takes the reply to a request, which leaves when those before it have left. Whether there is more than it
+    /// has room for.
+    pub fn answer(&self, ticket: Ticket, reply: &Reply) -> bool {
+        let mut replies = self.replies.borrow_mut();
+        let (frame, more) = encode::reply(reply, replies.reference(ticket), self.limits.max_frame_bytes);
+        replies.answer(ticket, frame);
+        while let Some(frame) = replies.pop_ready() {
             self.push(frame);
         }
+        drop(replies);
         if !self.reading.get() {
             self.wake();
         }
-    }
-
-    /// Takes a reply that still needs the request's `ref`.
-    pub fn answer_with(&self, ticket: Ticket, encode: impl FnOnce(Option<&Reference>) -> Bytes) {
-        let frame = encode(self.replies.borrow().reference(ticket));
-        self.answer(ticket, frame);
+        more
     }
 
     // ------------------------------------------------------------ writing
@@ -175,7 +176,7 @@ impl Connection {
         if !self.open.get() {
             return;
         }
-        if self.outbox.borrow_mut().push(frames, self.outbox_bytes).is_err() {
+        if self.outbox.borrow_mut().push(frames, self.limits.outbox_bytes).is_err() {
             self.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::SlowConsumer), text: None });
         }
     }

@@ -31,12 +31,10 @@ use super::panic_watch::Critical;
 use crate::chat::limits::rate_limiter::{AccountRates, Rate, too_fast};
 use crate::chat::room::members::name_page;
 use crate::model::{
-    ConnectionId, ErrorCode, MessageList, Page, PageQuery, Receipt, Refusal, RoomId, RoomName, Ticket,
+    ConnectionId, ErrorCode, MessageList, Page, PageQuery, Receipt, Refusal, Reply, RoomId, RoomName, Ticket,
     Timestamp, UserName,
 };
 use crate::suggest::nearest;
-use crate::wire::json::frame::RoomEntry;
-use crate::wire::json::{ServerFrame, encode};
 
 /// How often empty rooms and idle rates are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -143,8 +141,7 @@ impl DirectoryActor {
     fn join(&mut self, join: Join) {
         let is_new = !self.rooms.contains_key(&join.room) && join.room != RoomName::lobby();
         if is_new && let Err(refusal) = self.may_open_room(&join.member.account) {
-            let frame = encode::refusal(&refusal, join.reference.as_ref());
-            self.answer(Answer { reply_to: join.reply_to, frame });
+            self.answer(Answer { reply_to: join.reply_to, reply: Reply::Refused(refusal) });
             return;
         }
         let room = self.open_room(&join.room);
@@ -209,10 +206,10 @@ impl Actor for DirectoryActor {
 impl Handler<Online> for DirectoryActor {
     type Result = ();
 
-    fn handle(&mut self, Online { member, reply_to, frame }: Online, _: &mut Context<Self>) {
+    fn handle(&mut self, Online { member, reply_to, grant }: Online, _: &mut Context<Self>) {
         let rates = Arc::clone(&self.rates_of(&member.account).shared);
         self.online.entry(member.account).or_insert_with(|| Vec::with_capacity(1)).push(member.connection);
-        self.fanouts[reply_to.connection.thread().0].do_send(SessionAccepted { reply_to, frame, rates });
+        self.fanouts[reply_to.connection.thread().0].do_send(SessionAccepted { reply_to, grant, rates });
     }
 }
 
@@ -251,10 +248,9 @@ impl Handler<Announce> for DirectoryActor {
     type Result = usize;
 
     fn handle(&mut self, announce: Announce, _: &mut Context<Self>) -> usize {
-        let notice = ServerFrame::Notice { text: announce.text.as_str().to_owned(), at: Timestamp::now() };
-        let frame = encode::frame(&notice, None);
+        let at = Timestamp::now();
         for fanout in self.fanouts.iter() {
-            fanout.do_send(Broadcast { frame: frame.clone() });
+            fanout.do_send(Broadcast { text: announce.text.clone(), at });
         }
         self.online.values().map(Vec::len).sum()
     }
@@ -303,10 +299,7 @@ impl Handler<ListRooms> for DirectoryActor {
     fn handle(&mut self, list: ListRooms, _: &mut Context<Self>) -> Self::Result {
         let behind = (list.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let mut rest = self.occupied.range::<RoomName, _>(behind);
-        let entry = |(room, accounts): (&RoomName, &usize)| RoomEntry {
-            room: room.to_string(),
-            members: *accounts as u64,
-        };
+        let entry = |(room, accounts): (&RoomName, &usize)| (room.clone(), *accounts);
         let rooms = rest.by_ref().take(list.limit).map(entry).collect();
         MessageResult((rooms, rest.next().is_some()))
     }

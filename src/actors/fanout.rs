@@ -10,6 +10,7 @@ mod turns;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 
@@ -33,8 +34,8 @@ use super::strangers::Strangers;
 use super::{Handles, yield_now};
 use crate::chat::limits::fair_queue::FairQueue;
 use crate::chat::session::deadlines::{TICK, Timeouts};
-use crate::model::{ByeReason, ConnectionId, ErrorCode, IoThread, RoomId};
-use crate::wire::json::{ServerFrame, encode};
+use crate::model::{ByeReason, ConnectionId, ErrorCode, Event, IoThread, Keep, Reply, RoomId};
+use crate::wire::json::encode;
 
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
 const WRITES_PER_TURN: usize = 64;
@@ -93,7 +94,7 @@ impl FanoutActor {
             timeouts: Timeouts::new(&handles.config.limits),
             handles,
             context: None,
-            ping: encode::frame(&ServerFrame::Ping, None),
+            ping: encode::event(&Event::Ping),
             connections: HashMap::new(),
             rooms: HashMap::new(),
             unwritten: Vec::new(),
@@ -113,10 +114,11 @@ impl FanoutActor {
             return;
         }
         let Some(connection) = self.connections.get(&reply_to.connection) else { return };
-        connection.answer_with(reply_to.ticket, |reference| match &receipt.outcome {
-            Ok(receipt) => encode::receipt(*receipt, reference),
-            Err(refusal) => encode::refusal(refusal, reference),
-        });
+        let reply = match &receipt.outcome {
+            Ok(receipt) => Reply::Receipt(*receipt),
+            Err(refusal) => Reply::Refused(refusal.clone()),
+        };
+        connection.answer(reply_to.ticket, &reply);
         self.unwritten.push(Rc::clone(connection));
     }
 
@@ -178,8 +180,9 @@ impl Handler<Deliver> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, batch: Deliver, _: &mut Context<Self>) {
-        let room = self.rooms.get(&batch.room).filter(|_| !batch.frames.is_empty());
+        let room = self.rooms.get(&batch.room).filter(|_| !batch.messages.is_empty());
         if let Some(LocalRoom { members, .. }) = room {
+            let frames = encode::messages(&*batch.messages);
             for author in batch.receipts.iter().filter_map(AuthorReceipt::author_in_batch) {
                 if let Some(connection) = self.connections.get(&author) {
                     connection.spoke.set(true);
@@ -187,9 +190,10 @@ impl Handler<Deliver> for FanoutActor {
             }
             for connection in members {
                 if connection.spoke.take() {
-                    push_without_own(connection, &batch);
+                    let own = batch.receipts.iter().filter(|of| of.author_in_batch() == Some(connection.id));
+                    frames.all_but(own.filter_map(|of| of.own), |piece| connection.push(piece));
                 } else {
-                    connection.push(batch.frames.clone());
+                    connection.push(frames.all().clone());
                 }
             }
             self.deliveries.push(members.clone());
@@ -200,35 +204,20 @@ impl Handler<Deliver> for FanoutActor {
     }
 }
 
-/// Puts a batch out for one of its authors: all but its own frames, as slices of the same bytes.
-fn push_without_own(connection: &Connection, batch: &Deliver) {
-    let mut from = 0;
-    let own = batch.receipts.iter().filter(|receipt| receipt.author_in_batch() == Some(connection.id));
-    for frame in own.filter_map(|receipt| receipt.own_frame) {
-        let start = if frame == 0 { 0 } else { batch.ends[frame - 1] };
-        if start > from {
-            connection.push(batch.frames.slice(from..start));
-        }
-        from = batch.ends[frame];
-    }
-    if from < batch.frames.len() {
-        connection.push(batch.frames.slice(from..));
-    }
-}
-
 impl Handler<Unicast> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, letter: Unicast, _: &mut Context<Self>) {
-        if let Some(frame) = &letter.frame {
-            for id in &*letter.connections {
+    fn handle(&mut self, unicast: Unicast, _: &mut Context<Self>) {
+        if let Some(message) = &unicast.message {
+            let frames = encode::messages([message]);
+            for id in &*unicast.connections {
                 if let Some(connection) = self.connections.get(id) {
-                    connection.push(frame.clone());
+                    connection.push(frames.all().clone());
                     self.unwritten.push(Rc::clone(connection));
                 }
             }
         }
-        if let Some(receipt) = &letter.receipt {
+        if let Some(receipt) = &unicast.receipt {
             self.settle(receipt);
         }
     }
@@ -237,14 +226,16 @@ impl Handler<Unicast> for FanoutActor {
 impl Handler<PresenceUpdate> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, presence_update: PresenceUpdate, _: &mut Context<Self>) {
-        let Some(LocalRoom { members, .. }) = self.rooms.get(&presence_update.room) else { return };
+    fn handle(&mut self, update: PresenceUpdate, _: &mut Context<Self>) {
+        let Some(LocalRoom { members, room }) = self.rooms.get(&update.room) else { return };
+        let frames = encode::presence(&room.name, &update.changes);
+        let most = frames.only(&update.most);
         let mut told = Vec::with_capacity(members.len());
         for connection in members {
-            let frames =
-                presence_update.instead.get(&connection.id).map_or(&*presence_update.frames, Vec::as_slice);
-            if !frames.is_empty() {
-                frames.iter().for_each(|frames| connection.push(frames.clone()));
+            let instead = update.instead.get(&connection.id).map(|indexes| frames.only(indexes));
+            let pieces = instead.as_ref().unwrap_or(&most);
+            if !pieces.is_empty() {
+                pieces.iter().for_each(|piece| connection.push(piece.clone()));
                 told.push(Rc::clone(connection));
             }
         }
@@ -266,11 +257,12 @@ impl Handler<RoomCrashed> for FanoutActor {
 impl Handler<Broadcast> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, notice: Broadcast, _: &mut Context<Self>) {
+    fn handle(&mut self, Broadcast { text, at }: Broadcast, _: &mut Context<Self>) {
+        let frame = encode::event(&Event::Notice { text, at });
         let in_session = |connection: &&Rc<Connection>| connection.rates.borrow().is_some();
         let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
         for connection in &listeners {
-            connection.push(notice.frame.clone());
+            connection.push(frame.clone());
         }
         self.deliveries.push(listeners);
     }
@@ -283,7 +275,7 @@ impl Handler<Answer> for FanoutActor {
 
     fn handle(&mut self, answer: Answer, _: &mut Context<Self>) {
         if let Some(connection) = self.connection(answer.reply_to.connection).cloned() {
-            connection.answer(answer.reply_to.ticket, answer.frame);
+            connection.answer(answer.reply_to.ticket, &answer.reply);
             self.unwritten.push(connection);
         }
     }
@@ -292,10 +284,10 @@ impl Handler<Answer> for FanoutActor {
 impl Handler<SessionAccepted> for FanoutActor {
     type Result = ();
 
-    fn handle(&mut self, admit: SessionAccepted, _: &mut Context<Self>) {
-        if let Some(connection) = self.connection(admit.reply_to.connection).cloned() {
-            *connection.rates.borrow_mut() = Some(admit.rates);
-            connection.answer(admit.reply_to.ticket, admit.frame);
+    fn handle(&mut self, accepted: SessionAccepted, _: &mut Context<Self>) {
+        if let Some(connection) = self.connection(accepted.reply_to.connection).cloned() {
+            *connection.rates.borrow_mut() = Some(accepted.rates);
+            connection.answer(accepted.reply_to.ticket, &Reply::Session(accepted.grant));
             self.unwritten.push(connection);
         }
     }
@@ -305,16 +297,19 @@ impl Handler<JoinAccepted> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, accepted: JoinAccepted, _: &mut Context<Self>) {
-        let JoinAccepted { reply_to, room, frame, pages_up_to } = accepted;
+        let JoinAccepted { reply_to, room, members, reset, page, keep, events_begin_behind } = accepted;
         let Some(connection) = self.connection(reply_to.connection).cloned() else {
             // It went while the room was reading its page; the room thinks that it is in.
             room.ways.do_send(Leave { connection: reply_to.connection, request: None });
             return;
         };
-        let id = room.id;
+        let (id, name) = (room.id, room.name.clone());
         let local =
             self.rooms.entry(id).or_insert_with(|| LocalRoom { room: Rc::new(room), members: Vec::new() });
         local.enter(&connection);
+        let more =
+            connection.answer(reply_to.ticket, &Reply::Joined { room: name, members, reset, page, keep });
+        let pages_up_to = events_begin_behind.filter(|_| more && keep == Keep::Oldest);
         {
             let mut rooms = connection.rooms.borrow_mut();
             rooms.retain(|joined| joined.room.id != id);
@@ -322,7 +317,6 @@ impl Handler<JoinAccepted> for FanoutActor {
             rooms.reserve_exact(1);
             rooms.push(JoinedRoom { room: Rc::clone(&local.room), pages_up_to });
         }
-        connection.answer(reply_to.ticket, frame);
         self.unwritten.push(connection);
     }
 }
@@ -339,8 +333,8 @@ impl Handler<LeaveAccepted> for FanoutActor {
         }
         let Some(connection) = self.connection(left.connection).cloned() else { return };
         connection.rooms.borrow_mut().retain(|joined| joined.room.id != left.room);
-        if let Some((ticket, frame)) = left.reply {
-            connection.answer(ticket, frame);
+        if let Some(ticket) = left.request {
+            connection.answer(ticket, &Reply::Done);
             self.unwritten.push(connection);
         }
     }
@@ -378,8 +372,8 @@ impl FanoutActor {
             }
         };
         let id = ConnectionId::fresh(self.thread);
-        let outbox_bytes = context.limits.outbox_bytes;
-        let connection = Rc::new(Connection::new(id, new.peer, stream, new.wire, outbox_bytes));
+        let limits = Arc::clone(&context.limits);
+        let connection = Rc::new(Connection::new(id, new.peer, stream, new.wire, limits));
         self.connections.insert(id, Rc::clone(&connection));
         (self.start_session)(connection, Rc::clone(context), new.refused, new.received);
         context.strangers.charge(start);

@@ -7,13 +7,9 @@
 
 mod presence_update;
 
-use std::sync::Arc;
-
 use actix::fut::ActorFutureExt;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, WrapFuture};
-use bytes::BytesMut;
 use log::{debug, error};
-use serde::Serialize;
 
 use super::Handles;
 use super::messages::directory::{Flush, Join, OperatorSaid, RoomCount};
@@ -26,14 +22,11 @@ use super::messages::journal::{
 use super::messages::room::{Leave, ListMembers, Retire, RoomHandle, RoomWays, Say, SayByOperator};
 use crate::chat::room::members::{Entered, Left, Members};
 use crate::chat::room::presence::{self, Presence};
-use crate::chat::room::recent::{JoinPage, Window};
+use crate::chat::room::recent::RecentMessages;
 use crate::model::{
-    ConnectionId, Draft, ErrorCode, MessageId, MessageKey, MessageKind, MessageList, MessageText, Page,
-    PageQuery, ReplyTo, RoomId, RoomName, Target, Timestamp, UserName,
+    ConnectionId, Draft, ErrorCode, Keep, MessageId, MessageKey, MessageKind, MessageList, MessagePage,
+    MessageText, Page, PageQuery, Reply, ReplyTo, RoomId, RoomName, Target, Timestamp, UserName,
 };
-use crate::wire::json::ServerFrame;
-use crate::wire::json::encode::{self, EncodedMessage, Keep};
-use crate::wire::json::frame::{PresenceStatus, is_false};
 
 /// How often a page for a join is read again because more was said meanwhile than the window holds.
 const PAGE_ATTEMPTS: usize = 8;
@@ -47,10 +40,10 @@ pub struct ChatRoomActor {
     name: RoomName,
     handles: Handles,
     fanouts: Fanouts,
-    roster: Members<ConnectionId>,
+    members: Members<ConnectionId>,
     /// How many members live on each I/O thread.
     on_thread: Vec<usize>,
-    window: Window,
+    recent: RecentMessages,
     presence: Presence<ConnectionId>,
     /// Whether it will be looked at.
     ticking: bool,
@@ -60,29 +53,19 @@ pub struct ChatRoomActor {
     under_way: usize,
 }
 
-/// A `joined` reply without its messages.
-#[derive(Serialize)]
-#[serde(tag = "type", rename = "joined")]
-struct JoinedHead<'a> {
-    room: &'a RoomName,
-    members: usize,
-    #[serde(skip_serializing_if = "is_false")]
-    reset: bool,
-}
-
 impl ChatRoomActor {
     /// An empty room.
     pub fn new(id: RoomId, name: RoomName, handles: Handles, fanouts: Fanouts) -> Self {
         let on_thread = vec![0; fanouts.len()];
-        let window = Window::new(handles.config.limits.room_window_messages);
+        let recent = RecentMessages::new(handles.config.limits.room_window_messages);
         ChatRoomActor {
             id,
             name,
             handles,
             fanouts,
-            roster: Members::default(),
+            members: Members::default(),
             on_thread,
-            window,
+            recent,
             presence: Presence::default(),
             ticking: false,
             entering: 0,
@@ -123,12 +106,12 @@ impl ChatRoomActor {
 
     fn page_came(&mut self, join: Join, read: PageOfMessages, attempt: usize, ctx: &mut Context<Self>) {
         let newest_read = read.newest;
-        let page = JoinPage { messages: read.messages, more: read.more };
+        let page = MessagePage { messages: read.messages, more: read.more };
         if join.page == Page::Newest {
-            self.window.prefill(&page);
+            self.recent.prefill(&page);
         }
-        match self.window.complete(page, join.page, join.limit) {
-            Some(page) => self.enter(&join, &page, newest_read, ctx),
+        match self.recent.complete(page, join.page, join.limit) {
+            Some(page) => self.enter(&join, page, newest_read, ctx),
             None if attempt < PAGE_ATTEMPTS => self.read_page(join, attempt + 1, ctx),
             None => {
                 error!("room {}: a page could not catch up with the room in {attempt} attempts", self.name);
@@ -138,19 +121,19 @@ impl ChatRoomActor {
     }
 
     fn refuse_join(&self, join: &Join, code: ErrorCode) {
-        let frame = encode::refusal(&code.into(), join.reference.as_ref());
-        self.fanout(join.reply_to.connection).do_send(Answer { reply_to: join.reply_to, frame });
+        let reply = Reply::Refused(code.into());
+        self.fanout(join.reply_to.connection).do_send(Answer { reply_to: join.reply_to, reply });
     }
 
     fn enter(
         &mut self,
         join: &Join,
-        page: &JoinPage,
+        page: MessagePage,
         newest_read: Option<MessageId>,
         ctx: &mut Context<Self>,
     ) {
         let connection = join.member.connection;
-        let entered = self.roster.enter(&join.member.account, connection);
+        let entered = self.members.enter(&join.member.account, connection);
         if entered == Entered::AccountCame {
             self.count_changed();
             self.account_changed(&join.member.account, true, ctx);
@@ -159,58 +142,44 @@ impl ChatRoomActor {
             self.on_thread[connection.thread().0] += 1;
             self.presence.entered(connection);
         }
-        let head = JoinedHead { room: &self.name, members: self.roster.accounts(), reset: join.reset };
-        let keep = if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest };
-        let max_frame_bytes = self.handles.config.limits.max_frame_bytes;
-        let (frame, more) =
-            encode::page(&head, &page.messages, page.more, keep, join.reference.as_ref(), max_frame_bytes);
-        let events_begin_behind = self.window.newest().max(newest_read);
         self.fanout(connection).do_send(JoinAccepted {
             reply_to: join.reply_to,
             room: RoomHandle { id: self.id, name: self.name.clone(), ways: RoomWays::of(&ctx.address()) },
-            frame,
-            pages_up_to: events_begin_behind.filter(|_| more && keep == Keep::Oldest),
+            members: self.members.accounts(),
+            reset: join.reset,
+            page,
+            keep: if join.page == Page::Newest { Keep::Newest } else { Keep::Oldest },
+            events_begin_behind: self.recent.newest().max(newest_read),
         });
     }
 
     // ------------------------------------------------------------ delivering
 
     /// Sends a stored batch to every thread that has members in the room, or authors of it.
-    fn deliver(&mut self, settled: Committed) {
-        let mut frames = BytesMut::new();
-        let mut ends = Vec::with_capacity(settled.results.len());
-        let mut receipts = Vec::with_capacity(settled.results.len());
-        let mut stored = Vec::with_capacity(settled.results.len());
-        for outcome in settled.results {
-            let (result, own_frame) = match outcome.outcome {
-                CommitOutcome::Stored(row) => {
-                    let receipt = row.receipt();
-                    encode::put_message(&mut frames, &row);
-                    ends.push(frames.len());
-                    stored.push(receipt);
-                    (Ok(receipt), Some(ends.len() - 1))
+    fn deliver(&mut self, committed: Committed) {
+        let count = committed.results.len();
+        let (mut messages, mut receipts) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for result in committed.results {
+            let (outcome, own) = match result.outcome {
+                CommitOutcome::Stored(message) => {
+                    let receipt = message.receipt();
+                    messages.push(message);
+                    (Ok(receipt), Some(messages.len() - 1))
                 }
                 CommitOutcome::Duplicate(receipt) => (Ok(receipt), None),
-                CommitOutcome::Refused(refused) => (Err(refused), None),
+                CommitOutcome::Refused(refusal) => (Err(refusal), None),
             };
-            match outcome.requester {
+            match result.requester {
                 None => {}
-                Some(Requester::Session(reply_to)) => {
-                    receipts.push(AuthorReceipt { reply_to, outcome: result, own_frame });
-                }
+                Some(Requester::Session(reply_to)) => receipts.push(AuthorReceipt { reply_to, outcome, own }),
                 Some(Requester::Operator(ticket)) => {
-                    let outcome = result.map_err(|refusal| refusal.code);
+                    let outcome = outcome.map_err(|refusal| refusal.code);
                     self.handles.directory.do_send(OperatorSaid { ticket, outcome });
                 }
             }
         }
-        let frames = frames.freeze();
-        let mut start = 0;
-        for (receipt, end) in stored.into_iter().zip(&ends) {
-            self.window.push(EncodedMessage::of_frame(receipt, frames.slice(start..*end)));
-            start = *end;
-        }
-        let batch = Deliver { room: self.id, frames, ends: ends.into(), receipts: receipts.into() };
+        messages.iter().for_each(|message| self.recent.push(message.clone()));
+        let batch = Deliver { room: self.id, messages: messages.into(), receipts: receipts.into() };
         for (thread, fanout) in self.fanouts.iter().enumerate() {
             let has_author = |receipt: &AuthorReceipt| receipt.reply_to.connection.thread().0 == thread;
             if self.on_thread[thread] > 0 || batch.receipts.iter().any(has_author) {
@@ -223,7 +192,7 @@ impl ChatRoomActor {
 
     /// An account came or went; the members are told when it has stood for a moment.
     fn account_changed(&mut self, account: &UserName, is_in: bool, ctx: &mut Context<Self>) {
-        if self.is_too_large_for_presence() || self.roster.accounts() == 0 {
+        if self.is_too_large_for_presence() || self.members.accounts() == 0 {
             return self.presence.clear();
         }
         self.presence.changed(account, is_in, self.handles.started.elapsed(), Timestamp::now());
@@ -234,7 +203,7 @@ impl ChatRoomActor {
 
     fn is_too_large_for_presence(&self) -> bool {
         let most = self.handles.config.limits.presence_members;
-        most != 0 && self.roster.accounts() > most
+        most != 0 && self.members.accounts() > most
     }
 
     /// Tells what has stood long enough: one batch, encoded once, one write for each member.
@@ -247,20 +216,16 @@ impl ChatRoomActor {
         if changes.is_empty() {
             return;
         }
-        let presence_update = presence_update::of(self.id, &changes, &self.roster, |change| {
-            let status = if change.is_in { PresenceStatus::Joined } else { PresenceStatus::Left };
-            let (room, name) = (self.name.to_string(), change.account.to_string());
-            encode::frame(&ServerFrame::Presence { room, name, status, at: change.at }, None)
-        });
+        let update = presence_update::of(self.id, changes, &self.members);
         for (members, fanout) in self.on_thread.iter().zip(self.fanouts.iter()) {
             if *members > 0 {
-                fanout.do_send(presence_update.clone());
+                fanout.do_send(update.clone());
             }
         }
     }
 
     fn count_changed(&self) {
-        let count = RoomCount { room: self.name.clone(), accounts: self.roster.accounts() };
+        let count = RoomCount { room: self.name.clone(), accounts: self.members.accounts() };
         self.handles.directory.do_send(count);
     }
 
@@ -325,8 +290,8 @@ impl Handler<Join> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, join: Join, ctx: &mut Context<Self>) {
-        match self.window.page(join.page, join.limit) {
-            Some(page) => self.enter(&join, &page, None, ctx),
+        match self.recent.page(join.page, join.limit) {
+            Some(page) => self.enter(&join, page, None, ctx),
             None => self.read_page(join, 1, ctx),
         }
     }
@@ -336,8 +301,8 @@ impl Handler<Leave> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, Leave { connection, request }: Leave, ctx: &mut Context<Self>) {
-        let account = self.roster.account_of(connection).cloned();
-        let left = self.roster.leave(connection);
+        let account = self.members.account_of(connection).cloned();
+        let left = self.members.leave(connection);
         if left != Left::WasNotIn {
             self.on_thread[connection.thread().0] -= 1;
         }
@@ -345,10 +310,7 @@ impl Handler<Leave> for ChatRoomActor {
             // Before the reply, so that whoever has read it and asks for the rooms finds it done.
             self.count_changed();
         }
-        let reply = request.map(|(ticket, reference)| {
-            (ticket, encode::frame(&ServerFrame::Ok { receipt: None }, reference.as_ref()))
-        });
-        self.fanout(connection).do_send(LeaveAccepted { connection, room: self.id, reply });
+        self.fanout(connection).do_send(LeaveAccepted { connection, room: self.id, request });
         if let (Left::AccountLeft, Some(account)) = (left, account) {
             self.account_changed(&account, false, ctx);
         }
@@ -360,7 +322,7 @@ impl Handler<Say> for ChatRoomActor {
 
     fn handle(&mut self, say: Say, _: &mut Context<Self>) {
         let Say { member, since, text, key, reply_to } = say;
-        if self.roster.contains(member.connection) {
+        if self.members.contains(member.connection) {
             self.append((member.account, since), text, key, Requester::Session(reply_to));
         } else {
             let code = ErrorCode::NotInRoom;
@@ -370,15 +332,9 @@ impl Handler<Say> for ChatRoomActor {
 }
 
 impl ChatRoomActor {
-    /// Refuses a `say`; the fan-out adds the request's `ref`.
+    /// Refuses a `say`.
     fn answer_refused(&self, reply_to: ReplyTo, code: ErrorCode) {
-        let receipt = AuthorReceipt { reply_to, outcome: Err(code.into()), own_frame: None };
-        self.fanout(reply_to.connection).do_send(Deliver {
-            room: self.id,
-            frames: bytes::Bytes::new(),
-            ends: Arc::default(),
-            receipts: [receipt].into(),
-        });
+        self.fanout(reply_to.connection).do_send(Answer { reply_to, reply: Reply::Refused(code.into()) });
     }
 }
 
@@ -403,7 +359,7 @@ impl Handler<ListMembers> for ChatRoomActor {
     type Result = actix::MessageResult<ListMembers>;
 
     fn handle(&mut self, list: ListMembers, _: &mut Context<Self>) -> Self::Result {
-        actix::MessageResult(self.roster.page(list.after.as_ref(), list.limit))
+        actix::MessageResult(self.members.page(list.after.as_ref(), list.limit))
     }
 }
 
@@ -411,7 +367,7 @@ impl Handler<Retire> for ChatRoomActor {
     type Result = bool;
 
     fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) -> bool {
-        let idle = self.roster.accounts() == 0 && self.entering == 0 && self.under_way == 0;
+        let idle = self.members.accounts() == 0 && self.entering == 0 && self.under_way == 0;
         if idle {
             ctx.stop();
         }

@@ -38,10 +38,10 @@ use crate::chat::limits::rate_limiter::RateLimiter;
 use crate::chat::session::authorize::BadFrames;
 use crate::chat::session::deadlines::Deadlines;
 use crate::model::{
-    ByeReason, ErrorCode, Member, MessageId, Refusal, SessionId, TokenHash, TokenText, UserName,
+    ByeReason, ErrorCode, Event, Member, MessageId, Refusal, SessionId, TokenHash, TokenText, UserName,
 };
 use crate::wire::WireState;
-use crate::wire::json::{ServerFrame, encode};
+use crate::wire::json::encode;
 
 /// The session of a connection, from `register`, `login` or `resume` on.
 struct OpenSession {
@@ -332,12 +332,11 @@ impl SessionActor {
     fn say_last_words(&mut self, reason: ByeReason, text: Option<String>) {
         info!(by:% = self.by(); "{} let go: {}", self.label(), reason.as_str());
         let text = text.unwrap_or_else(|| reason.sentence().to_owned());
-        let error = reason.fault().map(|code| encode::refusal(&Refusal::new(code, text.clone()), None));
-        let bye = ServerFrame::Bye { reason: reason.as_str().to_owned(), text };
+        let fault = reason.fault().map(|code| encode::event(&Event::Fault(Refusal::new(code, text.clone()))));
+        let bye = encode::event(&Event::Bye { reason, text });
         let too_slow = reason == ByeReason::Fault(ErrorCode::SlowConsumer);
-        let last_words =
-            error.into_iter().chain([encode::frame(&bye, None)]).chain(self.ending(Some(reason)));
         self.leave_everything();
+        let last_words = fault.into_iter().chain([bye]).chain(self.ending(Some(reason)));
         self.connection.push_last_words(last_words, too_slow);
         self.phase = Phase::Leaving;
     }

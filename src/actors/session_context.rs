@@ -19,9 +19,9 @@ use super::strangers::Strangers;
 use crate::chat::journal::terms::Terms;
 use crate::chat::limits::rate_limiter::Rate;
 use crate::config::Limits;
-use crate::model::{ErrorCode, Spellings};
+use crate::model::{ErrorCode, Event, Spellings, Welcome};
 use crate::secrets::token::TokenHasher;
-use crate::wire::json::{FEATURES, PROTOCOL_VERSION, ServerFrame, encode};
+use crate::wire::json::encode;
 
 /// Starts the session of a connection on the thread that it is called on; with a code, one that is told so and
 /// goes. The bytes are what has been read of it already.
@@ -80,17 +80,15 @@ impl SessionContext {
     pub fn new(handles: &Handles, fanout: FanoutHandle) -> Self {
         let config = &handles.config;
         let limits = &config.limits;
-        let welcome = ServerFrame::Welcome {
-            protocol: PROTOCOL_VERSION,
+        let welcome = Event::Welcome(Welcome {
             server: concat!("veche/", env!("CARGO_PKG_VERSION")).into(),
-            max_frame: limits.max_frame_bytes,
+            max_frame_bytes: limits.max_frame_bytes,
             motd: config.server.motd.clone(),
-            features: FEATURES.iter().copied().map(Into::into).collect(),
-            term: Some(handles.terms.present().to_string()),
-        };
+            term: handles.terms.present().as_str().into(),
+        });
         SessionContext {
             limits: Arc::new(limits.clone()),
-            welcome: encode::frame(&welcome, None),
+            welcome: encode::event(&welcome),
             terms: Arc::clone(&handles.terms),
             newest_id: Arc::clone(&handles.newest_id),
             hasher: handles.hasher.clone(),

@@ -15,7 +15,6 @@ use crate::actors::messages::journal::{
 use crate::model::{
     ConnectionId, Draft, ErrorCode, MessageKind, Receipt, Refusal, ReplyTo, StoredMessage, Target, UserName,
 };
-use crate::wire::json::encode::EncodedMessage;
 
 impl Handler<Tell> for DirectoryActor {
     type Result = ();
@@ -72,8 +71,8 @@ impl DirectoryActor {
     fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refusal>) {
         self.fanouts[reply_to.connection.thread().0].do_send(Unicast {
             connections: [].into(),
-            frame: None,
-            receipt: Some(AuthorReceipt { reply_to, outcome, own_frame: None }),
+            message: None,
+            receipt: Some(AuthorReceipt { reply_to, outcome, own: None }),
         });
     }
 
@@ -121,14 +120,13 @@ impl DirectoryActor {
     fn deliver(&self, row: &StoredMessage, sender: Option<ConnectionId>) {
         if let Target::Account(to) = &row.target {
             let readers = self.connections_of(&row.from, to, sender);
-            let frame = EncodedMessage::of(row).frame().clone();
             for (thread, fanout) in self.fanouts.iter().enumerate() {
                 let here: Vec<_> =
                     readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
                 if !here.is_empty() {
                     fanout.do_send(Unicast {
                         connections: here.into(),
-                        frame: Some(frame.clone()),
+                        message: Some(row.clone()),
                         receipt: None,
                     });
                 }

@@ -7,9 +7,8 @@ use log::{error, warn};
 
 use super::JournalActor;
 use crate::actors::messages::journal::{PageOfMessages, ReadPage};
-use crate::model::{ErrorCode, PageQuery};
+use crate::model::{ErrorCode, MessagePage, PageQuery};
 use crate::store::log::LogFault;
-use crate::wire::json::encode::EncodedMessage;
 
 /// Messages that are read at once, at least, in the place of damaged ones.
 const MIN_READ_ON: usize = 64;
@@ -26,8 +25,8 @@ impl Handler<ReadPage> for JournalActor {
             let permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
             let reading = tokio::task::spawn_blocking(move || {
                 let read = plan.read()?;
-                let messages: Vec<_> = read.page.messages.iter().map(EncodedMessage::of).collect();
-                Ok((PageOfMessages { messages, more: read.page.more, newest }, read.damage, read.go_on))
+                let MessagePage { messages, more } = read.page;
+                Ok((PageOfMessages { messages, more, newest }, read.damage, read.go_on))
             });
             let result: Result<_, LogFault> = reading.await.map_err(|_| ErrorCode::Internal)?;
             drop(permit);

@@ -1,16 +1,14 @@
 //! What is said to the DirectoryActor.
 
 use actix::Message;
-use bytes::Bytes;
 
 use super::fanout::RoomCrashed;
 use super::journal::Committed;
 use super::room::RoomWays;
 use crate::model::{
-    ErrorCode, Member, MessageId, MessageKey, MessageText, Page, Receipt, Reference, ReplyTo, RoomName,
+    ErrorCode, Member, MessageId, MessageKey, MessageText, Page, Receipt, ReplyTo, RoomName, SessionGrant,
     Ticket, UserName,
 };
-use crate::wire::json::frame::RoomEntry;
 
 handle! {
     /// Who knows rooms and who is online.
@@ -44,7 +42,7 @@ pub struct Online {
     /// The request that opened the session.
     pub reply_to: ReplyTo,
     /// The `session` reply.
-    pub frame: Bytes,
+    pub grant: Box<SessionGrant>,
 }
 
 /// SessionActor → DirectoryActor: this session's connection is gone, or its session is.
@@ -73,14 +71,12 @@ pub struct Join {
     pub limit: usize,
     /// The request.
     pub reply_to: ReplyTo,
-    /// Its `ref`.
-    pub reference: Option<Reference>,
 }
 
 /// SessionActor → DirectoryActor: which rooms have someone in them, sorted, after a name; and whether there
 /// are more.
 #[derive(Debug, Message)]
-#[rtype(result = "(Vec<RoomEntry>, bool)")]
+#[rtype(result = "(Vec<(RoomName, usize)>, bool)")]
 pub struct ListRooms {
     /// The name that the list begins behind.
     pub after: Option<RoomName>,
@@ -90,7 +86,7 @@ pub struct ListRooms {
 
 /// SessionActor → DirectoryActor: who is online, sorted, after a name; and whether there are more.
 #[derive(Debug, Message)]
-#[rtype(result = "(Vec<String>, bool)")]
+#[rtype(result = "(Vec<UserName>, bool)")]
 pub struct ListOnline {
     /// The name that the list begins behind.
     pub after: Option<UserName>,

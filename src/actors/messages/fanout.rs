@@ -8,7 +8,10 @@ use bytes::Bytes;
 
 use super::room::RoomHandle;
 use crate::chat::limits::rate_limiter::AccountRates;
-use crate::model::{ConnectionId, ErrorCode, MessageId, Receipt, Refusal, ReplyTo, RoomId, RoomName, Ticket};
+use crate::model::{
+    ConnectionId, ErrorCode, Keep, MessageId, MessagePage, MessageText, PresenceChange, Receipt, Refusal,
+    Reply, ReplyTo, RoomId, RoomName, SessionGrant, StoredMessage, Ticket, Timestamp,
+};
 use crate::transport::DetachedStream;
 use crate::wire::Wire;
 
@@ -34,17 +37,15 @@ handle! {
 /// The fan-outs, by I/O thread.
 pub type Fanouts = Arc<[FanoutHandle]>;
 
-/// ChatRoomActor → FanoutActor: what was stored for a room, encoded once, for all its members on this thread.
+/// ChatRoomActor → FanoutActor: what was stored for a room, for all its members on this thread.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Deliver {
     /// The room.
     pub room: RoomId,
-    /// The frames of the batch, one behind the other.
-    pub frames: Bytes,
-    /// Where each frame ends in `frames`.
-    pub ends: Arc<[usize]>,
-    /// What the authors on any thread get instead of their own frames.
+    /// The batch, in the order of the ids.
+    pub messages: Arc<[StoredMessage]>,
+    /// What the authors on any thread get instead of their own messages.
     pub receipts: Arc<[AuthorReceipt]>,
 }
 
@@ -55,14 +56,14 @@ pub struct AuthorReceipt {
     pub reply_to: ReplyTo,
     /// The receipt, or why there is none.
     pub outcome: Result<Receipt, Refusal>,
-    /// Which frame of the batch is the author's own; `None` when there is none.
-    pub own_frame: Option<usize>,
+    /// Which message of the batch is the author's own; `None` when there is none.
+    pub own: Option<usize>,
 }
 
 impl AuthorReceipt {
-    /// The connection that has a frame of its own in the batch.
+    /// The connection that has a message of its own in the batch.
     pub fn author_in_batch(&self) -> Option<ConnectionId> {
-        self.own_frame.map(|_| self.reply_to.connection)
+        self.own.map(|_| self.reply_to.connection)
     }
 }
 
@@ -72,8 +73,8 @@ impl AuthorReceipt {
 pub struct Unicast {
     /// Who gets it, on any thread.
     pub connections: Arc<[ConnectionId]>,
-    /// The frame; `None` when only receipts are due.
-    pub frame: Option<Bytes>,
+    /// The message; `None` when only a receipt is due.
+    pub message: Option<StoredMessage>,
     /// The author's receipt.
     pub receipt: Option<AuthorReceipt>,
 }
@@ -85,7 +86,7 @@ pub struct SessionAccepted {
     /// The request that opened the session.
     pub reply_to: ReplyTo,
     /// The `session` reply.
-    pub frame: Bytes,
+    pub grant: Box<SessionGrant>,
     /// How fast the account does things, shared by all its sessions.
     pub rates: Arc<AccountRates>,
 }
@@ -99,11 +100,16 @@ pub struct JoinAccepted {
     pub reply_to: ReplyTo,
     /// The room.
     pub room: RoomHandle,
-    /// The `joined` reply.
-    pub frame: Bytes,
-    /// The newest message that the connection will not get as an event, when there are pages left to fetch
-    /// before it.
-    pub pages_up_to: Option<MessageId>,
+    /// How many accounts are in it.
+    pub members: usize,
+    /// Whether the client's id was of another history.
+    pub reset: bool,
+    /// Messages of the room.
+    pub page: MessagePage,
+    /// Which of them stay where the reply cannot hold all.
+    pub keep: Keep,
+    /// The newest message that the connection will not get as an event.
+    pub events_begin_behind: Option<MessageId>,
 }
 
 /// ChatRoomActor → FanoutActor: the connection gets no more events of the room, from here on.
@@ -114,8 +120,8 @@ pub struct LeaveAccepted {
     pub connection: ConnectionId,
     /// The room.
     pub room: RoomId,
-    /// The request and the reply, when it was asked for.
-    pub reply: Option<(Ticket, Bytes)>,
+    /// The request, when it was asked for.
+    pub request: Option<Ticket>,
 }
 
 /// ChatRoomActor → FanoutActor: some came or went; the members on this thread are told, each what it does not
@@ -125,19 +131,23 @@ pub struct LeaveAccepted {
 pub struct PresenceUpdate {
     /// The room.
     pub room: RoomId,
-    /// The `presence` events for most members, as slices of one piece.
-    pub frames: Arc<[Bytes]>,
-    /// Those for the connections that are not like most: of an account that came itself, or that entered in
-    /// between.
-    pub instead: Arc<HashMap<ConnectionId, Vec<Bytes>>>,
+    /// What is told.
+    pub changes: Arc<[PresenceChange]>,
+    /// Which of the changes most members are told.
+    pub most: Arc<[usize]>,
+    /// Which of them the connections are told that are not like most: of an account that came itself, or that
+    /// entered in between.
+    pub instead: Arc<HashMap<ConnectionId, Vec<usize>>>,
 }
 
-/// DirectoryActor → FanoutActor: a frame for every session on this thread.
+/// DirectoryActor → FanoutActor: a word for every session on this thread.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Broadcast {
-    /// The `notice` event.
-    pub frame: Bytes,
+    /// What is said.
+    pub text: MessageText,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// ChatRoomActor → FanoutActor and DirectoryActor, when it panics: the room is no more. Its members are let go
@@ -158,7 +168,7 @@ pub struct Answer {
     /// The request.
     pub reply_to: ReplyTo,
     /// The reply.
-    pub frame: Bytes,
+    pub reply: Reply,
 }
 
 /// SessionActor → FanoutActor of its thread: the connection has ended.

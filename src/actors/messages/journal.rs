@@ -3,10 +3,9 @@
 use actix::{Message, Recipient};
 
 use crate::model::{
-    Draft, ErrorCode, MessageId, Page, PageQuery, Receipt, Refusal, ReplyTo, RoomId, RoomName, StoredMessage,
-    Ticket,
+    Draft, ErrorCode, MessageId, MessagePage, Page, PageQuery, Receipt, Refusal, ReplyTo, RoomId, RoomName,
+    StoredMessage, Ticket,
 };
-use crate::wire::json::encode::EncodedMessage;
 
 handle! {
     /// Who stores.
@@ -103,11 +102,17 @@ pub struct ReadPage(pub PageQuery);
 #[derive(Debug)]
 pub struct PageOfMessages {
     /// The messages.
-    pub messages: Vec<EncodedMessage>,
+    pub messages: Vec<StoredMessage>,
     /// Whether others lie beyond the page, on the side that it is turned to.
     pub more: bool,
     /// The newest message of the list when the page was planned.
     pub newest: Option<MessageId>,
+}
+
+impl From<PageOfMessages> for MessagePage {
+    fn from(page: PageOfMessages) -> Self {
+        MessagePage { messages: page.messages, more: page.more }
+    }
 }
 
 impl PageOfMessages {

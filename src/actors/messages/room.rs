@@ -5,8 +5,7 @@ use actix::Message;
 use super::directory::{Flush, Join};
 use super::journal::Committed;
 use crate::model::{
-    ConnectionId, Member, MessageId, MessageKey, MessageText, Reference, ReplyTo, RoomId, RoomName, Ticket,
-    UserName,
+    ConnectionId, Member, MessageId, MessageKey, MessageText, ReplyTo, RoomId, RoomName, Ticket, UserName,
 };
 
 handle! {
@@ -34,15 +33,15 @@ pub struct RoomHandle {
     pub ways: RoomWays,
 }
 
-/// SessionActor → ChatRoomActor: leave. With `reply_to` when it was asked for, without when the connection is
+/// SessionActor → ChatRoomActor: leave. With `request` when it was asked for, without when the connection is
 /// gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave {
     /// Who leaves.
     pub connection: ConnectionId,
-    /// The request, and its `ref`.
-    pub request: Option<(Ticket, Option<Reference>)>,
+    /// The request.
+    pub request: Option<Ticket>,
 }
 
 /// SessionActor → ChatRoomActor: say something. Answered with a receipt when it is stored.
@@ -64,7 +63,7 @@ pub struct Say {
 /// SessionActor → ChatRoomActor: which accounts are in the room, sorted, after a name; and whether there are
 /// more.
 #[derive(Debug, Message)]
-#[rtype(result = "(Vec<String>, bool)")]
+#[rtype(result = "(Vec<UserName>, bool)")]
 pub struct ListMembers {
     /// The name that the list begins behind.
     pub after: Option<UserName>,

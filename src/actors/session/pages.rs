@@ -3,38 +3,16 @@
 use std::sync::atomic::Ordering;
 
 use actix::Context;
-use serde::Serialize;
 
 use super::SessionActor;
 use crate::actors::messages::auth::LookUp;
 use crate::actors::messages::directory::{FindRoom, ListOnline, ListRooms};
-use crate::actors::messages::journal::{PageOfMessages, ReadPage};
+use crate::actors::messages::journal::ReadPage;
 use crate::actors::messages::room::ListMembers;
 use crate::model::{
-    ErrorCode, HistoryOf, MessageId, MessageList, Page, PageQuery, Reference, RoomName, TermName, Ticket,
+    ErrorCode, HistoryOf, Keep, MessageId, MessageList, Page, PageQuery, Reply, RoomName, TermName, Ticket,
     UserName,
 };
-use crate::wire::json::ServerFrame;
-use crate::wire::json::encode::{self, Keep};
-use crate::wire::json::frame::is_false;
-
-/// A page's reply without its messages.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum PageHead {
-    History {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        room: Option<RoomName>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        with: Option<UserName>,
-        #[serde(skip_serializing_if = "is_false")]
-        reset: bool,
-    },
-    Inbox {
-        #[serde(skip_serializing_if = "is_false")]
-        reset: bool,
-    },
-}
 
 /// Where a page begins, after a look at whether the client's id is of this history.
 #[derive(Debug, Clone, Copy)]
@@ -60,12 +38,11 @@ impl SessionActor {
         start: Start,
         limit: usize,
         ticket: Ticket,
-        reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
         match of {
-            HistoryOf::Room(room) => self.room_history(room, start, limit, ticket, reference, ctx),
-            HistoryOf::With(with) => self.history_with(with, start, limit, ticket, reference, ctx),
+            HistoryOf::Room(room) => self.room_history(room, start, limit, ticket, ctx),
+            HistoryOf::With(with) => self.history_with(with, start, limit, ticket, ctx),
         }
     }
 
@@ -75,7 +52,6 @@ impl SessionActor {
         start: Start,
         limit: usize,
         ticket: Ticket,
-        reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
         let Start { page, reset } = start;
@@ -90,8 +66,9 @@ impl SessionActor {
         });
         self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
-                let head = PageHead::History { room: Some(room.clone()), with: None, reset };
-                let more = act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
+                let of = HistoryOf::Room(room.clone());
+                let reply = Reply::History { of, reset, page: read.into(), keep: keep(page) };
+                let more = act.connection.answer(ticket, &reply);
                 if up_to.is_some() && !more {
                     act.pages_are_fetched(&room);
                 }
@@ -106,7 +83,6 @@ impl SessionActor {
         start: Start,
         limit: usize,
         ticket: Ticket,
-        reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
         let Some(session) = &self.session else { return };
@@ -125,8 +101,8 @@ impl SessionActor {
         };
         self.ask(question, ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
-                let head = PageHead::History { room: None, with: Some(with), reset };
-                act.reply_page(&head, &read, keep(page), ticket, reference.as_ref());
+                let of = HistoryOf::With(with);
+                act.reply(ticket, &Reply::History { of, reset, page: read.into(), keep: keep(page) });
             }
             Err(code) => act.refuse_code(ticket, code),
         });
@@ -138,7 +114,6 @@ impl SessionActor {
         reset: bool,
         limit: usize,
         ticket: Ticket,
-        reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) {
         let Some(session) = &self.session else { return };
@@ -151,25 +126,10 @@ impl SessionActor {
         });
         self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
-                act.reply_page(&PageHead::Inbox { reset }, &read, Keep::Oldest, ticket, reference.as_ref());
+                act.reply(ticket, &Reply::Inbox { reset, page: read.into() });
             }
             Err(code) => act.refuse_code(ticket, code),
         });
-    }
-
-    /// Replies with a page, or with as much of it as fits; whether there is more.
-    fn reply_page(
-        &self,
-        head: &PageHead,
-        read: &PageOfMessages,
-        keep: Keep,
-        ticket: Ticket,
-        reference: Option<&Reference>,
-    ) -> bool {
-        let max_frame_bytes = self.context.limits.max_frame_bytes;
-        let (frame, more) = encode::page(head, &read.messages, read.more, keep, reference, max_frame_bytes);
-        self.connection.answer(ticket, frame);
-        more
     }
 
     fn pages_up_to(&self, room: &RoomName) -> Option<MessageId> {
@@ -193,8 +153,7 @@ impl SessionActor {
     ) {
         let list = self.context.directory.send(ListRooms { after, limit });
         self.ask(list, ticket, ctx, move |act, (rooms, more), _| {
-            let (rooms, more) = encode::list_that_fits(rooms, more, act.context.limits.max_frame_bytes);
-            act.reply(ticket, &ServerFrame::Rooms { rooms, more });
+            act.reply(ticket, &Reply::Rooms { rooms, more });
         });
     }
 
@@ -218,8 +177,7 @@ impl SessionActor {
             }
         };
         self.ask(question, ticket, ctx, move |act, (names, more), _| {
-            let (names, more) = encode::list_that_fits(names, more, act.context.limits.max_frame_bytes);
-            act.reply(ticket, &ServerFrame::Who { names, more });
+            act.reply(ticket, &Reply::Who { names, more });
         });
     }
 }

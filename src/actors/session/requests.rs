@@ -4,7 +4,6 @@ use std::future::Future;
 
 use actix::fut::ActorFutureExt;
 use actix::{AsyncContext, Context, MailboxError, WrapFuture};
-use bytes::Bytes;
 use log::{info, warn};
 
 use super::pages::Start;
@@ -18,9 +17,11 @@ use crate::chat::limits::rate_limiter::{AccountRates, Rate, RateLimiter, too_fas
 use crate::chat::session::authorize;
 use crate::chat::session::deadlines::Deadlines;
 use crate::chat::session::replies::Concurrency;
-use crate::model::{ByeReason, ErrorCode, Page, Reference, Refusal, Request, RequestKind, RoomName, Ticket};
-use crate::wire::json::frame::LastSeen;
-use crate::wire::json::{RawRequest, ServerFrame, SessionOpened, encode, skim};
+use crate::model::{
+    ByeReason, ErrorCode, Page, Reference, Refusal, Reply, Request, RequestKind, RoomName, SessionGrant,
+    Ticket,
+};
+use crate::wire::json::{RawRequest, skim};
 
 /// How a request goes together with those under way.
 fn company(kind: RequestKind) -> Concurrency {
@@ -66,8 +67,8 @@ impl SessionActor {
         }
         match self.checked(&raw, kind, payload.len()) {
             Ok(request) => {
-                let ticket = self.connection.begin(reference.clone(), company(kind));
-                if let Err(refusal) = self.carry_out(request, ticket, reference, ctx) {
+                let ticket = self.connection.begin(reference, company(kind));
+                if let Err(refusal) = self.carry_out(request, ticket, ctx) {
                     self.was_refused(&refusal);
                     self.refuse(ticket, &refusal);
                 }
@@ -119,15 +120,15 @@ impl SessionActor {
     }
 
     pub(super) fn refuse(&self, ticket: Ticket, refusal: &Refusal) {
-        self.connection.answer_with(ticket, |reference| encode::refusal(refusal, reference));
+        self.connection.answer(ticket, &Reply::Refused(refusal.clone()));
     }
 
     pub(super) fn refuse_code(&self, ticket: Ticket, code: ErrorCode) {
         self.refuse(ticket, &Refusal::from(code));
     }
 
-    pub(super) fn reply(&self, ticket: Ticket, frame: &ServerFrame) {
-        self.connection.answer_with(ticket, |reference| encode::frame(frame, reference));
+    pub(super) fn reply(&self, ticket: Ticket, reply: &Reply) {
+        self.connection.answer(ticket, reply);
     }
 
     /// The last step, state, and the deed.
@@ -135,23 +136,22 @@ impl SessionActor {
         &mut self,
         request: Request,
         ticket: Ticket,
-        reference: Option<Reference>,
         ctx: &mut Context<Self>,
     ) -> Result<(), Refusal> {
         match request {
             Request::Identify { name } => self.identify(name, ticket, ctx),
             Request::Register { name, password } => {
-                self.open(HowToOpen::Register { name, password }, ticket, reference, ctx);
+                self.open(HowToOpen::Register { name, password }, ticket, ctx);
             }
             Request::Login { name, password, device } => {
-                self.open(HowToOpen::Login { name, password, device }, ticket, reference, ctx);
+                self.open(HowToOpen::Login { name, password, device }, ticket, ctx);
             }
-            Request::Resume { token } => self.open(HowToOpen::Resume { token }, ticket, reference, ctx),
+            Request::Resume { token } => self.open(HowToOpen::Resume { token }, ticket, ctx),
             Request::Join { room, page, limit, term } => {
                 let start = self.start(page, term.as_ref());
-                self.join(room, start, limit, ticket, reference)?;
+                self.join(room, start, limit, ticket)?;
             }
-            Request::Leave { room } => self.leave(&room, ticket, reference)?,
+            Request::Leave { room } => self.leave(&room, ticket)?,
             Request::Say { room, text, key } => {
                 self.take_rate(self.context.message_rate, |rates| &rates.messages)?;
                 let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
@@ -170,12 +170,12 @@ impl SessionActor {
             }
             Request::History { of, page, limit, term } => {
                 let start = self.start(page, term.as_ref());
-                self.history(of, start, limit, ticket, reference, ctx);
+                self.history(of, start, limit, ticket, ctx);
             }
             Request::Inbox { after, limit, term } => {
                 let reset = self.start(Page::After(after), term.as_ref()).reset;
                 let after = after.filter(|_| !reset);
-                self.inbox(after, reset, limit, ticket, reference, ctx);
+                self.inbox(after, reset, limit, ticket, ctx);
             }
             Request::Rooms { after, limit } => self.rooms(after, limit, ticket, ctx),
             Request::Who { room, after, limit } => self.who(room, after, limit, ticket, ctx),
@@ -185,11 +185,11 @@ impl SessionActor {
                 let from = self.connection.peer.ip();
                 let change = ChangePassword { session: session.session, old, new, from };
                 self.ask(self.context.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
-                    Ok(()) => act.reply(ticket, &ServerFrame::Ok { receipt: None }),
+                    Ok(()) => act.reply(ticket, &Reply::Done),
                     Err(refusal) => act.refuse(ticket, &refusal),
                 });
             }
-            Request::Ping => self.reply(ticket, &ServerFrame::Pong),
+            Request::Ping => self.reply(ticket, &Reply::Pong),
             Request::Pong => {}
             Request::Exit => self.exit(ticket, ctx),
         }
@@ -233,27 +233,27 @@ impl SessionActor {
     // ------------------------------------------------------------ who is who
 
     fn identify(&self, name: crate::model::UserName, ticket: Ticket, ctx: &mut Context<Self>) {
-        let identified = name.to_string();
+        let identified = name.clone();
         self.ask(self.context.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
-            act.reply(ticket, &ServerFrame::Identified { name: identified, known });
+            act.reply(ticket, &Reply::Identified { name: identified, known });
         });
     }
 
-    fn open(&self, how: HowToOpen, ticket: Ticket, reference: Option<Reference>, ctx: &mut Context<Self>) {
+    fn open(&self, how: HowToOpen, ticket: Ticket, ctx: &mut Context<Self>) {
         let open = Open { how, from: self.connection.peer.ip(), end: ctx.address().recipient() };
         self.ask(self.context.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
-            Ok(opened) => act.opened(opened, ticket, reference.as_ref()),
+            Ok(opened) => act.opened(opened, ticket),
             Err(refusal) => act.refuse(ticket, &refusal),
         });
     }
 
     /// A session is open: the reply goes by the directory, so that it stands before every direct message.
-    fn opened(&mut self, opened: OpenedSession, ticket: Ticket, reference: Option<&Reference>) {
+    fn opened(&mut self, opened: OpenedSession, ticket: Ticket) {
         if !matches!(self.phase, Phase::Talking | Phase::Finishing) {
             self.context.auth.do_send(Detach { session: opened.session });
             return;
         }
-        let frame = session_frame(&opened, reference);
+        let grant = grant_of(&opened);
         self.session = Some(Box::new(OpenSession {
             session: opened.session,
             account: opened.account,
@@ -268,7 +268,7 @@ impl SessionActor {
         info!(by:% = self.by(); "{} open", self.label());
         if let Some(member) = self.member() {
             let reply_to = self.connection.reply_to(ticket);
-            self.context.directory.do_send(Online { member, reply_to, frame });
+            self.context.directory.do_send(Online { member, reply_to, grant });
         }
     }
 
@@ -291,8 +291,7 @@ impl SessionActor {
         self.farewell = None;
         info!(by:% = self.by(); "{} exited", self.label());
         let reason = ByeReason::Exit;
-        let bye = ServerFrame::Bye { reason: reason.as_str().into(), text: reason.sentence().into() };
-        self.reply(ticket, &bye);
+        self.reply(ticket, &Reply::Bye(reason));
         self.leave_everything();
         self.connection.push_last_words(self.ending(Some(reason)), false);
         self.phase = Phase::Leaving;
@@ -300,14 +299,7 @@ impl SessionActor {
 
     // ------------------------------------------------------------ rooms
 
-    fn join(
-        &self,
-        room: RoomName,
-        start: Start,
-        limit: usize,
-        ticket: Ticket,
-        reference: Option<Reference>,
-    ) -> Result<(), Refusal> {
+    fn join(&self, room: RoomName, start: Start, limit: usize, ticket: Ticket) -> Result<(), Refusal> {
         let member = self.member().ok_or(ErrorCode::Unauthenticated)?;
         let rooms = self.connection.rooms.borrow();
         let most = self.context.limits.rooms_per_session;
@@ -318,30 +310,26 @@ impl SessionActor {
         self.take_rate(self.context.join_rate, |rates| &rates.joins)?;
         let reply_to = self.connection.reply_to(ticket);
         let Start { page, reset } = start;
-        self.context.directory.do_send(Join { member, room, page, reset, limit, reply_to, reference });
+        self.context.directory.do_send(Join { member, room, page, reset, limit, reply_to });
         Ok(())
     }
 
-    fn leave(&self, room: &RoomName, ticket: Ticket, reference: Option<Reference>) -> Result<(), Refusal> {
+    fn leave(&self, room: &RoomName, ticket: Ticket) -> Result<(), Refusal> {
         let rooms = self.connection.rooms.borrow();
         let joined = rooms.iter().find(|joined| joined.room.name == *room);
         let joined = joined.ok_or(ErrorCode::NotInRoom)?;
-        joined
-            .room
-            .ways
-            .do_send(Leave { connection: self.connection.id, request: Some((ticket, reference)) });
+        joined.room.ways.do_send(Leave { connection: self.connection.id, request: Some(ticket) });
         Ok(())
     }
 }
 
-fn session_frame(opened: &OpenedSession, reference: Option<&Reference>) -> Bytes {
-    let frame = ServerFrame::Session(SessionOpened {
-        name: opened.account.to_string(),
-        token: opened.token.expose().to_owned(),
-        expires_in: opened.expires_in_seconds,
+fn grant_of(opened: &OpenedSession) -> Box<SessionGrant> {
+    Box::new(SessionGrant {
+        account: opened.account.clone(),
+        token: opened.token.clone(),
+        expires_in_seconds: opened.expires_in_seconds,
         new: opened.new,
-        last_seen: opened.last_seen.map(|(at, ip)| LastSeen { at, ip: ip.to_string() }),
+        last_seen: opened.last_seen,
         greeting: opened.greeting.clone(),
-    });
-    encode::frame(&frame, reference)
+    })
 }

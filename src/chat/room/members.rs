@@ -94,20 +94,20 @@ impl<C: Copy + Eq + Hash> Members<C> {
     }
 
     /// The accounts behind a name, sorted, and whether there are more than `limit`.
-    pub fn page(&self, after: Option<&UserName>, limit: usize) -> (Vec<String>, bool) {
+    pub fn page(&self, after: Option<&UserName>, limit: usize) -> (Vec<UserName>, bool) {
         name_page(&self.accounts, after, limit)
     }
 }
 
 /// The keys of a map behind a name, sorted, and whether there are more than `limit`.
-pub fn name_page<N: Ord + std::fmt::Display, V>(
+pub fn name_page<N: Ord + Clone, V>(
     names: &BTreeMap<N, V>,
     after: Option<&N>,
     limit: usize,
-) -> (Vec<String>, bool) {
+) -> (Vec<N>, bool) {
     let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
     let mut rest = names.range::<N, _>(behind);
-    let page = rest.by_ref().take(limit).map(|(name, _)| name.to_string()).collect();
+    let page = rest.by_ref().take(limit).map(|(name, _)| name.clone()).collect();
     (page, rest.next().is_some())
 }
 
@@ -121,28 +121,28 @@ mod tests {
 
     #[test]
     fn an_account_comes_with_its_first_connection_and_goes_with_its_last() {
-        let mut roster = Members::default();
+        let mut members = Members::default();
         let alice = name("alice");
-        assert_eq!(roster.enter(&alice, 1), Entered::AccountCame);
-        assert_eq!(roster.enter(&alice, 1), Entered::WasIn);
-        assert_eq!(roster.enter(&alice, 2), Entered::AnotherConnection);
-        assert_eq!(roster.accounts(), 1);
-        assert_eq!(roster.leave(1), Left::StillThere);
-        assert_eq!(roster.leave(1), Left::WasNotIn);
-        assert!(!roster.contains(1) && roster.contains(2));
-        assert_eq!(roster.leave(2), Left::AccountLeft);
-        assert_eq!(roster.accounts(), 0);
+        assert_eq!(members.enter(&alice, 1), Entered::AccountCame);
+        assert_eq!(members.enter(&alice, 1), Entered::WasIn);
+        assert_eq!(members.enter(&alice, 2), Entered::AnotherConnection);
+        assert_eq!(members.accounts(), 1);
+        assert_eq!(members.leave(1), Left::StillThere);
+        assert_eq!(members.leave(1), Left::WasNotIn);
+        assert!(!members.contains(1) && members.contains(2));
+        assert_eq!(members.leave(2), Left::AccountLeft);
+        assert_eq!(members.accounts(), 0);
     }
 
     #[test]
     fn pages_are_sorted_and_say_whether_there_are_more() {
-        let mut roster = Members::default();
+        let mut members = Members::default();
         for (connection, text) in ["dora", "bob", "alice", "carl"].into_iter().enumerate() {
-            roster.enter(&name(text), connection);
+            members.enter(&name(text), connection);
         }
-        assert_eq!(roster.page(None, 2), (vec!["alice".into(), "bob".into()], true));
-        assert_eq!(roster.page(Some(&name("bob")), 2), (vec!["carl".into(), "dora".into()], false));
-        assert_eq!(roster.page(Some(&name("bea")), 1), (vec!["bob".into()], true));
-        assert_eq!(roster.page(Some(&name("zoe")), 5), (vec![], false));
+        assert_eq!(members.page(None, 2), (vec![name("alice"), name("bob")], true));
+        assert_eq!(members.page(Some(&name("bob")), 2), (vec![name("carl"), name("dora")], false));
+        assert_eq!(members.page(Some(&name("bea")), 1), (vec![name("bob")], true));
+        assert_eq!(members.page(Some(&name("zoe")), 5), (vec![], false));
     }
 }

@@ -2,35 +2,25 @@
 //!
 //! Most joins are answered from here. One that reaches further back is answered from the history, which
 //! takes a moment; what was said in that moment is in the window, so page and events meet without a gap and
-//! without a repeat ([`Window::complete`]).
+//! without a repeat ([`RecentMessages::complete`]).
 
 use std::collections::VecDeque;
 
-use crate::model::{MessageId, Page};
-use crate::wire::json::encode::EncodedMessage;
+use crate::model::{MessageId, MessagePage, Page, StoredMessage};
 
 /// The newest messages of a room that have been delivered, oldest first.
 #[derive(Debug)]
-pub struct Window {
-    messages: VecDeque<EncodedMessage>,
+pub struct RecentMessages {
+    messages: VecDeque<StoredMessage>,
     capacity: usize,
     /// The newest message that had to make room.
     evicted: Option<MessageId>,
 }
 
-/// The messages of a `joined` reply, oldest first.
-#[derive(Debug, Clone)]
-pub struct JoinPage {
-    /// The messages.
-    pub messages: Vec<EncodedMessage>,
-    /// Whether others lie beyond the page, on the side that it is turned to.
-    pub more: bool,
-}
-
-impl Window {
+impl RecentMessages {
     /// An empty window for at most `capacity` messages.
     pub fn new(capacity: usize) -> Self {
-        Window { messages: VecDeque::new(), capacity: capacity.max(1), evicted: None }
+        RecentMessages { messages: VecDeque::new(), capacity: capacity.max(1), evicted: None }
     }
 
     /// The newest message that was delivered, as far as the window knows.
@@ -39,7 +29,7 @@ impl Window {
     }
 
     /// Takes in a message that is being delivered.
-    pub fn push(&mut self, message: EncodedMessage) {
+    pub fn push(&mut self, message: StoredMessage) {
         if self.messages.len() == self.capacity {
             self.evicted = self.messages.pop_front().map(|message| message.id);
         }
@@ -47,33 +37,33 @@ impl Window {
     }
 
     /// The page for a join, when the window has all of it.
-    pub fn page(&self, page: Page, limit: usize) -> Option<JoinPage> {
+    pub fn page(&self, page: Page, limit: usize) -> Option<MessagePage> {
         let oldest = self.messages.front()?;
         match page {
             Page::After(after) if oldest.prev <= after => Some(self.after(after, limit)),
             Page::Newest if oldest.prev.is_none() || self.messages.len() >= limit => {
                 let skipped = self.messages.len().saturating_sub(limit);
                 let messages = self.messages.iter().skip(skipped).cloned().collect();
-                Some(JoinPage { messages, more: skipped > 0 || oldest.prev.is_some() })
+                Some(MessagePage { messages, more: skipped > 0 || oldest.prev.is_some() })
             }
             _ => None,
         }
     }
 
-    fn after(&self, after: Option<MessageId>, limit: usize) -> JoinPage {
+    fn after(&self, after: Option<MessageId>, limit: usize) -> MessagePage {
         let mut rest = self.messages.iter().filter(|message| Some(message.id) > after);
         let messages = rest.by_ref().take(limit).cloned().collect();
-        JoinPage { messages, more: rest.next().is_some() }
+        MessagePage { messages, more: rest.next().is_some() }
     }
 
     /// Makes the page for a join out of one that was read from the history: what was delivered since then
     /// goes behind it. `None` when more was delivered meanwhile than the window holds; read again then.
-    pub fn complete(&self, read: JoinPage, page: Page, limit: usize) -> Option<JoinPage> {
-        let JoinPage { mut messages, more } = read;
+    pub fn complete(&self, read: MessagePage, page: Page, limit: usize) -> Option<MessagePage> {
+        let MessagePage { mut messages, more } = read;
         let floor = if let Page::After(after) = page { after } else { None };
         if more && matches!(page, Page::After(_)) {
             messages.truncate(limit);
-            return Some(JoinPage { messages, more });
+            return Some(MessagePage { messages, more });
         }
         let last = messages.last().map(|message| message.id).max(floor);
         if self.evicted > last {
@@ -85,11 +75,11 @@ impl Window {
             Page::After(_) => messages.truncate(limit),
             Page::Newest | Page::Before(_) => drop(messages.drain(..surplus)),
         }
-        Some(JoinPage { messages, more: more || surplus > 0 })
+        Some(MessagePage { messages, more: more || surplus > 0 })
     }
 
     /// Takes in older messages that were read from the history, when they join up with what is here.
-    pub fn prefill(&mut self, read: &JoinPage) {
+    pub fn prefill(&mut self, read: &MessagePage) {
         let oldest = self.messages.front().map(|message| (message.id, message.prev));
         let older = read.messages.iter().filter(|message| oldest.is_none_or(|(id, _)| message.id < id));
         let older: Vec<_> = older.collect();
@@ -117,8 +107,8 @@ mod tests {
     }
 
     /// The room's message number `n`; ids are 10, 20, 30 …
-    fn message(n: u64) -> EncodedMessage {
-        EncodedMessage::of(&StoredMessage {
+    fn message(n: u64) -> StoredMessage {
+        StoredMessage {
             id: id(n * 10).expect("n is not zero"),
             prev: id((n - 1) * 10),
             at: Timestamp::from_millis(0),
@@ -126,15 +116,15 @@ mod tests {
             from: UserName::parse("alice").expect("a name"),
             kind: MessageKind::Text(MessageText::parse("x").expect("a text")),
             key: None,
-        })
+        }
     }
 
-    fn numbers(page: &JoinPage) -> Vec<u64> {
+    fn numbers(page: &MessagePage) -> Vec<u64> {
         page.messages.iter().map(|message| message.id.get() / 10).collect()
     }
 
     /// What the history would give for a page, when the room has messages 1 to `newest`.
-    fn read(newest: u64, page: Page, limit: usize) -> JoinPage {
+    fn read(newest: u64, page: Page, limit: usize) -> MessagePage {
         let all: Vec<_> = (1..=newest).collect();
         let (chosen, more): (Vec<u64>, bool) = match page {
             Page::After(after) => {
@@ -144,18 +134,18 @@ mod tests {
             }
             _ => (all.iter().rev().take(limit).rev().copied().collect(), all.len() > limit),
         };
-        JoinPage { messages: chosen.into_iter().map(message).collect(), more }
+        MessagePage { messages: chosen.into_iter().map(message).collect(), more }
     }
 
     #[test]
     fn an_empty_window_asks_the_history() {
-        assert!(Window::new(5).page(Page::Newest, 0).is_none());
-        assert!(Window::new(5).page(Page::After(None), 5).is_none());
+        assert!(RecentMessages::new(5).page(Page::Newest, 0).is_none());
+        assert!(RecentMessages::new(5).page(Page::After(None), 5).is_none());
     }
 
     #[test]
     fn a_window_that_was_outrun_says_so() {
-        let mut window = Window::new(2);
+        let mut window = RecentMessages::new(2);
         let page = read(3, Page::Newest, 3);
         (4..=9).for_each(|n| window.push(message(n)));
         assert!(window.complete(page, Page::Newest, 3).is_none());
@@ -170,7 +160,7 @@ mod tests {
             limit in 0_usize..10, after in prop::option::of(0_u64..20), prefill in any::<bool>(),
         ) {
             let page = after.map_or(Page::Newest, |n| Page::After(id(n * 10)));
-            let mut window = Window::new(capacity);
+            let mut window = RecentMessages::new(capacity);
             (stored + 1..=stored + before).for_each(|n| window.push(message(n)));
             // A room reads at least a window's worth of the newest.
             let reach = if page == Page::Newest { limit.max(capacity) } else { limit };

@@ -1,92 +1,189 @@
-//! The frames of the hot path, encoded once and shared: a message for a whole room, a receipt, a page.
+//! What the server says, as payloads in frames: the one place where values become bytes.
 //!
-//! Everything here returns whole frames, header included, ready for a socket. A message's frame is also the
-//! source of its object in a list: the two differ only in the `type` at the front, which is cut off.
+//! Everything here returns whole frames, header included, ready for a socket. A message's frame and its object in
+//! a list differ only in the `type` at the front.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
-use super::ServerFrame;
+use super::frame::{LastSeen, PresenceStatus, RoomEntry, is_false};
+use super::{FEATURES, PROTOCOL_VERSION, ServerFrame, SessionOpened};
 use crate::codec::HEADER_BYTES;
-use crate::model::{MessageId, Receipt, Reference, Refusal, StoredMessage, Target, Timestamp};
+use crate::model::{
+    Event, HistoryOf, Keep, MessageId, MessagePage, PresenceChange, Receipt, Reference, Refusal, Reply,
+    RoomName, SessionGrant, StoredMessage, Target, Timestamp, UserName,
+};
+use crate::wire::frames::Frames;
 
 /// What a message's frame has before the members that its object in a list has too.
 const MESSAGE_HEAD: &[u8] = br#"{"type":"message","#;
+/// What a message takes beside its text, in bytes, about.
+const BESIDE_TEXT_BYTES: usize = 160;
 
-/// A stored message as one frame on the wire, shared by everyone who gets it.
-#[derive(Debug, Clone)]
-pub struct EncodedMessage {
-    /// The message's id.
-    pub id: MessageId,
-    /// The id of the message before it there.
-    pub prev: Option<MessageId>,
-    frame: Bytes,
+/// A page's reply without its messages.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum PageHead<'a> {
+    Joined {
+        room: &'a RoomName,
+        members: usize,
+        #[serde(skip_serializing_if = "is_false")]
+        reset: bool,
+    },
+    History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<&'a RoomName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<&'a UserName>,
+        #[serde(skip_serializing_if = "is_false")]
+        reset: bool,
+    },
+    Inbox {
+        #[serde(skip_serializing_if = "is_false")]
+        reset: bool,
+    },
 }
 
-impl EncodedMessage {
-    /// Encodes a stored message as a `message` event.
-    pub fn of(message: &StoredMessage) -> Self {
-        let mut frame = BytesMut::new();
-        put_message(&mut frame, message);
-        Self::of_frame(message.receipt(), frame.freeze())
-    }
-
-    /// The message with this receipt, whose frame is there already.
-    pub fn of_frame(receipt: Receipt, frame: Bytes) -> Self {
-        EncodedMessage { id: receipt.id, prev: receipt.prev, frame }
-    }
-
-    /// The `message` event, header included.
-    pub fn frame(&self) -> &Bytes {
-        &self.frame
-    }
-
-    /// The members without the opening brace and `type`: what follows `{` in a list.
-    fn members(&self) -> &[u8] {
-        &self.frame[HEADER_BYTES + MESSAGE_HEAD.len()..]
-    }
-
-    /// The bytes that this message takes in a list, its comma included.
-    fn list_bytes(&self) -> usize {
-        self.members().len() + 2
+/// A reply as one frame of at most `max_frame_bytes`, and whether there is more than it says: a list that
+/// does not fit says that there is more.
+pub fn reply(reply: &Reply, reference: Option<&Reference>, max_frame_bytes: usize) -> (Bytes, bool) {
+    let plain = |body: &ServerFrame| (frame(body, reference), false);
+    match reply {
+        Reply::Done => plain(&ServerFrame::Ok { receipt: None }),
+        Reply::Receipt(stored) => (receipt(*stored, reference), false),
+        Reply::Identified { name, known } => {
+            plain(&ServerFrame::Identified { name: name.to_string(), known: *known })
+        }
+        Reply::Session(grant) => plain(&session(grant)),
+        Reply::Joined { room, members, reset, page, keep } => {
+            let head = PageHead::Joined { room, members: *members, reset: *reset };
+            put_page(&head, page, *keep, reference, max_frame_bytes)
+        }
+        Reply::History { of, reset, page, keep } => {
+            let (room, with) = match of {
+                HistoryOf::Room(room) => (Some(room), None),
+                HistoryOf::With(with) => (None, Some(with)),
+            };
+            put_page(
+                &PageHead::History { room, with, reset: *reset },
+                page,
+                *keep,
+                reference,
+                max_frame_bytes,
+            )
+        }
+        Reply::Inbox { reset, page } => {
+            put_page(&PageHead::Inbox { reset: *reset }, page, Keep::Oldest, reference, max_frame_bytes)
+        }
+        Reply::Rooms { rooms, more } => {
+            let entry = |(room, members): &(RoomName, usize)| RoomEntry {
+                room: room.to_string(),
+                members: *members as u64,
+            };
+            let (rooms, more) = list_that_fits(rooms.iter().map(entry).collect(), *more, max_frame_bytes);
+            (frame(&ServerFrame::Rooms { rooms, more }, reference), more)
+        }
+        Reply::Who { names, more } => {
+            let names = names.iter().map(UserName::to_string).collect();
+            let (names, more) = list_that_fits(names, *more, max_frame_bytes);
+            (frame(&ServerFrame::Who { names, more }, reference), more)
+        }
+        Reply::Pong => plain(&ServerFrame::Pong),
+        Reply::Bye(reason) => plain(&ServerFrame::Bye {
+            reason: reason.as_str().to_owned(),
+            text: reason.sentence().to_owned(),
+        }),
+        Reply::Refused(refusal) => plain(&error(refusal)),
     }
 }
 
-/// Puts a stored message's frame behind those that are in `frames` already.
-pub fn put_message(frames: &mut BytesMut, message: &StoredMessage) {
-    let text = message.text().as_str();
+fn session(grant: &SessionGrant) -> ServerFrame {
+    ServerFrame::Session(SessionOpened {
+        name: grant.account.to_string(),
+        token: grant.token.expose().to_owned(),
+        expires_in: grant.expires_in_seconds,
+        new: grant.new,
+        last_seen: grant.last_seen.map(|(at, ip)| LastSeen { at, ip: ip.to_string() }),
+        greeting: grant.greeting.clone(),
+    })
+}
+
+fn error(refusal: &Refusal) -> ServerFrame {
+    let Refusal { code, text, retry_after_ms } = refusal;
+    ServerFrame::Error { code: *code, text: text.clone().into_owned(), retry_after_ms: *retry_after_ms }
+}
+
+/// An event as one frame.
+pub fn event(event: &Event) -> Bytes {
+    let body = match event {
+        Event::Welcome(welcome) => ServerFrame::Welcome {
+            protocol: PROTOCOL_VERSION,
+            server: welcome.server.clone(),
+            max_frame: welcome.max_frame_bytes,
+            motd: welcome.motd.clone(),
+            features: FEATURES.iter().copied().map(Into::into).collect(),
+            term: Some((*welcome.term).to_owned()),
+        },
+        Event::Notice { text, at } => ServerFrame::Notice { text: text.as_str().to_owned(), at: *at },
+        Event::Ping => ServerFrame::Ping,
+        Event::Fault(refusal) => error(refusal),
+        Event::Bye { reason, text } => {
+            ServerFrame::Bye { reason: reason.as_str().to_owned(), text: text.clone() }
+        }
+    };
+    frame(&body, None)
+}
+
+/// Stored messages as `message` events.
+pub fn messages<'a>(messages: impl IntoIterator<Item = &'a StoredMessage>) -> Frames {
+    let mut frames = BytesMut::new();
+    let each = |message| {
+        put_message(&mut frames, message);
+        frames.len()
+    };
+    let ends = messages.into_iter().map(each).collect();
+    Frames::new(frames.freeze(), ends)
+}
+
+/// Who came into a room and who went, as `presence` events.
+pub fn presence(room: &RoomName, changes: &[PresenceChange]) -> Frames {
+    let mut frames = BytesMut::new();
+    let each = |change: &PresenceChange| {
+        let status = if change.is_in { PresenceStatus::Joined } else { PresenceStatus::Left };
+        let (room, name) = (room.to_string(), change.account.to_string());
+        frames.extend_from_slice(&frame(&ServerFrame::Presence { room, name, status, at: change.at }, None));
+        frames.len()
+    };
+    let ends = changes.iter().map(each).collect();
+    Frames::new(frames.freeze(), ends)
+}
+
+fn put_message(frames: &mut BytesMut, message: &StoredMessage) {
     let start = frames.len();
-    frames.reserve(HEADER_BYTES + text.len() + 160);
+    frames.reserve(HEADER_BYTES + message.text().as_str().len() + BESIDE_TEXT_BYTES);
     frames.put_u32(0);
     frames.put_slice(MESSAGE_HEAD);
+    put_members(frames, message);
+    put_length(&mut frames[start..]);
+}
+
+/// Puts the members of a message, and the brace that closes it.
+fn put_members(frames: &mut BytesMut, message: &StoredMessage) {
     put_receipt(frames, message.receipt());
     match &message.target {
         Target::Room(room) => put_member(frames, b",\"room\":", room.as_str()),
         Target::Account(to) => put_member(frames, b",\"to\":", to.as_str()),
     }
     put_member(frames, b",\"from\":", message.from.as_str());
-    put_member(frames, b",\"text\":", text);
+    put_member(frames, b",\"text\":", message.text().as_str());
     frames.put_u8(b'}');
-    put_length(&mut frames[start..]);
-}
-
-/// Which end of a page stays when a reply cannot hold all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// The newest messages stay: the page ends where the reader is.
-    Newest,
-    /// The oldest messages stay: the page goes on from where the reader was.
-    Oldest,
 }
 
 /// Encodes a reply that lists messages, with as many as fit into `max_frame_bytes`; what is left out turns
 /// `more` on. Gives the frame, and `more` as it stands in there.
-///
-/// `head` is the reply without its `messages` and `more`, a [`Serialize`] object with at least `type`.
-pub fn page(
-    head: &impl Serialize,
-    messages: &[EncodedMessage],
-    more: bool,
+fn put_page(
+    head: &PageHead<'_>,
+    page: &MessagePage,
     keep: Keep,
     reference: Option<&Reference>,
     max_frame_bytes: usize,
@@ -98,40 +195,48 @@ pub fn page(
         + reference.map_or(0, |reference| reference.as_str().len() * 6 + 2)
         + 1;
     let room_bytes = (max_frame_bytes + HEADER_BYTES).saturating_sub(frame.len() + tail_bytes);
-    let (messages, all) = fitting(messages, keep, room_bytes);
-    frame.put_slice(br#","messages":["#);
-    for (position, message) in messages.iter().enumerate() {
-        frame.put_slice(if position == 0 { b"{" } else { b",{" });
-        frame.put_slice(message.members());
+    let (objects, mut places) = match keep {
+        Keep::Newest => fitting(page.messages.iter().rev(), room_bytes),
+        Keep::Oldest => fitting(page.messages.iter(), room_bytes),
+    };
+    if keep == Keep::Newest {
+        places.reverse();
     }
-    let more = more || !all;
+    frame.put_slice(br#","messages":["#);
+    for (position, (start, end)) in places.iter().enumerate() {
+        if position > 0 {
+            frame.put_u8(b',');
+        }
+        frame.put_slice(&objects[*start..*end]);
+    }
+    let more = page.more || places.len() < page.messages.len();
     frame.put_slice(if more { b"],\"more\":true" } else { b"],\"more\":false" });
     put_reference(&mut frame, reference);
     frame.put_u8(b'}');
     (finish(frame), more)
 }
 
-/// The part of a page that fits, from the end that is kept, and whether that is all of it.
-fn fitting(messages: &[EncodedMessage], keep: Keep, room_bytes: usize) -> (&[EncodedMessage], bool) {
-    let mut used_bytes = 0;
-    let mut fits = |message: &&EncodedMessage| {
-        used_bytes += message.list_bytes();
-        used_bytes <= room_bytes
-    };
-    let count = match keep {
-        Keep::Newest => messages.iter().rev().take_while(&mut fits).count(),
-        Keep::Oldest => messages.iter().take_while(&mut fits).count(),
-    };
-    let kept = match keep {
-        Keep::Newest => &messages[messages.len() - count..],
-        Keep::Oldest => &messages[..count],
-    };
-    (kept, count == messages.len())
+/// The first messages as objects, as many as fit into so many bytes, commas included, and where each lies.
+fn fitting<'a>(
+    messages: impl Iterator<Item = &'a StoredMessage>,
+    room_bytes: usize,
+) -> (BytesMut, Vec<(usize, usize)>) {
+    let (mut objects, mut places) = (BytesMut::new(), Vec::new());
+    for message in messages {
+        let start = objects.len();
+        objects.put_u8(b'{');
+        put_members(&mut objects, message);
+        if objects.len() + places.len() + 1 > room_bytes {
+            break;
+        }
+        places.push((start, objects.len()));
+    }
+    (objects, places)
 }
 
 /// The part of a sorted list, names or rooms, that fits into a reply of `max_frame_bytes`, from the front, and
 /// whether others follow.
-pub fn list_that_fits<T: Serialize>(mut items: Vec<T>, more: bool, max_frame_bytes: usize) -> (Vec<T>, bool) {
+fn list_that_fits<T: Serialize>(mut items: Vec<T>, more: bool, max_frame_bytes: usize) -> (Vec<T>, bool) {
     // What a reply has beside its list: `type`, `more`, and a `ref` of 64 bytes, each escaped sixfold at most.
     const BESIDE_BYTES: usize = 64 * 6 + 128;
     let room_bytes = max_frame_bytes.saturating_sub(BESIDE_BYTES);
@@ -150,7 +255,7 @@ pub fn list_that_fits<T: Serialize>(mut items: Vec<T>, more: bool, max_frame_byt
 }
 
 /// The `ok` that carries a receipt.
-pub fn receipt(receipt: Receipt, reference: Option<&Reference>) -> Bytes {
+fn receipt(receipt: Receipt, reference: Option<&Reference>) -> Bytes {
     let mut frame = BytesMut::with_capacity(128);
     frame.put_u32(0);
     frame.put_slice(br#"{"type":"ok","#);
@@ -168,15 +273,6 @@ pub fn frame(body: &ServerFrame, reference: Option<&Reference>) -> Bytes {
     put_reference(&mut frame, reference);
     frame.put_u8(b'}');
     finish(frame)
-}
-
-/// The `error` that refuses a request, or that goes before a `bye`.
-pub fn refusal(refusal: &Refusal, reference: Option<&Reference>) -> Bytes {
-    let Refusal { code, text, retry_after_ms } = refusal;
-    frame(
-        &ServerFrame::Error { code: *code, text: text.clone().into_owned(), retry_after_ms: *retry_after_ms },
-        reference,
-    )
 }
 
 fn open_frame() -> BytesMut {
@@ -223,12 +319,12 @@ fn put_json<T: Serialize + ?Sized>(frame: &mut BytesMut, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MessageKind, MessageText, RoomName, UserName};
+    use crate::model::{MessageKind, MessageText};
     use crate::wire::json::Message;
 
-    fn message(id: u64, text: &str) -> EncodedMessage {
+    fn message(id: u64, text: &str) -> StoredMessage {
         let id = MessageId::new(id).expect("not zero");
-        EncodedMessage::of(&StoredMessage {
+        StoredMessage {
             id,
             prev: None,
             at: Timestamp::from_millis(1_795_284_321_311),
@@ -236,7 +332,7 @@ mod tests {
             from: UserName::parse("alice").expect("a name"),
             kind: MessageKind::Text(MessageText::parse(text).expect("a text")),
             key: None,
-        })
+        }
     }
 
     fn payload(frame: &Bytes) -> &[u8] {
@@ -246,8 +342,8 @@ mod tests {
 
     #[test]
     fn the_event_is_what_the_dictionary_says() {
-        let encoded = message(7, "line\n\"quoted\" ü");
-        let (frame, _) = ServerFrame::parse(payload(encoded.frame())).expect("a frame");
+        let encoded = messages([&message(7, "line\n\"quoted\" ü")]);
+        let (frame, _) = ServerFrame::parse(payload(encoded.all())).expect("a frame");
         let expected = ServerFrame::Message(Message {
             id: 7,
             prev: 0,
@@ -258,24 +354,22 @@ mod tests {
             text: "line\n\"quoted\" ü".into(),
         });
         assert_eq!(frame, expected);
-        assert_eq!(
-            payload(encoded.frame()),
-            serde_json::to_vec(&expected).expect("plain data"),
-            "same bytes"
-        );
+        assert_eq!(payload(encoded.all()), serde_json::to_vec(&expected).expect("plain data"), "same bytes");
     }
 
     #[test]
     fn a_page_keeps_what_fits_and_says_so() {
-        let messages: Vec<_> = (1..=100).map(|id| message(id, &"x".repeat(100))).collect();
+        let all: Vec<_> = (1..=100).map(|id| message(id, &"x".repeat(100))).collect();
         for (keep, expected_end) in [(Keep::Newest, 100), (Keep::Oldest, 1)] {
             for max_frame_bytes in [300, 1000, 5_000, 65_536] {
                 let reference = Reference::parse("r1").expect("short");
-                let head = serde_json::json!({"type": "inbox"});
-                let (frame, cut) = page(&head, &messages, false, keep, Some(&reference), max_frame_bytes);
+                let page = MessagePage { messages: all.clone(), more: false };
+                let asked =
+                    Reply::History { of: HistoryOf::Room(RoomName::lobby()), reset: false, page, keep };
+                let (frame, cut) = reply(&asked, Some(&reference), max_frame_bytes);
                 assert!(frame.len() <= max_frame_bytes + 4);
                 let (body, answered) = ServerFrame::parse(payload(&frame)).expect("a frame");
-                let ServerFrame::Inbox { messages: listed, more, .. } = body else { panic!("{body:?}") };
+                let ServerFrame::History { messages: listed, more, .. } = body else { panic!("{body:?}") };
                 assert_eq!(answered.as_deref(), Some("r1"));
                 assert_eq!((more, cut), (listed.len() < 100, more));
                 let ids: Vec<_> = listed.iter().map(|message| message.id).collect();

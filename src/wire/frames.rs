@@ -1,0 +1,98 @@
+//! Several frames in one piece of bytes, of which everyone gets a reference: all of it, or slices.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// Frames, one behind the other.
+#[derive(Debug, Clone, Default)]
+pub struct Frames {
+    bytes: Bytes,
+    /// Where each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    /// Frames that end at these places of `bytes`, the last one at its end.
+    pub fn new(bytes: Bytes, ends: Vec<usize>) -> Self {
+        debug_assert_eq!(
+            ends.last().copied().unwrap_or(0),
+            bytes.len(),
+            "the last frame ends with the bytes"
+        );
+        Frames { bytes, ends }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Hands every frame but these to `push`, in as few pieces as there are; `left_out` grows.
+    pub fn all_but(&self, left_out: impl Iterator<Item = usize>, mut push: impl FnMut(Bytes)) {
+        let mut from = 0;
+        for index in left_out {
+            let Range { start, end } = self.place(index);
+            if start > from {
+                push(self.bytes.slice(from..start));
+            }
+            from = end;
+        }
+        if from < self.bytes.len() {
+            push(self.bytes.slice(from..));
+        }
+    }
+
+    /// Some of them, by growing number: what follows one another is one piece.
+    pub fn only(&self, indexes: &[usize]) -> Vec<Bytes> {
+        let mut pieces: Vec<Range<usize>> = Vec::new();
+        for place in indexes.iter().map(|index| self.place(*index)) {
+            match pieces.last_mut() {
+                Some(last) if last.end == place.start => last.end = place.end,
+                _ => pieces.push(place),
+            }
+        }
+        pieces.into_iter().map(|piece| self.bytes.slice(piece)).collect()
+    }
+
+    fn place(&self, index: usize) -> Range<usize> {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        start..self.ends[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(lengths: &[usize]) -> (Frames, Vec<Vec<u8>>) {
+        let each: Vec<Vec<u8>> =
+            lengths.iter().zip(0..).map(|(length, number)| vec![number; *length]).collect();
+        let ends = each.iter().scan(0, |end, frame| {
+            *end += frame.len();
+            Some(*end)
+        });
+        (Frames::new(each.concat().into(), ends.collect()), each)
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_frames_that_were_asked_for(
+            lengths in prop::collection::vec(1_usize..9, 0..12), chosen in any::<u16>(),
+        ) {
+            let (frames, each) = frames(&lengths);
+            let is_chosen = |index: &usize| chosen >> index & 1 == 1;
+            let indexes: Vec<usize> = (0..each.len()).filter(is_chosen).collect();
+            let others: Vec<usize> = (0..each.len()).filter(|index| !is_chosen(index)).collect();
+            let joined = |indexes: &[usize]| indexes.iter().flat_map(|i| each[*i].clone()).collect::<Vec<_>>();
+            let only = frames.only(&indexes);
+            prop_assert_eq!(only.concat(), joined(&indexes));
+            let mut rest = Vec::new();
+            frames.all_but(indexes.iter().copied(), |piece| rest.push(piece));
+            prop_assert_eq!(rest.concat(), joined(&others));
+            prop_assert!(rest.len() <= indexes.len() + 1 && rest.iter().chain(&only).all(|piece| !piece.is_empty()));
+        }
+    }
+}
