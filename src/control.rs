@@ -1,7 +1,7 @@
 //! How `veche ctl` and `veche account` talk to the running server: JSON lines over a Unix socket in the data
 //! directory, which only the server's own user can open.
 //!
-//! A client sends one [`Request`] a line and reads its answer before the next. An answer is one or more
+//! A client sends one [`ControlRequest`] a line and reads its answer before the next. An answer is one or more
 //! lines, all but the last marked with `more`, so that no line is large:
 //!
 //! ```text
@@ -46,7 +46,7 @@ const SOCKET_FILE: &str = "control.sock";
 
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum ControlRequest {
     /// A command, as it would be typed at the console.
     Command(String),
     /// Something about accounts. These carry secrets, and are logged without them.
@@ -55,7 +55,7 @@ pub enum Request {
 
 /// A line of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ControlAnswer {
     /// Whether it was done.
     pub ok: bool,
     /// What was done, or why not: lines for a person, safe for a terminal.
@@ -126,7 +126,7 @@ mod secret {
     }
 }
 
-impl Request {
+impl ControlRequest {
     /// The request as a line, newline included.
     fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let mut line = serde_json::to_vec(&RequestLine::from(self))
@@ -148,8 +148,8 @@ impl Request {
     }
 }
 
-impl From<&Request> for RequestLine {
-    fn from(request: &Request) -> Self {
+impl From<&ControlRequest> for RequestLine {
+    fn from(request: &ControlRequest) -> Self {
         let about = |verb, name: &UserName, password: Option<&Password>| RequestLine {
             account: Some(verb),
             name: Some(name.to_string()),
@@ -157,8 +157,10 @@ impl From<&Request> for RequestLine {
             ..RequestLine::default()
         };
         match request {
-            Request::Command(line) => RequestLine { command: Some(line.clone()), ..RequestLine::default() },
-            Request::Account(request) => match request {
+            ControlRequest::Command(line) => {
+                RequestLine { command: Some(line.clone()), ..RequestLine::default() }
+            }
+            ControlRequest::Account(request) => match request {
                 AccountRequest::Add { name, password } => about(AccountVerb::Add, name, Some(password)),
                 AccountRequest::SetPassword { name, password } => {
                     about(AccountVerb::Passwd, name, Some(password))
@@ -179,17 +181,17 @@ impl From<&Request> for RequestLine {
     }
 }
 
-impl TryFrom<RequestLine> for Request {
+impl TryFrom<RequestLine> for ControlRequest {
     type Error = String;
 
     fn try_from(line: RequestLine) -> Result<Self, String> {
         let RequestLine { command, account, name, password, password_md5, ip } = line;
         let verb = match (command, account) {
-            (Some(command), None) => return Ok(Request::Command(command)),
+            (Some(command), None) => return Ok(ControlRequest::Command(command)),
             (None, Some(verb)) => verb,
             _ => return Err("A request has either a command or an account.".into()),
         };
-        Ok(Request::Account(match verb {
+        Ok(ControlRequest::Account(match verb {
             AccountVerb::Add => {
                 AccountRequest::Add { name: name_by(UserName::parse, name)?, password: chosen(password)? }
             }
@@ -210,19 +212,19 @@ impl TryFrom<RequestLine> for Request {
     }
 }
 
-impl Answer {
+impl ControlAnswer {
     /// A line of an answer, the only one unless it is changed.
-    fn line(ok: bool, text: String) -> Answer {
-        Answer { ok, text, more: false, again: false, wrong: None, working: false }
+    fn line(ok: bool, text: String) -> ControlAnswer {
+        ControlAnswer { ok, text, more: false, again: false, wrong: None, working: false }
     }
 
     /// The line that says that there is no answer yet.
-    fn at_work() -> Answer {
-        Answer { more: true, working: true, ..Answer::line(true, String::new()) }
+    fn at_work() -> ControlAnswer {
+        ControlAnswer { more: true, working: true, ..ControlAnswer::line(true, String::new()) }
     }
 
     /// This answer in lines that are not too large.
-    fn parts(mut self) -> Vec<Answer> {
+    fn parts(mut self) -> Vec<ControlAnswer> {
         let whole = std::mem::take(&mut self.text);
         let mut texts = vec![String::new()];
         for line in whole.split('\n') {
@@ -238,7 +240,7 @@ impl Answer {
         let part = |(index, mut text): (usize, String)| {
             text.pop(); // the newline behind the part's last line
             let wrong = if index == last { self.wrong.clone() } else { None };
-            Answer { text, more: index < last, wrong, ..self.clone() }
+            ControlAnswer { text, more: index < last, wrong, ..self.clone() }
         };
         texts.into_iter().enumerate().map(part).collect()
     }

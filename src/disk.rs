@@ -97,7 +97,7 @@ pub enum Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Which kind of thing.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Device and inode. While it is open, nothing else has them.
     pub inode: (u64, u64),
     /// Its length in bytes.
@@ -108,7 +108,7 @@ pub struct Stat {
 
 /// A kind of thing that can have a name in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A folder.

@@ -23,7 +23,7 @@ use log::kv::Key;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 pub use filter::{FilterError, Filters};
-use fold::{Kind, Line};
+use fold::{CallSite, Line};
 pub use writer::{LogControl, LogError};
 
 use crate::config::Limits;
@@ -77,7 +77,7 @@ impl Log for Folding {
         let Some(by) = by.filter(|_| self.inner.matches(record)) else {
             return self.inner.log(record);
         };
-        let kind = Kind {
+        let kind = CallSite {
             module: record.module_path_static().unwrap_or_default(),
             line: record.line().unwrap_or_default(),
         };

@@ -10,7 +10,7 @@ use crate::session::Command;
 
 /// A command: its name, its arguments, and what it does.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CommandEntry {
     /// What is typed behind the slash.
     pub name: &'static str,
     /// What people who know other programs type for it.
@@ -31,52 +31,52 @@ struct Arguments<'a> {
 }
 
 /// Every command there is.
-pub const COMMANDS: &[Entry] = &[
-    Entry {
+pub const COMMANDS: &[CommandEntry] = &[
+    CommandEntry {
         name: "join",
         aliases: &[],
         arguments: "ROOM",
         help: "enter a room, or turn to one you are in",
         parse: join,
     },
-    Entry {
+    CommandEntry {
         name: "leave",
         aliases: &["part"],
         arguments: "[ROOM]",
         help: "leave a room, this one if none is named",
         parse: leave,
     },
-    Entry {
+    CommandEntry {
         name: "tell",
         aliases: &["msg", "query", "dm"],
         arguments: "NAME TEXT",
         help: "a direct message, for one person",
         parse: tell,
     },
-    Entry {
+    CommandEntry {
         name: "who",
         aliases: &["names"],
         arguments: "[ROOM]",
         help: "who is online, in a room or anywhere",
         parse: who,
     },
-    Entry {
+    CommandEntry {
         name: "rooms",
         aliases: &["list"],
         arguments: "",
         help: "the rooms with someone in them",
         parse: rooms,
     },
-    Entry {
+    CommandEntry {
         name: "history",
         aliases: &[],
         arguments: "[ROOM|@NAME] [COUNT]",
         help: "what was said here, in a room, or with someone",
         parse: history,
     },
-    Entry { name: "passwd", aliases: &[], arguments: "", help: "change your password", parse: passwd },
-    Entry { name: "help", aliases: &[], arguments: "", help: "these lines", parse: help },
-    Entry {
+    CommandEntry { name: "passwd", aliases: &[], arguments: "", help: "change your password", parse: passwd },
+    CommandEntry { name: "help", aliases: &[], arguments: "", help: "these lines", parse: help },
+    CommandEntry {
         name: "exit",
         aliases: &["quit"],
         arguments: "",
@@ -154,7 +154,7 @@ pub fn read(line: &str, here: Option<&RoomName>) -> Result<Typed, Mistake> {
     }
 }
 
-impl Entry {
+impl CommandEntry {
     fn answers_to(&self, typed: &str) -> bool {
         self.name == typed || self.aliases.contains(&typed)
     }

@@ -25,7 +25,7 @@ use actix::{Actor, Context, Handler, Recipient, ResponseFuture};
 
 use self::printer::Printer;
 use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban, Unlock};
-use super::messages::console::{Done, RunCommand};
+use super::messages::console::{CommandOutput, RunCommand};
 use super::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer};
 use super::messages::journal::AskJournal;
 use super::messages::listener::{AskListener, SetListening};
@@ -94,7 +94,7 @@ impl Actor for ConsoleActor {
 }
 
 impl Handler<RunCommand> for ConsoleActor {
-    type Result = ResponseFuture<Result<Done, String>>;
+    type Result = ResponseFuture<Result<CommandOutput, String>>;
 
     fn handle(&mut self, RunCommand { line }: RunCommand, _: &mut Self::Context) -> Self::Result {
         let (links, started) = (self.links.clone(), self.started);
@@ -109,7 +109,9 @@ impl Handler<RunCommand> for ConsoleActor {
             let failed = |_| Err("The command failed; the log says why.".to_owned());
             let answer = task.await.unwrap_or_else(failed);
             let safe = |text: String| lines(&text).into_owned();
-            answer.map(|done| Done { text: safe(done.text), wrong: done.wrong.map(safe) }).map_err(safe)
+            answer
+                .map(|done| CommandOutput { text: safe(done.text), wrong: done.wrong.map(safe) })
+                .map_err(safe)
         })
     }
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
-use super::offline::{Offline, OfflineError};
+use super::offline::{OfflineAccounts, OfflineError};
 use super::{Exit, import, print};
 use crate::config::Config;
-use crate::control::Request;
+use crate::control::ControlRequest;
 use crate::control::accounts::{AccountError, AccountRequest};
 use crate::control::client::{Client, ClientError};
 use crate::model::{Password, UserName};
@@ -60,7 +60,7 @@ pub enum AccountCommand {
 
 /// Why an account's password could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum PasswordError {
+pub enum PasswordInputError {
     /// The terminal or the input does not give one.
     #[error(
         "cannot read the password ({0}); type it at a terminal, or give it as one line of standard input"
@@ -133,7 +133,7 @@ pub fn run(config: &Config, command: AccountCommand) -> Result<Exit, Box<dyn Err
 /// Who does what is asked.
 enum Door {
     Running(Client),
-    Files(Offline),
+    Files(OfflineAccounts),
 }
 
 impl Door {
@@ -156,7 +156,7 @@ impl Door {
         }
         resources::files_to_serve()?;
         match lock_or_connect(data_dir)? {
-            Ok(lock) => Ok(Door::Files(Offline::open(config, lock, makes_accounts)?)),
+            Ok(lock) => Ok(Door::Files(OfflineAccounts::open(config, lock, makes_accounts)?)),
             Err(client) => Ok(Door::Running(client)),
         }
     }
@@ -166,7 +166,7 @@ impl Door {
             Door::Files(offline) => offline.perform(request),
             Door::Running(client) => {
                 let mut parts = Vec::new();
-                match client.ask(&Request::Account(request), |part| parts.push(part.to_owned())) {
+                match client.ask(&ControlRequest::Account(request), |part| parts.push(part.to_owned())) {
                     Ok(_) => Ok(parts.join("\n")),
                     Err(ClientError::Refused { text, again: false }) => Err(AccountError::Refused(text)),
                     Err(error) => Err(AccountError::Unavailable(error.to_string())),
@@ -202,19 +202,19 @@ fn lock_or_connect(data_dir: &Path) -> Result<Result<DataDirLock, Client>, DoorE
     }
 }
 
-fn read_password(name: &UserName) -> Result<Password, PasswordError> {
+fn read_password(name: &UserName) -> Result<Password, PasswordInputError> {
     let text = if io::stdin().is_terminal() {
         let once = rpassword::prompt_password(format!("Password for {name}: "))?;
         let password = Password::given(once);
         let again = Password::given(rpassword::prompt_password("Once more: ")?);
         if password != again {
-            return Err(PasswordError::Differ);
+            return Err(PasswordInputError::Differ);
         }
         password
     } else {
         first_line(io::stdin().lock())?
     };
-    Password::chosen(text.expose()).map_err(|_| PasswordError::Rules)
+    Password::chosen(text.expose()).map_err(|_| PasswordInputError::Rules)
 }
 
 /// The first line of a pipe, without its newline.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Exit, complain, print};
 use crate::actors::console::commands::{self, Entry};
 use crate::actors::console::help_on;
-use crate::control::Request;
+use crate::control::ControlRequest;
 use crate::control::client::{Client, ClientError};
 
 /// What the words behind `ctl` ask for.
@@ -30,7 +30,7 @@ pub fn run(data_dir: &Path, asked: &Asked) -> Result<Exit, ClientError> {
             return Ok(Exit::Success);
         }
     };
-    let request = Request::Command(line);
+    let request = ControlRequest::Command(line);
     let wrong = Client::connect(data_dir)?.ask(&request, |part| print(&format!("{part}\n")))?;
     let Some(wrong) = wrong else { return Ok(Exit::Success) };
     complain(&wrong);

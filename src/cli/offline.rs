@@ -36,7 +36,7 @@ pub enum OfflineError {
 }
 
 /// The accounts, opened without a server.
-pub struct Offline {
+pub struct OfflineAccounts {
     system: SystemRunner,
     actor: Addr<AuthActor>,
     links: AccountsHandle,
@@ -44,7 +44,7 @@ pub struct Offline {
     _lock: DataDirLock,
 }
 
-impl Offline {
+impl OfflineAccounts {
     /// Opens the accounts of the directory that is locked. Only who `makes_accounts` has to know the newest
     /// message, for which the history is read: an account sees only direct messages newer than itself.
     pub(super) fn open(
@@ -65,7 +65,7 @@ impl Offline {
         }
         let actor = system.block_on(async { opened.actor.start() });
         let links = AccountsHandle::of(&actor);
-        Ok(Offline { system, actor, links, _lock: lock })
+        Ok(OfflineAccounts { system, actor, links, _lock: lock })
     }
 
     /// Does what is asked.

@@ -64,7 +64,7 @@ pub enum ConfigError {
     #[error("{place}: {problem}")]
     Syntax {
         /// Where.
-        place: Place,
+        place: SettingSource,
         /// What is wrong.
         problem: String,
     },
@@ -72,7 +72,7 @@ pub enum ConfigError {
     #[error("{place}: there is no setting \"{key}\"; {}", hint(nearest.as_deref()))]
     Unknown {
         /// Where.
-        place: Place,
+        place: SettingSource,
         /// What was written.
         key: String,
         /// What was probably meant.
@@ -82,7 +82,7 @@ pub enum ConfigError {
     #[error("{place}: {key} = {value} will not do; it has to be {wanted}")]
     Value {
         /// Where.
-        place: Place,
+        place: SettingSource,
         /// The setting.
         key: String,
         /// What was written.
@@ -99,7 +99,7 @@ impl ConfigError {
             ConfigError::Syntax { place, .. }
             | ConfigError::Unknown { place, .. }
             | ConfigError::Value { place, .. } => {
-                matches!(place, Place::Named(name) if name.starts_with("--"))
+                matches!(place, SettingSource::Named(name) if name.starts_with("--"))
             }
             ConfigError::Read { .. } => false,
         }
@@ -108,7 +108,7 @@ impl ConfigError {
 
 /// Where a setting was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum SettingSource {
     /// Nowhere.
     Default,
     /// In a file.
@@ -128,7 +128,7 @@ struct Given {
     value: Value,
     /// As it was typed, where a bare word may stand for a text.
     typed: Option<String>,
-    place: Place,
+    place: SettingSource,
 }
 
 impl ConfigSource {
@@ -231,7 +231,7 @@ impl Overrides {
 
     fn from_variables(variable: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let text = |name| path(name).map(|value| utf8(&value, Place::Named(name))).transpose();
+        let text = |name| path(name).map(|value| utf8(&value, SettingSource::Named(name))).transpose();
         Ok(Overrides {
             config: path("VECHE_CONFIG"),
             data_dir: path(ENVIRONMENT_NAMES.data_dir),
@@ -248,13 +248,17 @@ impl Overrides {
     fn given(&self, names: &Names) -> Result<Vec<Given>, ConfigError> {
         let mut given = Vec::new();
         for pair in &self.set {
-            given.push(parse_pair(pair, Place::Named(names.set))?);
+            given.push(parse_pair(pair, SettingSource::Named(names.set))?);
         }
         let mut push = |key: &str, value: Value, name| {
-            given.push(Given { key: key.to_owned(), value, typed: None, place: Place::Named(name) });
+            given.push(Given { key: key.to_owned(), value, typed: None, place: SettingSource::Named(name) });
         };
         if let Some(folder) = &self.data_dir {
-            push("server.data_dir", utf8(folder, Place::Named(names.data_dir))?.into(), names.data_dir);
+            push(
+                "server.data_dir",
+                utf8(folder, SettingSource::Named(names.data_dir))?.into(),
+                names.data_dir,
+            );
         }
         if let Some(listen) = &self.listen {
             push("server.listen", listen.as_str().into(), names.listen);
@@ -263,7 +267,7 @@ impl Overrides {
             push("server.strict_port", strict.into(), names.strict_port);
         }
         if let Some(file) = &self.log_file {
-            push("server.log_file", utf8(file, Place::Named(names.log_file))?.into(), names.log_file);
+            push("server.log_file", utf8(file, SettingSource::Named(names.log_file))?.into(), names.log_file);
         }
         Ok(given)
     }
@@ -318,11 +322,11 @@ fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
         places.insert(key, place);
     }
     let config: Config = effective.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
-        place: Place::Default,
+        place: SettingSource::Default,
         problem: error.message().to_owned(),
     })?;
     if let Err((key, wanted)) = settings::check_together(&config) {
-        let place = places.remove(key).unwrap_or(Place::Default);
+        let place = places.remove(key).unwrap_or(SettingSource::Default);
         return Err(ConfigError::Value { place, key: key.into(), value: value_of(&config, key), wanted });
     }
     Ok(config)
@@ -361,7 +365,7 @@ fn read_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
 /// The settings of a file, each with its line. The text is parsed twice: once for the values, once for their
 /// places.
 fn parse_file(text: &str, path: &Path) -> Result<Vec<Given>, ConfigError> {
-    let place = |offset: usize| Place::File { path: path.to_owned(), line: line_of(text, offset) };
+    let place = |offset: usize| SettingSource::File { path: path.to_owned(), line: line_of(text, offset) };
     let syntax = |error: toml::de::Error| ConfigError::Syntax {
         place: place(error.span().map_or(0, |span| span.start)),
         problem: format!("this is not TOML: {}", one_line(error.message())),
@@ -393,7 +397,7 @@ fn parse_file(text: &str, path: &Path) -> Result<Vec<Given>, ConfigError> {
         }
     }
     given.sort_by_key(|given| match given.place {
-        Place::File { line, .. } => line,
+        SettingSource::File { line, .. } => line,
         _ => 0,
     });
     Ok(given)
@@ -404,7 +408,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// `KEY=VALUE`, the value in TOML; what is no TOML is a text, so that a bare word needs no quotes.
-fn parse_pair(pair: &str, place: Place) -> Result<Given, ConfigError> {
+fn parse_pair(pair: &str, place: SettingSource) -> Result<Given, ConfigError> {
     let Some((key, typed)) = pair.split_once('=') else {
         // It is not repeated: nobody knows what it was meant to be.
         let problem = "there is something that is no KEY=VALUE, such as limits.messages_per_second=0".into();
@@ -452,12 +456,12 @@ fn parse_switch(word: &str, name: &'static str) -> Result<bool, ConfigError> {
         "0" | "false" | "no" | "off" => Ok(false),
         _ => {
             let problem = format!("\"{}\" will not do; it has to be true or false", one_line(word));
-            Err(ConfigError::Syntax { place: Place::Named(name), problem })
+            Err(ConfigError::Syntax { place: SettingSource::Named(name), problem })
         }
     }
 }
 
-fn utf8(text: &Path, place: Place) -> Result<String, ConfigError> {
+fn utf8(text: &Path, place: SettingSource) -> Result<String, ConfigError> {
     text.to_str()
         .map(str::to_owned)
         .ok_or_else(|| ConfigError::Syntax { place, problem: "this is not written in UTF-8".into() })
@@ -470,12 +474,12 @@ fn hint(nearest: Option<&str>) -> String {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Default => f.write_str("with the other settings"),
-            Place::File { path, line } => write!(f, "{}, line {line}", path.display()),
-            Place::Named(name) => f.write_str(name),
+            SettingSource::Default => f.write_str("with the other settings"),
+            SettingSource::File { path, line } => write!(f, "{}, line {line}", path.display()),
+            SettingSource::Named(name) => f.write_str(name),
         }
     }
 }

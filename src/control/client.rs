@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Answer, MAX_PART_BYTES, Request, SIGN_OF_LIFE, SOCKET_FILE, address};
+use super::{ControlAnswer, ControlRequest, MAX_PART_BYTES, SIGN_OF_LIFE, SOCKET_FILE, address};
 use crate::store::lock::{process, read_holder};
 use crate::store::owner::{User, owner_of};
 
@@ -103,7 +103,7 @@ impl Client {
     /// [`ClientError::Refused`] with the server's sentence, or why it could not be asked.
     pub fn ask(
         &mut self,
-        request: &Request,
+        request: &ControlRequest,
         mut part: impl FnMut(&str),
     ) -> Result<Option<String>, ClientError> {
         let answer =
@@ -116,7 +116,11 @@ impl Client {
     }
 
     /// Sends the request and reads to the last line of its answer, which it returns.
-    fn exchange(&mut self, request: &Request, part: &mut impl FnMut(&str)) -> io::Result<Answer> {
+    fn exchange(
+        &mut self,
+        request: &ControlRequest,
+        part: &mut impl FnMut(&str),
+    ) -> io::Result<ControlAnswer> {
         self.reader.get_mut().write_all(&request.encode())?;
         loop {
             let mut line = Vec::new();
@@ -124,7 +128,7 @@ impl Client {
             if line.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let answer: Answer = serde_json::from_slice(&line)?;
+            let answer: ControlAnswer = serde_json::from_slice(&line)?;
             if !answer.more {
                 return Ok(answer);
             }

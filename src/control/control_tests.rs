@@ -9,7 +9,7 @@ use crate::actors::messages::auth::{
     AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
     SetPassword,
 };
-use crate::actors::messages::console::{Done, RunCommand};
+use crate::actors::messages::console::{CommandOutput, RunCommand};
 use crate::model::Timestamp;
 
 /// Stands in for the console and the AuthActor.
@@ -38,14 +38,14 @@ macro_rules! answers {
 static GO: tokio::sync::Notify = tokio::sync::Notify::const_new();
 
 impl Handler<RunCommand> for House {
-    type Result = actix::ResponseFuture<Result<Done, String>>;
+    type Result = actix::ResponseFuture<Result<CommandOutput, String>>;
 
     fn handle(&mut self, asked: RunCommand, _: &mut Self::Context) -> Self::Result {
         Box::pin(async move { do_command(&asked.line).await })
     }
 }
 
-async fn do_command(line: &str) -> Result<Done, String> {
+async fn do_command(line: &str) -> Result<CommandOutput, String> {
     match line {
         "slow" => {
             GO.notified().await;
@@ -97,14 +97,14 @@ fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Se
     })
 }
 
-fn ask(client: &mut Client, request: &Request) -> Result<String, ClientError> {
+fn ask(client: &mut Client, request: &ControlRequest) -> Result<String, ClientError> {
     let mut text = Vec::new();
     client.ask(request, |part| text.push(part.to_owned()))?;
     Ok(text.join("\n"))
 }
 
-fn command(line: &str) -> Request {
-    Request::Command(line.into())
+fn command(line: &str) -> ControlRequest {
+    ControlRequest::Command(line.into())
 }
 
 fn alice() -> UserName {
@@ -124,18 +124,18 @@ fn commands_and_accounts_come_back_answered() {
         assert!(matches!(refused, ClientError::Refused { again: false, .. }));
 
         let password = Password::chosen("correct horse").unwrap();
-        let add = Request::Account(AccountRequest::Add { name: alice(), password: password.clone() });
+        let add = ControlRequest::Account(AccountRequest::Add { name: alice(), password: password.clone() });
         assert_eq!(ask(&mut client, &add).unwrap(), "Added the account alice.", "after waiting its turn");
-        let passwd = Request::Account(AccountRequest::SetPassword { name: alice(), password });
+        let passwd = ControlRequest::Account(AccountRequest::SetPassword { name: alice(), password });
         assert_eq!(ask(&mut client, &passwd).unwrap(), "Set the password of alice; 2 sessions ended.");
-        let remove = Request::Account(AccountRequest::Remove { name: alice() });
+        let remove = ControlRequest::Account(AccountRequest::Remove { name: alice() });
         assert!(matches!(ask(&mut client, &remove), Err(ClientError::Refused { again: true, .. })));
-        let list = ask(&mut client, &Request::Account(AccountRequest::List)).unwrap();
+        let list = ask(&mut client, &ControlRequest::Account(AccountRequest::List)).unwrap();
         let columns: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(columns, ["alice", "1970-01-01T00:00:00.000Z", "-", "-", "1", "banned"]);
         for (login, outcome) in [("Alice", Ok("already there")), ("a\u{1b}", Err("\"a\\u{1b}\" is no login"))]
         {
-            let import = Request::Account(AccountRequest::Import {
+            let import = ControlRequest::Account(AccountRequest::Import {
                 login: login.into(),
                 password_md5: Password::given("5f4dcc3b5aa765d61d8327deb882cf99"),
                 ip: None,
@@ -163,7 +163,7 @@ fn a_long_answer_comes_in_parts() {
 #[test]
 fn a_request_travels_as_it_always_did() {
     let password = || Password::chosen("correct horse").unwrap();
-    let account = Request::Account;
+    let account = ControlRequest::Account;
     for (request, line) in [
         (command("say \"hi\""), r#"{"command":"say \"hi\""}"#),
         (
@@ -186,10 +186,10 @@ fn a_request_travels_as_it_always_did() {
         ),
     ] {
         assert_eq!(std::str::from_utf8(&request.encode()).unwrap(), format!("{line}\n"));
-        assert_eq!(Request::decode(line.as_bytes()), Ok(request));
+        assert_eq!(ControlRequest::decode(line.as_bytes()), Ok(request));
     }
     let spaced = b" { \"name\": null, \"command\": \"who\" } \r\n";
-    assert_eq!(Request::decode(spaced), Ok(command("who")), "what is null is not there");
+    assert_eq!(ControlRequest::decode(spaced), Ok(command("who")), "what is null is not there");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn what_is_no_request_is_refused_and_shows_no_secret() {
         b"{\"account\":\"add\",\"name\":\"alice\",\"password\":[\"topsecret\"]}",
         b"\xff\xfe",
     ] {
-        let problem = Request::decode(line).unwrap_err();
+        let problem = ControlRequest::decode(line).unwrap_err();
         assert!(!problem.contains("secret"), "{problem}");
     }
 }
@@ -291,7 +291,7 @@ fn a_line_without_a_text_is_none_of_the_answer() {
     let server = std::thread::spawn(move || {
         let (mut client, _) = socket.accept().unwrap();
         let _ = client.read(&mut [0; 1_000]).unwrap();
-        let (working, done) = (Answer::at_work(), Answer::line(true, "done".into()));
+        let (working, done) = (ControlAnswer::at_work(), ControlAnswer::line(true, "done".into()));
         for line in [&working, &working, &done] {
             client.write_all(&serde_json::to_vec(line).unwrap()).unwrap();
             client.write_all(b"\n").unwrap();
@@ -307,17 +307,18 @@ fn requests_survive_the_way() {
     let md5 = Password::given("5f4dcc3b5aa765d61d8327deb882cf99");
     for request in [
         command("say \u{1b}\u{2028} \"\\ жук\n"),
-        Request::Account(AccountRequest::List),
-        Request::Account(AccountRequest::Remove { name: alice() }),
-        Request::Account(AccountRequest::Add {
-            name: alice(), password: Password::given("пароль\"\n")
+        ControlRequest::Account(AccountRequest::List),
+        ControlRequest::Account(AccountRequest::Remove { name: alice() }),
+        ControlRequest::Account(AccountRequest::Add {
+            name: alice(),
+            password: Password::given("пароль\"\n"),
         }),
-        Request::Account(AccountRequest::Import {
+        ControlRequest::Account(AccountRequest::Import {
             login: "A b".into(),
             password_md5: md5,
             ip: Some("x".into()),
         }),
     ] {
-        assert_eq!(Request::decode(&request.encode()), Ok(request));
+        assert_eq!(ControlRequest::decode(&request.encode()), Ok(request));
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::accounts::AccountError;
-use super::{Answer, MAX_REQUEST_BYTES, Request, SIGN_OF_LIFE, SOCKET_FILE, address};
+use super::{ControlAnswer, ControlRequest, MAX_REQUEST_BYTES, SIGN_OF_LIFE, SOCKET_FILE, address};
 use crate::actors::messages::auth::AccountsHandle;
 use crate::actors::messages::console::RunCommand;
 use crate::sanitize::lines;
@@ -237,40 +237,43 @@ impl Desk {
     }
 
     /// The answer; while it takes its time, the client is told that there will be one.
-    async fn answer_in_time(&self, line: &[u8], writer: &mut OwnedWriteHalf) -> io::Result<Answer> {
+    async fn answer_in_time(&self, line: &[u8], writer: &mut OwnedWriteHalf) -> io::Result<ControlAnswer> {
         let mut answer = pin!(self.answer(line));
         loop {
             tokio::select! {
                 answer = &mut answer => return Ok(answer),
-                () = sleep(SIGN_OF_LIFE) => send(writer, &Answer::at_work()).await?,
+                () = sleep(SIGN_OF_LIFE) => send(writer, &ControlAnswer::at_work()).await?,
             }
         }
     }
 
-    async fn answer(&self, line: &[u8]) -> Answer {
-        let refused = |text: String| Answer::line(false, lines(&text).into_owned());
-        match Request::decode(line) {
-            Ok(Request::Command(line)) => match self.console.send(RunCommand { line }).await {
-                Ok(Ok(done)) => Answer { wrong: done.wrong, ..Answer::line(true, done.text) },
+    async fn answer(&self, line: &[u8]) -> ControlAnswer {
+        let refused = |text: String| ControlAnswer::line(false, lines(&text).into_owned());
+        match ControlRequest::decode(line) {
+            Ok(ControlRequest::Command(line)) => match self.console.send(RunCommand { line }).await {
+                Ok(Ok(done)) => ControlAnswer { wrong: done.wrong, ..ControlAnswer::line(true, done.text) },
                 Ok(Err(text)) => refused(text),
-                Err(_) => Answer { again: true, ..refused("The server is stopping.".into()) },
+                Err(_) => ControlAnswer { again: true, ..refused("The server is stopping.".into()) },
             },
-            Ok(Request::Account(request)) => match self.accounts.perform(request).await {
-                Ok(text) => Answer::line(true, lines(&text).into_owned()),
+            Ok(ControlRequest::Account(request)) => match self.accounts.perform(request).await {
+                Ok(text) => ControlAnswer::line(true, lines(&text).into_owned()),
                 Err(AccountError::Refused(text)) => refused(text),
-                Err(AccountError::Unavailable(text)) => Answer { again: true, ..refused(text) },
+                Err(AccountError::Unavailable(text)) => ControlAnswer { again: true, ..refused(text) },
             },
             Err(text) => refused(text),
         }
     }
 }
 
-async fn send(writer: &mut OwnedWriteHalf, part: &Answer) -> io::Result<()> {
+async fn send(writer: &mut OwnedWriteHalf, part: &ControlAnswer) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(part)?;
     bytes.push(b'\n');
     timeout(ANSWER_PATIENCE, writer.write_all(&bytes)).await?
 }
 
-fn too_long() -> Answer {
-    Answer::line(false, format!("A request has at most {MAX_REQUEST_BYTES} bytes and ends with a newline."))
+fn too_long() -> ControlAnswer {
+    ControlAnswer::line(
+        false,
+        format!("A request has at most {MAX_REQUEST_BYTES} bytes and ends with a newline."),
+    )
 }

@@ -14,7 +14,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Access, File, Folder, Kind, not_a_regular_file};
+use super::{Access, File, FileKind, Folder, not_a_regular_file};
 
 /// The most that is ever appended between two fsyncs, in bytes: so the end of an inherited file that is written
 /// anew is as long. (Without fsync for each batch nobody was promised anything about the end.)
@@ -63,7 +63,7 @@ impl AppendFile {
     /// What the system says; also when `name` is no regular file.
     pub fn open(folder: &dyn Folder, name: &str, header: &[u8]) -> io::Result<Self> {
         match folder.stat(name)? {
-            Some(found) if found.kind != Kind::File => {
+            Some(found) if found.kind != FileKind::File => {
                 return Err(not_a_regular_file(&folder.path().join(name)));
             }
             Some(found) if found.len > 0 => {}

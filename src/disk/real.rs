@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Access, File, Folder, Kind, Stat, not_a_regular_file};
+use super::{Access, File, FileKind, Folder, Stat, not_a_regular_file};
 
 /// Every file is its owner's alone.
 const FILE_MODE: u32 = 0o600;
@@ -80,7 +80,7 @@ impl Folder for RealFolder {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
         let path = self.path.join(name);
         // To open a device can do something to it.
-        if self.stat(name)?.is_some_and(|found| found.kind != Kind::File) {
+        if self.stat(name)?.is_some_and(|found| found.kind != FileKind::File) {
             return Err(not_a_regular_file(&path));
         }
         let file = self.open_with(
@@ -125,9 +125,9 @@ impl Folder for RealFolder {
             Ok(found) => {
                 let (kind, mode) = (FileType::from_raw_mode(found.st_mode), found.st_mode & 0o7777);
                 let kind = match kind {
-                    FileType::RegularFile => Kind::File,
-                    FileType::Directory => Kind::Folder,
-                    _ => Kind::Other,
+                    FileType::RegularFile => FileKind::File,
+                    FileType::Directory => FileKind::Folder,
+                    _ => FileKind::Other,
                 };
                 let len = u64::try_from(found.st_size).unwrap_or(0);
                 Ok(Some(Stat { kind, inode: (found.st_dev, found.st_ino), len, mode }))
@@ -209,9 +209,9 @@ impl File for RealFile {
 
 fn stat_of(found: &fs::Metadata) -> Stat {
     let kind = match found.file_type() {
-        kind if kind.is_file() => Kind::File,
-        kind if kind.is_dir() => Kind::Folder,
-        _ => Kind::Other,
+        kind if kind.is_file() => FileKind::File,
+        kind if kind.is_dir() => FileKind::Folder,
+        _ => FileKind::Other,
     };
     Stat { kind, inode: (found.dev(), found.ino()), len: found.len(), mode: found.mode() & 0o7777 }
 }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::{Access, File, Folder, Kind, Stat, not_a_regular_file};
+use super::{Access, File, FileKind, Folder, Stat, not_a_regular_file};
 
 /// The sizes in bytes in which content gets to the disk; one of them for each power cut.
 const SECTOR_BYTES: [usize; 2] = [512, 4_096];
@@ -340,8 +340,8 @@ impl State {
 
     fn stat(&self, thing: u64) -> Option<Stat> {
         let (kind, len) = match self.things.get(&thing)? {
-            Thing::File(content) => (Kind::File, content.cached.len() as u64),
-            Thing::Folder(_) => (Kind::Folder, 0),
+            Thing::File(content) => (FileKind::File, content.cached.len() as u64),
+            Thing::Folder(_) => (FileKind::Folder, 0),
         };
         Some(Stat { kind, inode: (1, thing), len, mode: 0o600 })
     }

@@ -20,7 +20,7 @@ const EXAMPLE_BYTES: usize = 200;
 
 /// What is counted together: lines of one place in the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Kind {
+pub struct CallSite {
     /// The module.
     pub module: &'static str,
     /// The line of its file.
@@ -31,7 +31,7 @@ pub struct Kind {
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
     /// What kind it is.
-    pub kind: Kind,
+    pub kind: CallSite,
     /// Whose doing it is.
     pub by: &'a str,
     /// How important it is.
@@ -63,7 +63,7 @@ pub struct Folds {
     began: Duration,
     bytes: usize,
     any_folded: bool,
-    seen: HashMap<(Kind, Box<str>), Seen>,
+    seen: HashMap<(CallSite, Box<str>), Seen>,
 }
 
 #[derive(Debug, Default)]
@@ -154,10 +154,10 @@ fn cut(mut text: String) -> String {
 mod tests {
     use super::*;
 
-    const KIND: Kind = Kind { module: "veche::x", line: 1 };
-    const OTHER: Kind = Kind { module: "veche::x", line: 2 };
+    const KIND: CallSite = CallSite { module: "veche::x", line: 1 };
+    const OTHER: CallSite = CallSite { module: "veche::x", line: 2 };
 
-    fn line(kind: Kind, by: &str) -> Line<'_> {
+    fn line(kind: CallSite, by: &str) -> Line<'_> {
         Line { kind, by, level: Level::Info, target: "veche::x" }
     }
 

@@ -551,7 +551,7 @@ mod tests {
     #[test]
     fn what_was_folded_is_told_at_the_end() {
         let (_place, path, log) = opened();
-        let kind = super::super::fold::Kind { module: "veche::actors::session", line: 1 };
+        let kind = super::super::fold::CallSite { module: "veche::actors::session", line: 1 };
         let line = Line { kind, by: "192.0.2.7", level: log::Level::Info, target: "veche::actors::session" };
         for number in 0..100 {
             if log.admits(line, || format!("line {number}")) {

@@ -33,7 +33,7 @@ pub struct NotSealedHere;
 
 /// Where a cell stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct CellPlace<'a> {
     /// The epoch of the file: base64, without `/`.
     pub epoch: &'a str,
     /// The row's number.
@@ -42,7 +42,7 @@ pub struct Place<'a> {
     pub column: &'a str,
 }
 
-impl Place<'_> {
+impl CellPlace<'_> {
     fn bytes(self) -> Vec<u8> {
         format!("{}/{}/{}", self.epoch, self.row, self.column).into_bytes()
     }
@@ -85,7 +85,7 @@ impl Sealer {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<String, getrandom::Error> {
+    pub fn seal(&self, place: CellPlace<'_>, plain: &[u8]) -> Result<String, getrandom::Error> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce)?;
         let aad = place.bytes();
@@ -103,7 +103,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`NotSealedHere`].
-    pub fn open(&self, place: Place<'_>, cell: &str) -> Result<Zeroizing<String>, NotSealedHere> {
+    pub fn open(&self, place: CellPlace<'_>, cell: &str) -> Result<Zeroizing<String>, NotSealedHere> {
         let bytes = cell
             .strip_prefix(PREFIX)
             .and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok())
@@ -183,16 +183,18 @@ mod tests {
         Sealer::new(&Keys::derive(&[1; 32]))
     }
 
-    const HERE: Place<'_> = Place { epoch: "e", row: 7, column: "login" };
+    const HERE: CellPlace<'_> = CellPlace { epoch: "e", row: 7, column: "login" };
 
     #[test]
     fn a_cell_opens_in_its_place_alone() {
         let sealer = sealer();
         let cell = sealer.seal(HERE, b"alice").expect("random numbers");
         assert_eq!(sealer.open(HERE, &cell).as_deref().map(String::as_str), Ok("alice"));
-        for elsewhere in
-            [Place { epoch: "f", ..HERE }, Place { row: 8, ..HERE }, Place { column: "ip", ..HERE }]
-        {
+        for elsewhere in [
+            CellPlace { epoch: "f", ..HERE },
+            CellPlace { row: 8, ..HERE },
+            CellPlace { column: "ip", ..HERE },
+        ] {
             assert!(sealer.open(elsewhere, &cell).is_err(), "{elsewhere:?}");
         }
         assert!(Sealer::new(&Keys::derive(&[2; 32])).open(HERE, &cell).is_err());

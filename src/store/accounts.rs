@@ -193,8 +193,8 @@ impl AccountFile {
         let mut change = synced;
         for row in touched {
             let (account, state) = match (self.accounts.get(row), gone.get(row)) {
-                (Some(account), _) => (account, rows::State::of(account)),
-                (None, Some(gone)) => (gone, rows::State::Removed),
+                (Some(account), _) => (account, rows::RowState::of(account)),
+                (None, Some(gone)) => (gone, rows::RowState::Removed),
                 // It was gone before.
                 (None, None) => continue,
             };
@@ -300,7 +300,7 @@ fn write_rows(
         file.write_all(header.line().as_bytes())?;
         for (account, change) in accounts.values().zip(1..) {
             let version = rows::Version { change, synced: 0 };
-            let line = rows::encode(sealer, &header.epoch, version, account, rows::State::of(account))
+            let line = rows::encode(sealer, &header.epoch, version, account, rows::RowState::of(account))
                 .map_err(io::Error::other)?;
             file.write_all(line.as_bytes())?;
         }

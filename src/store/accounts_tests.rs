@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use super::rejected::FILE_NAME as REJECTED_NAME;
-use super::rows::RowFault;
+use super::rows::AccountRowFault;
 use super::*;
 use crate::disk::real::open_folder;
 use crate::model::{MAX_ADDRESSES, MessageId, Password, SessionsFrom, UserName};
@@ -90,7 +90,7 @@ fn names(accounts: &AccountsByRow) -> Vec<&str> {
     accounts.values().map(|account| account.name.as_str()).collect()
 }
 
-fn faults(opened: &OpenedAccounts) -> Vec<(usize, RowFault)> {
+fn faults(opened: &OpenedAccounts) -> Vec<(usize, AccountRowFault)> {
     opened.rejected.iter().map(|row| (row.line, row.fault)).collect()
 }
 
@@ -190,7 +190,10 @@ fn swapped_cells_cost_their_rows_alone() {
         assert_eq!(names(&opened.accounts).last(), Some(&"carol"), "column {column}");
         assert!(opened.rejected_count > 0, "column {column}");
         for RejectedRow { line, fault, .. } in &opened.rejected {
-            assert!(matches!(fault, RowFault::Changed | RowFault::Reformatted), "column {column}");
+            assert!(
+                matches!(fault, AccountRowFault::Changed | AccountRowFault::Reformatted),
+                "column {column}"
+            );
             assert!(house.set_aside().contains(&rows[*line - 1].join(",")), "column {column}");
         }
         let again = house.open();
@@ -213,7 +216,7 @@ fn a_row_of_a_backup_is_refused() {
     house.write_lines(&lines);
     let opened = house.open();
     assert_eq!(names(&opened.accounts), ["bob"]);
-    assert_eq!(faults(&opened), [(2, RowFault::OtherEpoch), (4, RowFault::Twice)]);
+    assert_eq!(faults(&opened), [(2, AccountRowFault::OtherEpoch), (4, AccountRowFault::Twice)]);
     assert!(opened.kept_names.contains(&house.sealer.index("alice")), "nobody takes her name");
     fs::remove_file(copy).expect("removed");
     house.write_lines(&backup);
@@ -395,7 +398,7 @@ fn an_older_row_that_is_copied_behind_a_newer_one_is_refused() {
     lines.push(lines[1].clone());
     house.write_lines(&lines);
     let again = house.open();
-    assert_eq!(faults(&again), [(5, RowFault::Older)]);
+    assert_eq!(faults(&again), [(5, AccountRowFault::Older)]);
     assert_eq!((again.accounts[&1].password.clone(), again.accounts.len()), (newer, 2));
 }
 

@@ -127,7 +127,7 @@ impl Scene {
         self.done(line).await.map(|done| done.text)
     }
 
-    async fn done(&self, line: &str) -> Result<Done, String> {
+    async fn done(&self, line: &str) -> Result<CommandOutput, String> {
         self.console.send(RunCommand { line: line.into() }).await.expect("the console lives")
     }
 
@@ -204,7 +204,7 @@ async fn status_says_what_is_wrong_until_it_is_known() {
     let scene = Scene::set();
     let wrong = scene.done("status").await.unwrap().wrong.unwrap();
     assert!(wrong.contains("nothing can be stored") && wrong.contains("x.csv, line 1: y"), "{wrong}");
-    let json = |done: Done| serde_json::from_str::<serde_json::Value>(&done.text).unwrap();
+    let json = |done: CommandOutput| serde_json::from_str::<serde_json::Value>(&done.text).unwrap();
     let status = json(scene.done("status --json").await.unwrap());
     assert_eq!((&status["ok"], status["wrong"].as_array().unwrap().len()), (&false.into(), 2));
     assert_eq!((&status["newest_id"], &status["listening"][0]), (&9.into(), &"127.0.0.1:7878".into()));

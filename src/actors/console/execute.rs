@@ -10,7 +10,7 @@ use actix::{MailboxError, Message, Recipient};
 use super::commands::{Command, Entry, SURE, TABLE, usage};
 use super::{ConsoleLinks, status};
 use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban, Unlock};
-use crate::actors::messages::console::Done;
+use crate::actors::messages::console::CommandOutput;
 use crate::actors::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer, SayRefusal};
 use crate::actors::messages::listener::SetListening;
 use crate::model::{MessageText, RoomName, UserName};
@@ -24,7 +24,11 @@ const ACCOUNT_FILE: &str = "clients.csv";
 ///
 /// # Errors
 /// A sentence for the operator.
-pub async fn execute(command: Command, links: &ConsoleLinks, started: Instant) -> Result<Done, String> {
+pub async fn execute(
+    command: Command,
+    links: &ConsoleLinks,
+    started: Instant,
+) -> Result<CommandOutput, String> {
     let text = match command {
         Command::Status { json, seen } => return status::tell(links, started, json, seen).await,
         Command::Help => Ok(help()),
@@ -46,7 +50,7 @@ pub async fn execute(command: Command, links: &ConsoleLinks, started: Instant) -
             Ok("Shutting down: clients are told, and what is accepted is stored.".into())
         }
     };
-    text.map(Done::from)
+    text.map(CommandOutput::from)
 }
 
 async fn ask<M>(whom: &Recipient<M>, message: M) -> Result<M::Result, String>

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::ConsoleLinks;
 use super::execute::{ask_for, count};
 use crate::actors::messages::auth::{AuthCounts, AuthStatus, LockedAccount};
-use crate::actors::messages::console::Done;
+use crate::actors::messages::console::CommandOutput;
 use crate::actors::messages::directory::{AskOnline, AskRooms};
 use crate::actors::messages::journal::{AskJournal, JournalStatus};
 use crate::actors::messages::listener::{AskListener, ListenerStatus};
@@ -42,7 +42,7 @@ pub(super) async fn tell(
     started: Instant,
     json: bool,
     seen: bool,
-) -> Result<Done, String> {
+) -> Result<CommandOutput, String> {
     let set_aside = links.set_aside.clone();
     if seen {
         let known = on_the_disk(move || set_aside.acknowledge()).await?;
@@ -56,7 +56,7 @@ pub(super) async fn tell(
     let status = Status::ask(links, started).await?;
     let wrong = status.wrong();
     let text = if json { status.to_json(&wrong).to_string() } else { status.to_text(&wrong) };
-    Ok(Done { text, wrong: (!wrong.is_empty()).then(|| wrong.join("; ")) })
+    Ok(CommandOutput { text, wrong: (!wrong.is_empty()).then(|| wrong.join("; ")) })
 }
 
 async fn on_the_disk<T: Send + 'static>(

@@ -7,7 +7,7 @@ use actix::Message;
 /// that come by different ways run side by side. An actor that has stopped is a `MailboxError`: the server is
 /// stopping.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Done, String>")]
+#[rtype(result = "Result<CommandOutput, String>")]
 pub struct RunCommand {
     /// The command, as it was typed.
     pub line: String,
@@ -15,15 +15,15 @@ pub struct RunCommand {
 
 /// What a command did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct CommandOutput {
     /// The answer.
     pub text: String,
     /// What `status` found to be wrong, in a sentence; `veche ctl status` fails with it.
     pub wrong: Option<String>,
 }
 
-impl From<String> for Done {
+impl From<String> for CommandOutput {
     fn from(text: String) -> Self {
-        Done { text, wrong: None }
+        CommandOutput { text, wrong: None }
     }
 }

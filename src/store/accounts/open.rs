@@ -10,7 +10,7 @@ use super::rows::{Header, looks_like_header};
 use super::scan::{ScannedAccounts, Sorted, repair};
 use super::{AccountFile, FILE_NAME, StoreError, write_rows};
 use crate::disk::append::AppendFile;
-use crate::disk::{Folder, Kind, read_whole};
+use crate::disk::{FileKind, Folder, read_whole};
 use crate::model::AccountsByRow;
 use crate::secrets::keys::{KeyError, Keys};
 use crate::secrets::seal::{Sealer, fresh_epoch};
@@ -129,7 +129,7 @@ fn holds_accounts(name: &str) -> bool {
 fn sealed_file(folder: &dyn Folder) -> io::Result<Option<PathBuf>> {
     for name in folder.list()? {
         let is_sessions = name == sessions::FILE_NAME;
-        let is_file = folder.stat(&name)?.is_some_and(|found| found.kind == Kind::File);
+        let is_file = folder.stat(&name)?.is_some_and(|found| found.kind == FileKind::File);
         if is_file && (is_sessions || holds_accounts(&name)) {
             let bytes = read_whole(folder, &name, u64::MAX)?.unwrap_or_default();
             let mut lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());

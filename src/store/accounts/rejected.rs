@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::rows::{RowFault, indexes_in};
+use super::rows::{AccountRowFault, indexes_in};
 use crate::disk::{Access, Folder, read_whole};
 use crate::model::Timestamp;
 use crate::secrets::seal::Sealer;
@@ -26,7 +26,7 @@ pub struct RejectedRow {
     /// Which of the pieces of the file it is.
     pub(super) at: usize,
     /// Why.
-    pub fault: RowFault,
+    pub fault: AccountRowFault,
     /// The indexes of the names that it may have held and that no account has.
     pub keeps: Vec<String>,
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::{Account, MAX_ADDRESSES, MessageId, SessionsFrom, Timestamp, UserName};
 use crate::secrets::password::parse_stored;
-use crate::secrets::seal::{Place, Sealer, TAG_TEXT_BYTES, same_tag};
+use crate::secrets::seal::{CellPlace, Sealer, TAG_TEXT_BYTES, same_tag};
 
 /// The columns, in order. The last one's name in the header goes on with version, key and epoch.
 const COLUMNS: [&str; 12] = [
@@ -32,7 +32,7 @@ const MAX_ROW: u64 = 1 << 53;
 
 /// Why a line is not an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum RowFault {
+pub enum AccountRowFault {
     /// It has not the columns of a row.
     #[error("it is not a whole row")]
     Shape,
@@ -59,10 +59,10 @@ pub enum RowFault {
     Content,
 }
 
-impl RowFault {
+impl AccountRowFault {
     /// Whether an account may be lost by it, rather than an older row of one that is there.
     pub fn is_damage(self) -> bool {
-        !matches!(self, RowFault::Twice | RowFault::Older | RowFault::NewerDamaged)
+        !matches!(self, AccountRowFault::Twice | AccountRowFault::Older | AccountRowFault::NewerDamaged)
     }
 }
 
@@ -132,7 +132,7 @@ fn contains(line: &[u8], name: &[u8]) -> bool {
 
 /// What a row says of its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum RowState {
     /// It is there.
     Active,
     /// It is there, and the operator has banned it.
@@ -141,17 +141,17 @@ pub enum State {
     Removed,
 }
 
-impl State {
+impl RowState {
     /// What the row of an account that is there says.
     pub fn of(account: &Account) -> Self {
-        if account.banned { State::Banned } else { State::Active }
+        if account.banned { RowState::Banned } else { RowState::Active }
     }
 
     fn text(self) -> &'static str {
         match self {
-            State::Active => "active",
-            State::Banned => "banned",
-            State::Removed => "removed",
+            RowState::Active => "active",
+            RowState::Banned => "banned",
+            RowState::Removed => "removed",
         }
     }
 }
@@ -174,13 +174,13 @@ pub fn encode(
     epoch: &str,
     version: Version,
     account: &Account,
-    state: State,
+    state: RowState,
 ) -> Result<String, getrandom::Error> {
-    let place = |column| Place { epoch, row: account.row, column };
+    let place = |column| CellPlace { epoch, row: account.row, column };
     // Of an account that is gone nothing is kept but whose row it was.
     let sealed = |column, plain: &str| match state {
-        State::Removed => Ok(String::new()),
-        State::Active | State::Banned => sealer.seal(place(column), plain.as_bytes()),
+        RowState::Removed => Ok(String::new()),
+        RowState::Active | RowState::Banned => sealer.seal(place(column), plain.as_bytes()),
     };
     let addresses: Vec<String> = account.addresses.iter().map(IpAddr::to_string).collect();
     let sessions = match account.sessions {
@@ -228,31 +228,31 @@ impl<'a> BoundRow<'a> {
     /// Reads a line and checks that this key bound its columns together.
     ///
     /// # Errors
-    /// [`RowFault::Shape`], [`RowFault::Changed`], [`RowFault::Reformatted`] or [`RowFault::Content`].
-    pub fn parse(sealer: &Sealer, line: &'a [u8]) -> Result<Self, RowFault> {
-        let line = std::str::from_utf8(line).map_err(|_| RowFault::Shape)?;
+    /// [`AccountRowFault::Shape`], [`AccountRowFault::Changed`], [`AccountRowFault::Reformatted`] or [`AccountRowFault::Content`].
+    pub fn parse(sealer: &Sealer, line: &'a [u8]) -> Result<Self, AccountRowFault> {
+        let line = std::str::from_utf8(line).map_err(|_| AccountRowFault::Shape)?;
         let mut all = [""; COLUMNS.len()];
         let mut count = 0;
-        for cell in cells(line).ok_or(RowFault::Shape)? {
-            *all.get_mut(count).ok_or(RowFault::Shape)? = cell;
+        for cell in cells(line).ok_or(AccountRowFault::Shape)? {
+            *all.get_mut(count).ok_or(AccountRowFault::Shape)? = cell;
             count += 1;
         }
         let bound = count.checked_sub(1).filter(|bound| [OLD_BOUND, BOUND].contains(bound));
-        let bound = bound.ok_or(RowFault::Shape)?;
-        let (tag, epoch) = all[bound].split_once('.').ok_or(RowFault::Shape)?;
+        let bound = bound.ok_or(AccountRowFault::Shape)?;
+        let (tag, epoch) = all[bound].split_once('.').ok_or(AccountRowFault::Shape)?;
         if !same_tag(&bind(sealer, epoch, &all[..bound]), tag) {
             let is_ours = all[0].bytes().all(|byte| byte.is_ascii_digit())
                 && all[5].parse::<Timestamp>().is_ok()
                 && all[6].bytes().all(|byte| byte.is_ascii_digit());
-            return Err(if is_ours { RowFault::Changed } else { RowFault::Reformatted });
+            return Err(if is_ours { AccountRowFault::Changed } else { AccountRowFault::Reformatted });
         }
         let mut cells = [""; BOUND];
         cells[..bound].copy_from_slice(&all[..bound]);
         let version =
             if bound == OLD_BOUND { Some(Version::default()) } else { version_of(cells[BOUND - 1]) };
         Ok(BoundRow {
-            row: cells[0].parse().map_err(|_| RowFault::Content)?,
-            version: version.ok_or(RowFault::Content)?,
+            row: cells[0].parse().map_err(|_| AccountRowFault::Content)?,
+            version: version.ok_or(AccountRowFault::Content)?,
             cells,
             epoch,
         })
@@ -265,25 +265,27 @@ impl<'a> BoundRow<'a> {
 
     /// Whether it says that its account is no more.
     pub fn is_removal(&self) -> bool {
-        self.cells[8] == State::Removed.text()
+        self.cells[8] == RowState::Removed.text()
     }
 
     /// The account that the row holds.
     ///
     /// # Errors
-    /// [`RowFault::Changed`] or [`RowFault::Content`].
-    pub fn account(&self, sealer: &Sealer) -> Result<Account, RowFault> {
+    /// [`AccountRowFault::Changed`] or [`AccountRowFault::Content`].
+    pub fn account(&self, sealer: &Sealer) -> Result<Account, AccountRowFault> {
         let [_, index, login, ip, password, created_at, visible_from, last_seen_at, state, sessions, _] =
             self.cells;
         let row = self.row;
         let open = |column, cell| {
-            sealer.open(Place { epoch: self.epoch, row, column }, cell).map_err(|_| RowFault::Changed)
+            sealer
+                .open(CellPlace { epoch: self.epoch, row, column }, cell)
+                .map_err(|_| AccountRowFault::Changed)
         };
         let login = open("login", login)?;
         // A name that was made under former rules stays as it is (see `names::Spellings`).
-        let name = UserName::from_canonical(&login).map_err(|_| RowFault::Content)?;
+        let name = UserName::from_canonical(&login).map_err(|_| AccountRowFault::Content)?;
         if !same_tag(&sealer.index(&login), index) {
-            return Err(RowFault::Content);
+            return Err(AccountRowFault::Content);
         }
         let addresses = open("ip", ip)?
             .split(' ')
@@ -293,19 +295,19 @@ impl<'a> BoundRow<'a> {
         Ok(Account {
             row,
             name,
-            password: parse_stored(&open("password", password)?).map_err(|_| RowFault::Content)?,
+            password: parse_stored(&open("password", password)?).map_err(|_| AccountRowFault::Content)?,
             addresses: addresses
                 .ok()
                 .filter(|addresses: &Vec<IpAddr>| addresses.len() <= MAX_ADDRESSES)
-                .ok_or(RowFault::Content)?,
-            created_at: created_at.parse().map_err(|_| RowFault::Content)?,
+                .ok_or(AccountRowFault::Content)?,
+            created_at: created_at.parse().map_err(|_| AccountRowFault::Content)?,
             visible_from: optional(visible_from, |text| text.parse().ok().and_then(MessageId::new))?,
             last_seen_at: optional(last_seen_at, |text| text.parse::<Timestamp>().ok())?,
-            sessions: sessions_from(sessions).ok_or(RowFault::Content)?,
+            sessions: sessions_from(sessions).ok_or(AccountRowFault::Content)?,
             banned: match state {
                 "active" => false,
                 "banned" => true,
-                _ => return Err(RowFault::Content),
+                _ => return Err(AccountRowFault::Content),
             },
         })
     }
@@ -337,7 +339,7 @@ pub fn indexes_in(sealer: &Sealer, line: &[u8]) -> Vec<String> {
     let row = cells.first().and_then(|row| row.parse().ok());
     let epoch = cells.last().and_then(|seal| seal.split_once('.')).map(|(_, epoch)| epoch);
     if let (Some(row), Some(epoch)) = (row, epoch) {
-        let place = Place { epoch, row, column: "login" };
+        let place = CellPlace { epoch, row, column: "login" };
         let sealed = cells.iter().filter(|cell| cell.len() > TAG_TEXT_BYTES && cell.starts_with("v1:"));
         found.extend(sealed.filter_map(|cell| Some(sealer.index(&sealer.open(place, cell).ok()?))));
     }
@@ -361,8 +363,8 @@ fn sessions_from(cell: &str) -> Option<SessionsFrom> {
     Some(SessionsFrom { number: number.parse().ok()?, and })
 }
 
-fn optional<T>(cell: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowFault> {
-    if cell.is_empty() { Ok(None) } else { read(cell).map(Some).ok_or(RowFault::Content) }
+fn optional<T>(cell: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, AccountRowFault> {
+    if cell.is_empty() { Ok(None) } else { read(cell).map(Some).ok_or(AccountRowFault::Content) }
 }
 
 /// Splits a line into its cells. Ours need no quotes; those that a spreadsheet puts around them are taken

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::SPARE_ROWS;
 use super::rejected::RejectedRow;
-use super::rows::{self, BoundRow, Header, RowFault, Version, indexes_in};
+use super::rows::{self, AccountRowFault, BoundRow, Header, Version, indexes_in};
 use crate::model::AccountsByRow;
 use crate::secrets::seal::Sealer;
 
@@ -18,7 +18,7 @@ pub(super) struct ScannedAccounts<'a> {
     /// The lines but a first one that is a header, with their numbers.
     pub(super) lines: Vec<(usize, &'a [u8])>,
     /// The lines in the same order, those that this key bound together.
-    rows: Vec<Result<Bound<'a>, RowFault>>,
+    rows: Vec<Result<Bound<'a>, AccountRowFault>>,
     /// Whether the bytes are exactly what this program writes, as far as line ends go.
     plain: bool,
     /// Whether the last line is finished.
@@ -34,7 +34,7 @@ struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    fn of(sealer: &Sealer, line: &'a [u8]) -> Result<Self, RowFault> {
+    fn of(sealer: &Sealer, line: &'a [u8]) -> Result<Self, AccountRowFault> {
         let BoundRow { row, version, epoch, .. } = BoundRow::parse(sealer, line)?;
         Ok(Bound { row, version, epoch })
     }
@@ -133,7 +133,7 @@ impl<'a> ScannedAccounts<'a> {
 struct Sorting<'f, 'a> {
     found: &'f ScannedAccounts<'a>,
     sealer: &'f Sealer,
-    faults: HashMap<usize, (RowFault, Vec<String>)>,
+    faults: HashMap<usize, (AccountRowFault, Vec<String>)>,
     /// Where the newest row of each account is, by its number.
     newest: HashMap<u64, usize>,
     /// Lines from here on are not known to have been on the disk.
@@ -154,7 +154,7 @@ impl<'f, 'a> Sorting<'f, 'a> {
         }
     }
 
-    fn reject(&mut self, at: usize, fault: RowFault, keeps: Vec<String>) {
+    fn reject(&mut self, at: usize, fault: AccountRowFault, keeps: Vec<String>) {
         self.faults.insert(at, (fault, keeps));
     }
 
@@ -166,7 +166,7 @@ impl<'f, 'a> Sorting<'f, 'a> {
             if row.epoch != epoch {
                 let keeps = indexes_in(self.sealer, self.found.lines[at].1);
                 self.sorted.lost += 1;
-                self.reject(at, RowFault::OtherEpoch, keeps);
+                self.reject(at, AccountRowFault::OtherEpoch, keeps);
                 continue;
             }
             synced = synced.max(row.version.synced);
@@ -174,15 +174,15 @@ impl<'f, 'a> Sorting<'f, 'a> {
             let before = self.newest.get(&row.row).map(|before| (*before, self.found.rows[*before]));
             match before {
                 Some((_, Ok(before))) if before.version.change == row.version.change => {
-                    self.reject(at, RowFault::Twice, Vec::new());
+                    self.reject(at, AccountRowFault::Twice, Vec::new());
                 }
                 Some((_, Ok(before))) if before.version.change > row.version.change => {
-                    self.reject(at, RowFault::Older, Vec::new());
+                    self.reject(at, AccountRowFault::Older, Vec::new());
                 }
                 _ => drop(self.newest.insert(row.row, at)),
             }
         }
-        let is_synced = |row: &Result<Bound<'_>, RowFault>| {
+        let is_synced = |row: &Result<Bound<'_>, AccountRowFault>| {
             row.is_ok_and(|row| row.epoch == epoch && row.version.change <= synced && synced > 0)
         };
         self.unsynced_from = self.found.rows.iter().rposition(is_synced).map_or(0, |at| at + 1);
@@ -219,7 +219,7 @@ impl<'f, 'a> Sorting<'f, 'a> {
         for row in blocked {
             if let Some(at) = self.newest.remove(&row) {
                 let keeps = indexes_in(self.sealer, self.found.lines[at].1);
-                self.reject(at, RowFault::NewerDamaged, keeps);
+                self.reject(at, AccountRowFault::NewerDamaged, keeps);
             }
         }
     }
@@ -258,7 +258,7 @@ impl<'f, 'a> Sorting<'f, 'a> {
             }
             match bound.and_then(|bound| bound.account(self.sealer)) {
                 Ok(account) if !names.insert(account.name.clone()) => {
-                    self.reject(at, RowFault::Twice, Vec::new());
+                    self.reject(at, AccountRowFault::Twice, Vec::new());
                 }
                 Ok(account) => drop(self.sorted.accounts.insert(account.row, Arc::new(account))),
                 Err(fault) => {

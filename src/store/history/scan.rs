@@ -10,7 +10,7 @@ use super::salvage::whole_rows;
 use super::segment::{Damage, DamageList, Lines, Place, Position, Segment};
 use super::tail::{self, BOM};
 use super::{HistoryError, HistoryIndex, HistoryOptions, HistoryWriter, Month, Opened};
-use crate::disk::{Access, Folder, Kind};
+use crate::disk::{Access, FileKind, Folder};
 use crate::model::{MAX_MESSAGE_ID, MessageId, Timestamp};
 
 /// How far above the one before an id may lie: ids are passed over when batches are refused, and at a start
@@ -190,7 +190,7 @@ pub(super) fn months(folder: &dyn Folder, scan: &mut Scan) -> Result<Vec<Month>,
     for name in folder.list().map_err(failed)? {
         let Some(month) = Month::of_file(&name) else { continue };
         match folder.stat(&name).map_err(failed)? {
-            Some(found) if found.kind == Kind::File => months.push(month),
+            Some(found) if found.kind == FileKind::File => months.push(month),
             Some(_) => {
                 let damage = Damage { file: name.into(), place: Place::File, why: RowFault::NotAFile };
                 scan.damage.push(damage);

@@ -14,7 +14,7 @@ use super::row::{HEADER, Line, LineReader, MAX_LINE_BYTES, RowFault};
 use super::salvage::{times, whole_rows};
 use super::segment::{Lines, Segment};
 use crate::disk::append::{AppendFile, MAX_UNSYNCED_BYTES};
-use crate::disk::{Access, File, Folder, Kind};
+use crate::disk::{Access, File, FileKind, Folder};
 use crate::model::Timestamp;
 
 /// Copied or searched at once, in bytes.
@@ -175,7 +175,7 @@ fn torn_name(name: &str) -> String {
 pub(super) fn set_aside_at(folder: &dyn Folder, name: &str, len: u64) -> io::Result<u64> {
     let torn_name = torn_name(name);
     match folder.stat(&torn_name)? {
-        Some(found) if found.kind == Kind::File => {}
+        Some(found) if found.kind == FileKind::File => {}
         _ => return Ok(0),
     }
     let segment = Segment::new(&torn_name, folder.open(&torn_name, Access::Read)?);

@@ -14,7 +14,7 @@ use super::tail;
 use super::{FOLDER_NAME, Month};
 use crate::config::Durability;
 use crate::disk::append::{AppendError, AppendFile};
-use crate::disk::{Folder, Kind};
+use crate::disk::{FileKind, Folder};
 use crate::model::{MessageId, StoredMessage, Timestamp};
 
 /// What a line mostly fits into. The buffer of a CSV writer is 8 KiB otherwise, made and thrown away for each
@@ -182,7 +182,7 @@ impl HistoryWriter {
     fn make_way(&mut self, month: Month, first: MessageId) -> io::Result<()> {
         let name = month.to_string();
         // What is no file is told when it is opened.
-        if self.folder.stat(&name)?.is_none_or(|found| found.kind != Kind::File) {
+        if self.folder.stat(&name)?.is_none_or(|found| found.kind != FileKind::File) {
             return Ok(());
         }
         // What cannot be read now may be full of larger ids.
