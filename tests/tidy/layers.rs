@@ -1,0 +1,112 @@
+//! Who may import whom. `ARCHITECTURE.md` has the table of rooms that this
+//! keeps true; `tests/imports` shows what is.
+
+use std::process::Command;
+
+use super::root;
+
+/// Folders of `src/` that may import nothing of ours but these.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    // The domain's own floor.
+    ("model", &[]),
+    ("codec", &[]),
+    ("transport", &[]),
+    ("disk", &[]),
+    // Bytes are one thing, and what they say is another; neither knows who says it.
+    ("wire", &["codec", "model"]),
+    // Both are shared with the client, and with everything that prints.
+    ("sanitize", &[]),
+    ("suggest", &[]),
+];
+
+/// Folders of `src/` that may not import these.
+const MAY_NOT_IMPORT: &[(&str, &[&str])] = &[
+    ("chat", &["actors", "store", "disk", "secrets", "control", "cli", "server", "logging", "transport"]),
+    ("store", &["actors", "wire", "codec", "transport", "control", "cli", "server"]),
+    ("secrets", &["actors", "wire", "codec", "transport", "chat", "control", "cli", "server"]),
+    ("actors", &["control", "cli", "server"]),
+    ("control", &["cli", "server", "wire", "codec"]),
+];
+
+/// The cast. The other files of `src/actors/` are what they share.
+const CAST: [&str; 8] = ["auth", "console", "directory", "fanout", "journal", "listener", "room", "session"];
+
+/// One import: the file below `src/`, and the path of the module that it names.
+struct Import {
+    file: String,
+    module: Vec<String>,
+}
+
+impl Import {
+    /// The folder, or file, right below `src/` that imports.
+    fn from(&self) -> &str {
+        self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// What it imports, right below `src/`.
+    fn to(&self) -> &str {
+        self.module.first().map_or("", String::as_str)
+    }
+
+    /// The actor in whose file or folder it stands.
+    fn importing_actor(&self) -> Option<&str> {
+        let name = self.file.strip_prefix("actors/")?.split('/').next()?.trim_end_matches(".rs");
+        CAST.into_iter().find(|actor| *actor == name)
+    }
+
+    /// The actor whose file or folder it names.
+    fn imported_actor(&self) -> Option<&str> {
+        let name = self.module.get(1).filter(|_| self.to() == "actors")?;
+        CAST.into_iter().find(|actor| actor == name)
+    }
+}
+
+fn imports() -> Vec<Import> {
+    let output = Command::new(root().join("tests/imports")).arg("--pairs").output();
+    let output = output.expect("this test needs python3; install it, or run the tests by tests/run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let import = |line: &str| {
+        let (file, module) = line.split_once(' ').expect("two words");
+        Import { file: file.to_owned(), module: module.split("::").map(str::to_owned).collect() }
+    };
+    text.lines().map(import).collect()
+}
+
+/// Asserts that there are none, and tells all of them.
+fn assert_none<'a>(what: &str, found: impl Iterator<Item = &'a Import>) {
+    let shown: Vec<_> =
+        found.map(|import| format!("{} → {}", import.file, import.module.join("::"))).collect();
+    assert!(shown.is_empty(), "{what}:\n{}", shown.join("\n"));
+}
+
+#[test]
+fn layers_import_only_what_lies_below_them() {
+    let imports = imports();
+    assert!(imports.len() > 100, "tests/imports has found next to nothing");
+    for (folder, allowed) in MAY_IMPORT {
+        let bad = imports.iter().filter(|import| {
+            import.from() == *folder && import.to() != *folder && !allowed.contains(&import.to())
+        });
+        assert_none(&format!("`{folder}` may import {allowed:?} alone"), bad);
+    }
+    for (folder, forbidden) in MAY_NOT_IMPORT {
+        let bad =
+            imports.iter().filter(|import| import.from() == *folder && forbidden.contains(&import.to()));
+        assert_none(&format!("`{folder}` has no business with {forbidden:?}"), bad);
+    }
+}
+
+#[test]
+fn actors_know_each_other_by_messages_and_handles_alone() {
+    let imports = imports();
+    let bad = imports.iter().filter(|import| {
+        let (from, to) = (import.importing_actor(), import.imported_actor());
+        from.is_some() && to.is_some() && from != to
+    });
+    assert_none("an actor's file names another actor's", bad);
+    let bad = imports
+        .iter()
+        .filter(|import| import.file.starts_with("actors/messages") && import.imported_actor().is_some());
+    assert_none("messages are there without the actors that take them", bad);
+}
