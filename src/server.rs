@@ -190,7 +190,9 @@ pub async fn serve(
     let history = open_history(&config, data, &newest_id)?;
     let damaged: Vec<_> = history.damage.first.iter().map(ToString::to_string).collect();
     let set_aside = SetAside::new(data, &damaged, history.damage.total);
-    let auth = AuthActor::open(&config, data, Arc::clone(&newest_id))?;
+    let (critical, mut deaths) = PanicWatch::new();
+    let keeper = critical.of("the account keeper");
+    let auth = AuthActor::open(&config, data, Arc::clone(&newest_id), Some(keeper))?;
     // An id that an account was made at was used, even when the history of that time is gone.
     newest_id.fetch_max(MessageId::or_zero(auth.highest_visible_from), Ordering::Relaxed);
 
@@ -200,7 +202,6 @@ pub async fn serve(
         newest_id: Arc::clone(&newest_id),
         spellings: Arc::new(Spellings { users: Arc::clone(&auth.former_spellings), rooms }),
     };
-    let (critical, mut deaths) = PanicWatch::new();
     let journal = Journal::prepare(&config, history, newest_id, critical.of("the journal"))?;
     let front = Front::prepare(&config, listeners)?;
     let desk = operator.map(|operator| Desk::prepare(operator, &config)).transpose()?;
@@ -369,13 +370,10 @@ impl Runtime {
 
         let (directory, directory_seat) = seat::<DirectoryActor>();
         let listener = Context::<ListenerActor>::new();
-        let auth_actor = auth.actor.with(
-            critical.of("the account keeper"),
-            WayOfMessages {
-                directory: directory.clone().recipient(),
-                journal: journal.address.clone().recipient(),
-            },
-        );
+        let auth_actor = auth.actor.with(WayOfMessages {
+            directory: directory.clone().recipient(),
+            journal: journal.address.clone().recipient(),
+        });
         let auth_actor = auth_actor.start();
         let accounts = AccountsHandle::of(&auth_actor);
         let handles = Handles {

@@ -78,7 +78,7 @@ fn build_over(dir: &TempDir, history_data: &Arc<dyn Folder>) -> Runtime {
     let newest_id = Arc::new(AtomicU64::new(0));
     let data = crate::disk::real::open_folder(dir.path()).unwrap();
     let history = open_history(&config, history_data, &newest_id).unwrap();
-    let auth = AuthActor::open(&config, &data, Arc::clone(&newest_id)).unwrap();
+    let auth = AuthActor::open(&config, &data, Arc::clone(&newest_id), None).unwrap();
     let terms = begin_term(&history, &newest_id).unwrap();
     let past = Past { terms, newest_id: Arc::clone(&newest_id), spellings: Arc::default() };
     let (critical, _deaths) = PanicWatch::new();

@@ -55,7 +55,7 @@ impl OfflineAccounts {
         let newest_id = if makes_accounts { newest_message(&lock)? } else { None };
         let newest_id = Arc::new(AtomicU64::new(MessageId::or_zero(newest_id)));
         let system = resources::system().map_err(OfflineError::System)?;
-        let opened = AuthActor::open(config, lock.folder(), Arc::clone(&newest_id))?;
+        let opened = AuthActor::open(config, lock.folder(), Arc::clone(&newest_id), None)?;
         newest_id.fetch_max(MessageId::or_zero(opened.highest_visible_from), Ordering::Relaxed);
         if opened.rejected_count > 0 {
             complain(&format!(

@@ -45,6 +45,9 @@ pub struct SessionsFrom {
 }
 
 impl SessionsFrom {
+    /// None of those that there ever were.
+    pub const NONE: Self = SessionsFrom { number: u64::MAX, and: None };
+
     /// Whether a session with this number is one of them.
     pub fn admits(self, number: u64) -> bool {
         number >= self.number || self.and == Some(number)

@@ -1,7 +1,7 @@
 //! The one thread that writes accounts and sessions, with group commit.
 //!
-//! It takes what has gathered in its queue, writes all of it with one fsync a file, and then answers all.
-//! What can wait (when somebody was last seen) is written once a minute, and when the thread ends.
+//! It takes what has gathered in its queue, writes all of it with one fsync a file, and gives
+//! all of it back in its order: the actor makes it true, and wakes who waits (`state`). What can wait (when somebody was last seen) is written once a minute, and when the thread ends.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -10,7 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::vec::Drain;
 
-use crate::model::{Account, AccountChange, Device, SessionEvent, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use super::SessionOwner;
+use crate::actors::panic_watch::Critical;
+use crate::chat::accounts::sessions::{Ended, Resumed};
+use crate::model::{Account, AccountChange, Device, ErrorCode, Refusal, SessionEvent, SessionId, Timestamp};
 use crate::store::accounts::{AccountFile, StoreError};
 use crate::store::devices::{DeviceEvent, DeviceFile};
 use crate::store::sessions::{Events, SessionFile};
@@ -20,64 +25,109 @@ use crate::writer_thread::{self, BatchWriter, QueueBounds, WriterThread};
 const FLUSH_AFTER: Duration = Duration::from_secs(60);
 /// When to try again to write what a refused write has left to do.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
-/// Orders in one batch, at most: what follows them all runs in one go on the system arbiter.
+/// Requests in one batch, at most: all of a batch is made true in one go on the system arbiter.
 const MAX_BATCH: usize = 512;
 
-/// What is to be written together.
+/// What is to be written together, and to be true when it is.
 #[derive(Debug, Default)]
-pub struct Order {
+pub struct WriteRequest {
     /// Changes of accounts.
     pub accounts: Vec<AccountChange>,
     /// Events of sessions.
     pub sessions: Vec<SessionEvent>,
+    /// Whose connection asks, where an event is about that.
+    pub by: Asker,
 }
 
-/// What came of an errand.
-pub type Written = Result<Done, WriteFault>;
+/// Whose connection asks for something that is to be written.
+#[derive(Debug, Default)]
+pub enum Asker {
+    /// None that matters.
+    #[default]
+    Nobody,
+    /// One that is to hold the session that is resumed.
+    NewOwner(SessionOwner),
+    /// The one that holds this session, if it still does.
+    Holder(SessionId),
+}
+
+/// What became true with a request that was written.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The sessions that have ended by it. Their connections are still to be told.
+    pub ended: Vec<Ended<SessionOwner>>,
+    /// What became of the session that was to be resumed.
+    pub resumed: Option<Resumed<SessionOwner>>,
+    /// Ready when the name of the account that was removed is free.
+    pub freed: Option<oneshot::Receiver<()>>,
+}
+
+/// What `clear file` has done.
+#[derive(Debug)]
+pub struct ClearedFile {
+    /// How many accounts there were.
+    pub accounts: usize,
+    /// The copy.
+    pub copy: PathBuf,
+    /// The sessions that have ended by it. Their connections are still to be told.
+    pub ended: Vec<Ended<SessionOwner>>,
+    /// Ready when the names of the accounts are free.
+    pub freed: Option<oneshot::Receiver<()>>,
+}
 
 /// Why something was not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteFault {
-    /// What happened, for the operator.
-    pub sentence: String,
-    /// Whether the changes of accounts are on the disk all the same, and only the sessions are not.
-    pub accounts_stored: bool,
-}
-
-/// What was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Done {
-    /// The order is on the disk.
-    Stored,
-    /// The account file is empty.
-    Cleared {
-        /// How many accounts there were.
-        accounts: usize,
-        /// The copy.
-        copy: PathBuf,
+pub enum WriteFault {
+    /// The disk did not take it.
+    Refused {
+        /// What happened, for the operator.
+        sentence: String,
+        /// Whether the changes of accounts are on the disk all the same, and only the sessions are not.
+        accounts_stored: bool,
     },
+    /// Nothing is written any more.
+    Stopping,
+}
+
+impl From<WriteFault> for Refusal {
+    fn from(fault: WriteFault) -> Self {
+        match fault {
+            WriteFault::Refused { .. } => ErrorCode::StorageUnavailable.into(),
+            WriteFault::Stopping => ErrorCode::ShuttingDown.into(),
+        }
+    }
+}
+
+/// Who waits for a request.
+pub type WriteWaiter = oneshot::Sender<Result<Applied, WriteFault>>;
+/// Who waits until the account file is empty.
+pub type ClearWaiter = oneshot::Sender<Result<ClearedFile, WriteFault>>;
+
+#[derive(Debug)]
+enum Task {
+    Write(WriteRequest, WriteWaiter),
+    /// Nobody waits for it, and it is true already.
+    Note(WriteRequest),
+    Clear(ClearWaiter),
+    Close(oneshot::Sender<()>),
+}
+
+/// What came of a task for which somebody waits.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The request is on the disk, or is not.
+    Written(WriteRequest, Result<(), WriteFault>, WriteWaiter),
+    /// The account file is empty (so many accounts there were, and the copy), or is not.
+    Cleared(Result<(usize, PathBuf), WriteFault>, ClearWaiter),
     /// Everything is written, and nothing will be any more.
-    Closed,
-}
-
-#[derive(Debug)]
-struct Task<E> {
-    what: What,
-    /// Who waits until it is durable.
-    errand: Option<E>,
-}
-
-#[derive(Debug)]
-enum What {
-    Write(Order),
-    Clear,
-    Close,
+    Closed(oneshot::Sender<()>),
 }
 
 /// What came of a batch.
-pub struct Batch<E> {
-    /// Who waited for something in it, and what came of that.
-    pub errands: Vec<(E, Written)>,
+#[derive(Debug)]
+pub struct Batch {
+    /// What came of the tasks for which somebody waits, in the order of the disk.
+    pub outcomes: Vec<Outcome>,
     /// The accounts that it changed, as this thread has them: to share them in memory.
     pub accounts: Vec<Arc<Account>>,
     /// The tokens that died by it.
@@ -85,13 +135,14 @@ pub struct Batch<E> {
 }
 
 /// The thread and its queue.
-pub struct Disk<E> {
-    thread: WriterThread<Task<E>>,
+#[derive(Debug)]
+pub struct Disk {
+    thread: WriterThread<Task>,
 }
 
-impl<E: Send + 'static> Disk<E> {
-    /// Starts the thread. `deliver` takes what came of a batch, on that thread. What may wait is not bounded:
-    /// who gives it something to write looks at [`Disk::waiting`].
+impl Disk {
+    /// Starts the thread, which keeps `critical`. `done` gets what came of each batch. What may wait is not
+    /// bounded: who gives it something to write looks at [`Disk::waiting`].
     ///
     /// # Errors
     /// When it cannot be started.
@@ -99,11 +150,12 @@ impl<E: Send + 'static> Disk<E> {
         accounts: AccountFile,
         sessions: SessionFile,
         devices: DeviceFile,
-        deliver: impl Fn(Batch<E>) + Send + 'static,
+        critical: Option<Critical>,
+        done: mpsc::UnboundedSender<Batch>,
     ) -> io::Result<Self> {
-        let writer = Writer { accounts, sessions, devices, deliver: Box::new(deliver), flush_at: None };
+        let writer = AuthFiles { accounts, sessions, devices, done, flush_at: None };
         let bounds = QueueBounds { most_waiting: None, most_at_once: MAX_BATCH };
-        Ok(Disk { thread: writer_thread::start("auth-disk", bounds, (), writer)? })
+        Ok(Disk { thread: writer_thread::start("auth-disk", bounds, critical, writer)? })
     }
 
     /// How many tasks wait for the disk.
@@ -111,57 +163,68 @@ impl<E: Send + 'static> Disk<E> {
         self.thread.waiting()
     }
 
-    /// Writes, and answers the errand when all of it is durable.
-    ///
-    /// # Errors
-    /// The errand, when the thread has ended.
-    pub fn write(&self, order: Order, errand: E) -> Result<(), Option<E>> {
-        self.send(What::Write(order), Some(errand))
+    /// Writes; whoever waits hears when all of it is durable and true. A waiter that is dropped unanswered
+    /// finds that the thread has ended.
+    pub fn write(&self, request: WriteRequest, waiter: WriteWaiter) {
+        self.send(Task::Write(request, waiter));
     }
 
-    /// Writes sometime soon; nobody waits for it.
-    pub fn note(&self, order: Order) {
-        // Once the thread has ended, the server is stopping, and a note has nowhere to go.
-        let _ = self.send(What::Write(order), None);
+    /// Writes sometime soon what is true already; nobody waits for it.
+    pub fn note(&self, request: WriteRequest) {
+        self.send(Task::Note(request));
     }
 
     /// Empties the account file, keeping a copy.
-    ///
-    /// # Errors
-    /// The errand, when the thread has ended.
-    pub fn clear(&self, errand: E) -> Result<(), Option<E>> {
-        self.send(What::Clear, Some(errand))
+    pub fn clear(&self, waiter: ClearWaiter) {
+        self.send(Task::Clear(waiter));
     }
 
     /// Writes what is not written, and ends the thread.
-    ///
-    /// # Errors
-    /// The errand, when the thread has ended before.
-    pub fn close(&self, errand: E) -> Result<(), Option<E>> {
-        self.send(What::Close, Some(errand))
+    pub fn close(&self, waiter: oneshot::Sender<()>) {
+        self.send(Task::Close(waiter));
     }
 
-    fn send(&self, what: What, errand: Option<E>) -> Result<(), Option<E>> {
-        self.thread.send(Task { what, errand }).map_err(|refused| refused.errand)
+    fn send(&self, task: Task) {
+        // Once the thread has ended, the server is stopping: a note has nowhere to go, and a waiter that goes
+        // with its task says so.
+        let _ = self.thread.send(task);
     }
 }
 
-struct Writer<E> {
+/// The files, on their thread.
+struct AuthFiles {
     accounts: AccountFile,
     sessions: SessionFile,
     devices: DeviceFile,
-    deliver: Box<dyn Fn(Batch<E>) + Send>,
+    done: mpsc::UnboundedSender<Batch>,
     /// When what could wait is to be written.
     flush_at: Option<Instant>,
 }
 
-impl<E: Send + 'static> BatchWriter for Writer<E> {
-    type Job = Task<E>;
+impl BatchWriter for AuthFiles {
+    type Job = Task;
 
-    fn write(&mut self, tasks: Drain<'_, Task<E>>) -> ControlFlow<()> {
-        let Some(errand) = self.work_off(tasks) else { return ControlFlow::Continue(()) };
-        self.answer(errand.into_iter().map(|errand| (errand, Ok(Done::Closed))).collect());
-        ControlFlow::Break(())
+    fn write(&mut self, tasks: Drain<'_, Task>) -> ControlFlow<()> {
+        let mut requests = Vec::new();
+        for task in tasks {
+            match task {
+                Task::Write(request, waiter) => requests.push((request, Some(waiter))),
+                Task::Note(request) => requests.push((request, None)),
+                Task::Clear(waiter) => {
+                    self.write_requests(std::mem::take(&mut requests));
+                    let cleared = self.clear();
+                    self.give_back(Outcome::Cleared(cleared, waiter));
+                }
+                Task::Close(waiter) => {
+                    self.write_requests(std::mem::take(&mut requests));
+                    self.close();
+                    self.give_back(Outcome::Closed(waiter));
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        self.write_requests(requests);
+        ControlFlow::Continue(())
     }
 
     fn wakes_in(&self) -> Option<Duration> {
@@ -177,59 +240,39 @@ impl<E: Send + 'static> BatchWriter for Writer<E> {
     }
 }
 
-impl<E> Writer<E> {
-    /// Does a batch in its order. Returns who closes, if anyone does.
-    fn work_off(&mut self, tasks: Drain<'_, Task<E>>) -> Option<Option<E>> {
-        let mut orders = Vec::new();
-        for Task { what, errand } in tasks {
-            match what {
-                What::Write(order) => orders.push((order, errand)),
-                What::Clear => {
-                    self.write_orders(std::mem::take(&mut orders));
-                    let cleared = self.clear();
-                    self.answer(errand.into_iter().map(|errand| (errand, cleared.clone())).collect());
-                }
-                What::Close => {
-                    self.write_orders(std::mem::take(&mut orders));
-                    self.close();
-                    return Some(errand);
-                }
-            }
-        }
-        self.write_orders(orders);
-        None
-    }
-
-    /// Writes orders together, and answers those who wait.
-    fn write_orders(&mut self, orders: Vec<(Order, Option<E>)>) {
-        if orders.is_empty() {
+impl AuthFiles {
+    /// Writes requests together, and gives back those for which somebody waits.
+    fn write_requests(&mut self, requests: Vec<(WriteRequest, Option<WriteWaiter>)>) {
+        if requests.is_empty() {
             return;
         }
-        let durable = orders.iter().any(|(_, errand)| errand.is_some());
+        let durable = requests.iter().any(|(_, waiter)| waiter.is_some());
         let changes: Vec<AccountChange> =
-            orders.iter().flat_map(|(order, _)| order.accounts.iter().cloned()).collect();
+            requests.iter().flat_map(|(request, _)| request.accounts.iter().cloned()).collect();
         let accounts = told(self.accounts.commit(&changes));
         // A session of an account that could not be stored is none.
-        let events: Vec<Events<'_>> = orders
+        let events: Vec<Events<'_>> = requests
             .iter()
-            .filter(|(order, _)| !order.sessions.is_empty() && (accounts.is_ok() || !order.needs_accounts()))
-            .map(|(order, errand)| Events { events: &order.sessions, owed: errand.is_none() })
+            .filter(|(request, _)| {
+                !request.sessions.is_empty() && (accounts.is_ok() || !request.needs_accounts())
+            })
+            .map(|(request, waiter)| Events { events: &request.sessions, owed: waiter.is_none() })
             .collect();
         let devices = self.remember(&changes, &events, durable);
         let sessions = told(self.sessions.commit(&events, durable && !events.is_empty()));
         self.plan_flush();
-        let answers = orders.into_iter().filter_map(|(order, errand)| {
-            let accounts = if order.needs_accounts() { accounts.clone() } else { Ok(()) };
-            let sessions = if order.sessions.is_empty() { Ok(()) } else { sessions.clone() };
+        let outcomes = requests.into_iter().filter_map(|(request, waiter)| {
+            let accounts = if request.needs_accounts() { accounts.clone() } else { Ok(()) };
+            let sessions = if request.sessions.is_empty() { Ok(()) } else { sessions.clone() };
             let accounts_stored = accounts.is_ok();
-            let fault = |sentence| WriteFault { sentence, accounts_stored };
-            Some((errand?, accounts.and(sessions).map(|()| Done::Stored).map_err(fault)))
+            let fault = |sentence| WriteFault::Refused { sentence, accounts_stored };
+            Some(Outcome::Written(request, accounts.and(sessions).map_err(fault), waiter?))
         });
-        let errands: Vec<_> = answers.collect();
+        let outcomes: Vec<_> = outcomes.collect();
         let accounts: Vec<_> =
             changes.iter().filter_map(|change| self.accounts.account(change.row()).cloned()).collect();
-        if !errands.is_empty() || !accounts.is_empty() || !devices.is_empty() {
-            (self.deliver)(Batch { errands, accounts, devices });
+        if !outcomes.is_empty() || !accounts.is_empty() || !devices.is_empty() {
+            self.tell(Batch { outcomes, accounts, devices });
         }
     }
 
@@ -253,21 +296,26 @@ impl<E> Writer<E> {
         devices
     }
 
-    fn answer(&self, errands: Vec<(E, Written)>) {
-        (self.deliver)(Batch { errands, accounts: Vec::new(), devices: Vec::new() });
+    fn give_back(&self, outcome: Outcome) {
+        self.tell(Batch { outcomes: vec![outcome], accounts: Vec::new(), devices: Vec::new() });
     }
 
-    fn clear(&mut self) -> Written {
+    fn tell(&self, batch: Batch) {
+        // An actor that is gone waits for nothing.
+        let _ = self.done.send(batch);
+    }
+
+    fn clear(&mut self) -> Result<(usize, PathBuf), WriteFault> {
         match self.accounts.clear(Timestamp::now()) {
-            Ok((accounts, copy)) => {
+            Ok(cleared) => {
                 if let Err(error) = self.devices.clear() {
                     log::error!("devices that were in before could not be forgotten: {error}");
                 }
-                Ok(Done::Cleared { accounts, copy })
+                Ok(cleared)
             }
             Err(error) => {
                 log::error!("the account file could not be cleared: {error}");
-                Err(WriteFault { sentence: error.to_string(), accounts_stored: false })
+                Err(WriteFault::Refused { sentence: error.to_string(), accounts_stored: false })
             }
         }
     }
@@ -300,7 +348,7 @@ impl<E> Writer<E> {
     }
 }
 
-impl Order {
+impl WriteRequest {
     /// Whether a change of accounts has to be durable with it.
     fn needs_accounts(&self) -> bool {
         self.accounts.iter().any(|change| !change.can_wait())

@@ -2,7 +2,7 @@
 //!
 //! They are threads of their own, because one hash takes tens of milliseconds and tens of MiB; they are
 //! nicer than the others, so that 500 logins at once do not hold up the chat; and one that panics over a
-//! hash goes on with the next. What goes in comes out with the errand that it belongs to. Jobs are served in
+//! hash goes on with the next. Jobs are served in
 //! turn by whose they are ([`Owner`]): one account, or one address, that wants a thousand hashes makes nobody
 //! else wait for more than one of them.
 
@@ -13,10 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use crate::chat::limits::address_key::AddressKey;
 use crate::chat::limits::owner_queue::OwnerQueue;
 use crate::model::refusal::wait_ms;
-use crate::model::{Password, StoredPassword};
+use crate::model::{ErrorCode, Password, Refusal, StoredPassword};
 use crate::secrets::password::{Md5Hex, PasswordError, PasswordHashing};
 
 /// How much nicer than the rest of the process a hash thread is.
@@ -70,47 +72,74 @@ pub enum Hashed {
     Right(Option<StoredPassword>),
     /// It is wrong.
     Wrong,
-    /// Nobody waited for it any more.
-    Unwanted,
-    /// Too much is waiting; this is when to try again, in milliseconds.
-    Busy(u64),
-    /// It could not be hashed; the log says why.
-    Failed,
 }
 
-struct Job<E> {
+/// Why nothing came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotHashed {
+    /// Nobody waited for it any more.
+    Unwanted,
+    /// Too much is waiting.
+    Busy {
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// It could not be hashed; the log says why.
+    Failed,
+    /// The threads are gone.
+    Stopping,
+}
+
+impl From<NotHashed> for Refusal {
+    fn from(why: NotHashed) -> Self {
+        match why {
+            NotHashed::Busy { retry_after_ms } => Refusal::new(
+                ErrorCode::RateLimited,
+                "Many people are logging in just now; try again in a moment.",
+            )
+            .retry_after_ms(retry_after_ms),
+            NotHashed::Unwanted | NotHashed::Failed => ErrorCode::Internal.into(),
+            NotHashed::Stopping => ErrorCode::ShuttingDown.into(),
+        }
+    }
+}
+
+/// Where a job's outcome goes.
+pub type HashWaiter = oneshot::Sender<Result<Hashed, NotHashed>>;
+
+struct Job {
     work: Work,
-    errand: E,
+    waiter: HashWaiter,
     wanted: Box<dyn Fn() -> bool + Send>,
 }
 
 /// Hash threads, and their queue.
-pub struct HashPool<E> {
-    queue: Arc<Queue<E>>,
+pub struct HashPool {
+    queue: Arc<Queue>,
     load: Arc<Load>,
     max_jobs: usize,
     max_wait: Duration,
 }
 
 /// Jobs that wait for a thread.
-struct Queue<E> {
-    jobs: Mutex<Jobs<E>>,
+struct Queue {
+    jobs: Mutex<Jobs>,
     came: Condvar,
 }
 
-struct Jobs<E> {
-    waiting: OwnerQueue<Owner, Job<E>>,
+struct Jobs {
+    waiting: OwnerQueue<Owner, Job>,
     /// Whether nobody will put another one in.
     closed: bool,
 }
 
-impl<E> Queue<E> {
-    fn lock(&self) -> MutexGuard<'_, Jobs<E>> {
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next job, when there is one; `None` when there will be none.
-    fn next(&self) -> Option<Job<E>> {
+    fn next(&self) -> Option<Job> {
         let mut jobs = self.lock();
         while jobs.waiting.is_empty() && !jobs.closed {
             jobs = self.came.wait(jobs).unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +148,7 @@ impl<E> Queue<E> {
     }
 }
 
-impl<E> Drop for HashPool<E> {
+impl Drop for HashPool {
     /// Whoever waits finds that nobody answers.
     fn drop(&mut self) {
         let mut jobs = self.queue.lock();
@@ -141,10 +170,9 @@ struct Load {
     refused: AtomicUsize,
 }
 
-impl<E: Send + 'static> HashPool<E> {
+impl HashPool {
     /// Starts `threads` threads (at least one) with a queue of `max_jobs` jobs, that refuse what would wait
-    /// longer than `max_wait`. `deliver` takes what came of a job, on the hash thread. One job is measured
-    /// before anything is refused.
+    /// longer than `max_wait`. One job is measured before anything is refused.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -153,7 +181,6 @@ impl<E: Send + 'static> HashPool<E> {
         threads: usize,
         max_jobs: usize,
         max_wait: Duration,
-        deliver: impl Fn(E, Hashed) + Send + Clone + 'static,
     ) -> io::Result<Self> {
         let threads = threads.max(1);
         let jobs = Jobs { waiting: OwnerQueue::default(), closed: false };
@@ -165,36 +192,34 @@ impl<E: Send + 'static> HashPool<E> {
             refused: AtomicUsize::new(0),
         });
         for number in 0..threads {
-            let (queue, load, hashing, deliver) =
-                (Arc::clone(&queue), Arc::clone(&load), hashing.clone(), deliver.clone());
+            let (queue, load, hashing) = (Arc::clone(&queue), Arc::clone(&load), hashing.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work_off(&queue, &load, &hashing, &deliver))?;
+                .spawn(move || work_off(&queue, &load, &hashing))?;
         }
         Ok(HashPool { queue, load, max_jobs, max_wait })
     }
 
-    /// Puts a job into the queue. It is not done when `wanted` says no by the time it is its turn.
-    ///
-    /// # Errors
-    /// When the queue is full or too long: the errand, and in how many milliseconds to try again.
+    /// Puts a job into the queue. It is not done when `wanted` says no by the time it is its turn. A waiter
+    /// that is dropped unanswered finds that the threads are gone.
     pub fn submit(
         &self,
         owner: Owner,
         work: Work,
-        errand: E,
+        waiter: HashWaiter,
         wanted: impl Fn() -> bool + Send + 'static,
-    ) -> Result<(), (E, u64)> {
+    ) {
         let mut jobs = self.queue.lock();
         let before = jobs.waiting.before(&owner);
         if jobs.waiting.len() >= self.max_jobs || self.load.wait_of(before) > self.max_wait {
-            return Err((errand, self.load.come_back(before)));
+            drop(jobs);
+            let busy = NotHashed::Busy { retry_after_ms: self.load.come_back(before) };
+            return answer(waiter, Err(busy));
         }
         self.load.jobs.fetch_add(1, Ordering::Relaxed);
-        jobs.waiting.push(owner, Job { work, errand, wanted: Box::new(wanted) });
+        jobs.waiting.push(owner, Job { work, waiter, wanted: Box::new(wanted) });
         drop(jobs);
         self.queue.came.notify_one();
-        Ok(())
     }
 
     /// How many jobs wait or run.
@@ -226,29 +251,34 @@ impl Load {
 }
 
 /// The life of a hash thread: until the pool is dropped.
-fn work_off<E>(queue: &Queue<E>, load: &Load, hashing: &PasswordHashing, deliver: &impl Fn(E, Hashed)) {
+fn work_off(queue: &Queue, load: &Load, hashing: &PasswordHashing) {
     be_nice();
-    while let Some(Job { work, errand, wanted }) = queue.next() {
+    while let Some(Job { work, waiter, wanted }) = queue.next() {
         let hashed = if wanted() {
             let start = Instant::now();
             let hashed = catch_unwind(AssertUnwindSafe(|| hash(hashing, &work))).unwrap_or_else(|_| {
                 log::error!("hashing a password panicked; the thread goes on");
-                Hashed::Failed
+                Err(NotHashed::Failed)
             });
             load.measured(start.elapsed());
             hashed
         } else {
-            Hashed::Unwanted
+            Err(NotHashed::Unwanted)
         };
         load.jobs.fetch_sub(1, Ordering::Relaxed);
-        deliver(errand, hashed);
+        answer(waiter, hashed);
     }
 }
 
-fn hash(hashing: &PasswordHashing, work: &Work) -> Hashed {
-    try_hash(hashing, work).unwrap_or_else(|error| {
+fn answer(waiter: HashWaiter, hashed: Result<Hashed, NotHashed>) {
+    // Who asked may be gone.
+    let _ = waiter.send(hashed);
+}
+
+fn hash(hashing: &PasswordHashing, work: &Work) -> Result<Hashed, NotHashed> {
+    try_hash(hashing, work).map_err(|error| {
         log::error!("hashing a password failed: {error}");
-        Hashed::Failed
+        NotHashed::Failed
     })
 }
 
@@ -277,23 +307,31 @@ fn be_nice() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc;
 
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
+    type Outcome = oneshot::Receiver<Result<Hashed, NotHashed>>;
+
     fn hashing() -> PasswordHashing {
         PasswordHashing::new(8, 1).expect("small parameters")
     }
 
+    fn submit(pool: &HashPool, work: Work, wanted: impl Fn() -> bool + Send + 'static) -> Outcome {
+        let (waiter, hashed) = oneshot::channel();
+        pool.submit(Owner::Operator, work, waiter, wanted);
+        hashed
+    }
+
+    fn came(outcome: Outcome) -> Result<Hashed, NotHashed> {
+        outcome.blocking_recv().expect("an answer")
+    }
+
     #[test]
-    fn errands_come_back_with_what_came_of_them() {
-        let (sender, results) = channel();
-        let deliver = move |errand: u32, hashed| {
-            let _ = sender.send((errand, hashed));
-        };
-        let pool = HashPool::start(&hashing(), 2, 10, PATIENCE, deliver).expect("threads");
+    fn each_job_comes_to_what_it_has_to() {
+        let pool = HashPool::start(&hashing(), 2, 10, PATIENCE).expect("threads");
         let given = || Password::given("password");
         let stored = hashing().hash(&given()).expect("a hash");
         let old = PasswordHashing::new(16, 1).expect("parameters").hash(&given()).expect("a hash");
@@ -305,51 +343,67 @@ mod tests {
             Work::Change { old: given(), stored: stored.clone(), new: Password::given("another") },
             Work::Change { old: Password::given("another"), stored, new: given() },
         ];
-        for (errand, work) in (0..).zip(jobs) {
-            pool.submit(Owner::Operator, work, errand, || true).expect("there is room");
+        let outcomes: Vec<_> = jobs.into_iter().map(|work| submit(&pool, work, || true)).collect();
+        let unwanted = submit(&pool, Work::Hash(given()), || false);
+        for (job, outcome) in outcomes.into_iter().map(came).enumerate() {
+            let fits = matches!(
+                (job, &outcome),
+                (0 | 4, Ok(Hashed::Fresh(_)))
+                    | (1, Ok(Hashed::Right(None)))
+                    | (2, Ok(Hashed::Right(Some(_))))
+                    | (3 | 5, Ok(Hashed::Wrong))
+            );
+            assert!(fits, "{job}: {outcome:?}");
         }
-        pool.submit(Owner::Operator, Work::Hash(given()), 6, || false).expect("there is room");
-        let mut seen = [false; 7];
-        for _ in 0..7 {
-            let (errand, hashed) = results.recv_timeout(PATIENCE).expect("an answer");
-            seen[errand as usize] = match (errand, hashed) {
-                (0 | 4, Hashed::Fresh(_)) | (1, Hashed::Right(None)) | (2, Hashed::Right(Some(_))) => true,
-                (3 | 5, Hashed::Wrong) | (6, Hashed::Unwanted) => true,
-                (errand, hashed) => panic!("{errand}: {hashed:?}"),
-            };
-        }
-        assert_eq!(seen, [true; 7]);
+        assert_eq!(came(unwanted).expect_err("not done"), NotHashed::Unwanted);
     }
 
     #[test]
-    fn a_full_queue_gives_the_errand_back() {
-        let (hold, held) = channel::<()>();
-        let held = Arc::new(Mutex::new(held));
-        let deliver = move |_: u32, _| {
-            let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        };
-        let pool = HashPool::start(&hashing(), 1, 2, PATIENCE, deliver).expect("threads");
+    fn a_full_queue_refuses() {
+        let (hold, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let pool = HashPool::start(&hashing(), 1, 2, PATIENCE).expect("threads");
         let work = || Work::Hash(Password::given("password"));
+        let first = submit(&pool, work(), move || {
+            let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            true
+        });
         // Owners have their turns, but the queue is one.
-        let refused = (0..10).find_map(|errand| pool.submit(Owner::Operator, work(), errand, || true).err());
-        let (errand, retry_after_ms) = refused.expect("two in the queue, one in work");
-        assert!((2..=3).contains(&errand) && retry_after_ms > 0, "{errand} {retry_after_ms}");
+        let outcomes: Vec<_> = (0..9).map(|_| submit(&pool, work(), || true)).collect();
         drop(hold);
+        let all: Vec<_> = std::iter::once(first).chain(outcomes).map(came).collect();
+        let refused = all.iter().position(Result::is_err).expect("two in the queue, one in work");
+        assert!((2..=3).contains(&refused), "{refused}");
+        let busy = |outcome: &Result<Hashed, NotHashed>| matches!(outcome, Err(NotHashed::Busy { retry_after_ms }) if *retry_after_ms > 0);
+        assert!(all[refused..].iter().any(busy) && all.iter().all(|one| one.is_ok() || busy(one)));
     }
 
     #[test]
-    fn a_panic_costs_its_own_errand_alone() {
-        let (sender, results) = channel();
-        let deliver = move |errand: u32, hashed| {
-            let _ = sender.send((errand, matches!(hashed, Hashed::Fresh(_))));
-        };
-        let pool = HashPool::start(&hashing(), 1, 10, PATIENCE, deliver).expect("threads");
+    fn a_panic_costs_its_own_job_alone() {
+        let pool = HashPool::start(&hashing(), 1, 10, PATIENCE).expect("threads");
         for _ in 0..3 {
-            pool.submit(Owner::Operator, Work::Panic, 0, || true).expect("there is room");
-            assert_eq!(results.recv_timeout(PATIENCE), Ok((0, false)));
+            let outcome = came(submit(&pool, Work::Panic, || true));
+            assert_eq!(outcome.expect_err("it panicked"), NotHashed::Failed);
         }
-        pool.submit(Owner::Operator, Work::Hash(Password::given("password")), 1, || true)
-            .expect("there is room");
-        assert_eq!(results.recv_timeout(PATIENCE), Ok((1, true)));
+        assert!(came(submit(&pool, Work::Hash(Password::given("password")), || true)).is_ok());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_pool_that_goes_hears_of_it() {
+        let (hold, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let pool = HashPool::start(&hashing(), 1, 10, PATIENCE).expect("threads");
+        let first = submit(&pool, Work::Hash(Password::given("password")), move || {
+            let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            true
+        });
+        let waits = submit(&pool, Work::Hash(Password::given("password")), || true);
+        while pool.queue.lock().waiting.len() > 1 {
+            thread::yield_now();
+        }
+        drop(pool);
+        assert!(waits.blocking_recv().is_err());
+        drop(hold);
+        assert!(came(first).is_ok(), "what a thread is at is done");
     }
 }

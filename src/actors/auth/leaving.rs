@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use actix::{Handler, Message, Recipient};
+use actix::Recipient;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::AuthActor;
+use super::SessionOwner;
+use super::state::{Auth, State};
 use crate::actors::messages::directory::Flush;
 use crate::actors::messages::journal::CatchUp;
-use crate::actors::messages::session::EndSession;
 use crate::chat::accounts::sessions::Ended;
 use crate::model::{SessionId, UserName};
 
@@ -34,50 +34,38 @@ pub struct WayOfMessages {
 /// Accounts that are removed, and names that are theirs for a moment longer.
 pub(super) struct Leaving {
     /// Sessions whose connections have not left yet, and where they are told to.
-    sessions: HashMap<SessionId, Recipient<EndSession>>,
+    sessions: HashMap<SessionId, SessionOwner>,
     names: Vec<UserName>,
     /// Who waits for the names.
     freed: oneshot::Sender<()>,
 }
 
-/// Everything has passed on.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct PassedOn {
-    names: Vec<UserName>,
-    freed: oneshot::Sender<()>,
-}
-
-impl AuthActor {
+impl State {
     /// Keeps the names of accounts that are no more until what was theirs has passed on. `ended` are their
-    /// sessions, which are about to be told.
+    /// sessions, which are about to be told. The answer comes when the names are free.
     pub(super) fn free_when_gone(
         &mut self,
         names: Vec<UserName>,
-        ended: &[Ended<Recipient<EndSession>>],
-        freed: oneshot::Sender<()>,
-    ) {
+        ended: &[Ended<SessionOwner>],
+    ) -> oneshot::Receiver<()> {
+        let (freed, is_free) = oneshot::channel();
         if self.way.is_none() {
             // Without a server nobody says anything.
             let _ = freed.send(());
-            return;
+            return is_free;
         }
         for name in &names {
             self.accounts.keep(name);
         }
         let sessions = ended.iter().filter_map(|ended| Some((ended.id, ended.owner.clone()?))).collect();
         self.leaving.push(Leaving { sessions, names, freed });
-        self.pass_on();
+        is_free
     }
 
     /// A connection has left all rooms and is offline; it says nothing more.
     pub(super) fn has_left(&mut self, session: SessionId) {
-        let mut last = false;
         for leaving in &mut self.leaving {
-            last |= leaving.sessions.remove(&session).is_some() && leaving.sessions.is_empty();
-        }
-        if last {
-            self.pass_on();
+            leaving.sessions.remove(&session);
         }
     }
 
@@ -86,40 +74,37 @@ impl AuthActor {
         for leaving in &mut self.leaving {
             leaving.sessions.retain(|_, owner| owner.connected());
         }
-        self.pass_on();
-    }
-
-    /// Asks the way of the messages for those whose sessions have all left.
-    fn pass_on(&mut self) {
-        let gone: Vec<Leaving> = self.leaving.extract_if(.., |leaving| leaving.sessions.is_empty()).collect();
-        for Leaving { names, freed, .. } in gone {
-            let Some((way, home)) = self.way.clone().zip(self.home.get().cloned()) else { continue };
-            actix_rt::spawn(async move {
-                // Who is gone has nothing left to pass on.
-                let _ = way.directory.send(Flush).await;
-                let _ = way.journal.send(CatchUp).await;
-                if let Some(auth) = home.upgrade() {
-                    auth.do_send(PassedOn { names, freed });
-                }
-            });
-        }
     }
 }
 
-impl Handler<PassedOn> for AuthActor {
-    type Result = ();
+impl Auth {
+    /// Sees to it that the names of those become free whose sessions have all left. To be called whenever one
+    /// may have been the last.
+    pub(super) fn pass_on(&self) {
+        let mut state = self.state();
+        let Some(way) = state.way.clone() else { return };
+        for gone in state.leaving.extract_if(.., |leaving| leaving.sessions.is_empty()) {
+            actix_rt::spawn(self.clone().free(gone, way.clone()));
+        }
+    }
 
-    fn handle(&mut self, PassedOn { names, freed }: PassedOn, _: &mut Self::Context) {
+    /// Frees the names when all that was on its way has passed.
+    async fn free(self, Leaving { names, freed, .. }: Leaving, way: WayOfMessages) {
+        // Who is gone has nothing left to pass on.
+        let _ = way.directory.send(Flush).await;
+        let _ = way.journal.send(CatchUp).await;
+        let mut state = self.state();
         for name in &names {
-            self.accounts.release(name);
+            state.accounts.release(name);
         }
         let _ = freed.send(()); // who has asked may have gone on without an answer
     }
 }
 
 /// Waits until names are free, but not for ever.
-pub(super) async fn freed(freed: oneshot::Receiver<()>) {
-    if timeout(PATIENCE, freed).await.is_err() {
+pub(super) async fn freed(is_free: Option<oneshot::Receiver<()>>) {
+    let Some(is_free) = is_free else { return };
+    if timeout(PATIENCE, is_free).await.is_err() {
         log::warn!("names of removed accounts stay taken until the journal has stored what it has");
     }
 }

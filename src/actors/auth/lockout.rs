@@ -3,15 +3,13 @@
 
 use std::time::Instant;
 
-use actix::Handler;
-
-use super::AuthActor;
+use super::state::State;
 use crate::actors::messages::auth::{LockedAccount, MOST_LOCKS, OperatorError, Unlock};
 use crate::chat::accounts::login_throttle::{self, AccountLock};
 use crate::chat::limits::address_key::AddressKey;
 use crate::model::{Account, Timestamp, TokenText};
 
-impl AuthActor {
+impl State {
     /// The session by which a device that shows a token was in before, when it is one that the account had.
     pub(super) fn device(&self, row: u64, shown: Option<&TokenText>) -> Option<u64> {
         let token = self.tokens.hash(shown?);
@@ -60,13 +58,12 @@ pub(super) fn as_tried(account: &Account, device: Option<u64>) -> login_throttle
     login_throttle::TriedAccount { row: account.row, addresses: &account.addresses, device }
 }
 
-impl Handler<Unlock> for AuthActor {
-    type Result = Result<u32, OperatorError>;
-
-    fn handle(&mut self, message: Unlock, _: &mut Self::Context) -> Self::Result {
-        let row = self.find(&message.name)?.row;
+impl State {
+    /// Forgets the wrong guesses at an account.
+    pub(super) fn unlock(&mut self, Unlock { name }: &Unlock) -> Result<u32, OperatorError> {
+        let row = self.find(name)?.row;
         let guesses = self.throttle.forgive(row);
-        log::info!("the operator has {guesses} wrong guesses at {:?} forgotten", message.name);
+        log::info!("the operator has {guesses} wrong guesses at {name:?} forgotten");
         Ok(guesses)
     }
 }

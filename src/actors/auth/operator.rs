@@ -1,19 +1,15 @@
 //! What the operator asks for, at the console or with `veche account`.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use actix::{Handler, ResponseFuture};
-use tokio::sync::oneshot;
-
-use super::disk::{Done, Order, WriteFault};
-use super::hashing::{Hashed, Owner, Work};
-use super::{AuthActor, Step, answer, disk_is_gone, leaving};
-use crate::actors::auth::disk::Written;
+use super::disk::{Applied, WriteFault, WriteRequest};
+use super::hashing::{Hashed, NotHashed, Owner, Work};
+use super::leaving;
+use super::state::{Auth, State};
 use crate::actors::messages::auth::{
     AccountEntry, AddAccount, Ban, ClearAccounts, ClearedAccounts, ImportAccount, ImportOutcome, Kick,
-    ListAccounts, OperatorError, RemoveAccount, SetPassword, Unban,
+    OperatorError, RemoveAccount, SetPassword, Shutdown, Unban,
 };
 use crate::actors::messages::session::EndSession;
 use crate::model::{
@@ -21,29 +17,24 @@ use crate::model::{
 };
 use crate::secrets::password::Md5Hex;
 
-type Reply<T> = oneshot::Sender<Result<T, OperatorError>>;
-
-/// Answers a command with what `run` comes to.
-fn command<T: 'static>(run: impl FnOnce(Reply<T>)) -> ResponseFuture<Result<T, OperatorError>> {
-    let (reply, done) = oneshot::channel();
-    run(reply);
-    answer(done, Err(OperatorError::Stopping))
-}
-
-fn send<T>(reply: Reply<T>, result: Result<T, OperatorError>) {
-    let _ = reply.send(result);
-}
-
 impl From<WriteFault> for OperatorError {
     fn from(fault: WriteFault) -> Self {
-        OperatorError::Storage(fault.sentence)
+        match fault {
+            WriteFault::Refused { sentence, .. } => OperatorError::Storage(sentence),
+            WriteFault::Stopping => OperatorError::Stopping,
+        }
     }
 }
 
-fn not_hashed(hashed: &Hashed) -> OperatorError {
-    match hashed {
-        Hashed::Busy(retry_after_ms) => OperatorError::Busy { retry_after_ms: *retry_after_ms },
-        _ => OperatorError::Storage("a password could not be hashed; the log says why".into()),
+impl From<NotHashed> for OperatorError {
+    fn from(why: NotHashed) -> Self {
+        match why {
+            NotHashed::Busy { retry_after_ms } => OperatorError::Busy { retry_after_ms },
+            NotHashed::Stopping => OperatorError::Stopping,
+            NotHashed::Unwanted | NotHashed::Failed => {
+                OperatorError::Storage("a password could not be hashed; the log says why".into())
+            }
+        }
     }
 }
 
@@ -51,20 +42,174 @@ fn kicked(text: &str) -> EndSession {
     EndSession { reason: ByeReason::Kicked, text: Some(text.into()) }
 }
 
-impl AuthActor {
+/// Makes an account.
+pub(super) async fn add(auth: Auth, AddAccount { name, password }: AddAccount) -> Result<(), OperatorError> {
+    make(&auth, name, Work::Hash(password), None).await
+}
+
+/// Takes an account over from an older server.
+pub(super) async fn import(auth: Auth, row: ImportAccount) -> Result<ImportOutcome, OperatorError> {
+    let Imported { name, md5, address, outcome } = Imported::read(&row)?;
+    if auth.state().accounts.named(&name).is_some() {
+        return Ok(ImportOutcome::AlreadyThere);
+    }
+    make(&auth, name, Work::HashMd5(md5), address).await?;
+    Ok(outcome)
+}
+
+/// Makes an account that has no session. The name is given back when nothing comes of it.
+async fn make(
+    auth: &Auth,
+    name: UserName,
+    password: Work,
+    address: Option<IpAddr>,
+) -> Result<(), OperatorError> {
+    if !auth.state().accounts.reserve(&name) {
+        return Err(OperatorError::NameTaken(name));
+    }
+    let made = hash_and_store(auth, &name, password, address).await;
+    if made.is_err() {
+        auth.state().accounts.release(&name);
+    } else {
+        log::info!("the operator made the account {name:?}");
+    }
+    made
+}
+
+async fn hash_and_store(
+    auth: &Auth,
+    name: &UserName,
+    password: Work,
+    address: Option<IpAddr>,
+) -> Result<(), OperatorError> {
+    let password = hash(auth, password).await?;
+    let add = auth.state().account_by_hand(name, password, address);
+    change(auth, add).await?;
+    Ok(())
+}
+
+/// A fresh hash.
+async fn hash(auth: &Auth, work: Work) -> Result<StoredPassword, OperatorError> {
+    match auth.hash(Owner::Operator, work, || true).await? {
+        Hashed::Fresh(password) => Ok(password),
+        Hashed::Right(_) | Hashed::Wrong => Err(NotHashed::Failed.into()),
+    }
+}
+
+/// Makes one change durable, and true.
+async fn change(auth: &Auth, change: AccountChange) -> Result<Applied, OperatorError> {
+    let request = WriteRequest { accounts: vec![change], ..WriteRequest::default() };
+    Ok(auth.store(request).await?)
+}
+
+/// Sets a password, and ends the account's sessions.
+pub(super) async fn set_password(auth: Auth, message: SetPassword) -> Result<usize, OperatorError> {
+    let SetPassword { name, password } = message;
+    let row = auth.state().find(&name)?.row;
+    let password = hash(&auth, Work::Hash(password)).await?;
+    if auth.state().accounts.row(row).is_none() {
+        return Err(OperatorError::NoSuchAccount(name));
+    }
+    log::info!("the operator sets the password of {name:?}");
+    let sessions = auth.state().later_sessions();
+    let applied = change(&auth, AccountChange::Password { row, password, sessions }).await?;
+    let mut state = auth.state();
+    // A new password was not guessed at.
+    state.throttle.forgive(row);
+    let bye = kicked("The operator has set a new password for this account.");
+    Ok(state.tell_ended(applied.ended, &bye))
+}
+
+/// Removes an account, and answers when its name is free: when what was meant for it has passed on.
+pub(super) async fn remove(
+    auth: Auth,
+    RemoveAccount { name }: RemoveAccount,
+) -> Result<usize, OperatorError> {
+    let account = auth.state().find(&name)?;
+    log::info!("the operator removes the account {:?}", account.name);
+    let applied = change(&auth, AccountChange::Remove { row: account.row }).await?;
+    // What is gone cannot be guessed at.
+    auth.state().throttle.forgive(account.row);
+    let bye = kicked("The operator has removed this account.");
+    let ended = auth.state().tell_ended(applied.ended, &bye);
+    auth.pass_on();
+    leaving::freed(applied.freed).await;
+    Ok(ended)
+}
+
+/// Bans an account, and ends its sessions.
+pub(super) async fn ban(auth: Auth, Ban { name }: Ban) -> Result<usize, OperatorError> {
+    let account = auth.state().find(&name)?;
+    log::info!("the operator bans {:?}", account.name);
+    let sessions = auth.state().later_sessions();
+    let applied = change(&auth, AccountChange::Ban { row: account.row, sessions }).await?;
+    let bye = EndSession { reason: ByeReason::Fault(ErrorCode::Banned), text: None };
+    Ok(auth.state().tell_ended(applied.ended, &bye))
+}
+
+/// Lifts a ban.
+pub(super) async fn unban(auth: Auth, Unban { name }: Unban) -> Result<(), OperatorError> {
+    let row = auth.state().find(&name)?.row;
+    change(&auth, AccountChange::Unban { row }).await?;
+    // Whoever is let in again is let in at once.
+    auth.state().throttle.forgive(row);
+    log::info!("the operator unbans {name:?}");
+    Ok(())
+}
+
+/// Ends the sessions of an account, which may log in again.
+pub(super) async fn kick(auth: Auth, Kick { name, why }: Kick) -> Result<usize, OperatorError> {
+    let account = auth.state().find(&name)?;
+    log::info!("the operator kicks {:?}: {:?}", account.name, why.as_deref().unwrap_or("no reason given"));
+    let sessions = auth.state().later_sessions();
+    let applied = change(&auth, AccountChange::EndSessions { row: account.row, sessions }).await?;
+    Ok(auth.state().tell_ended(applied.ended, &EndSession { reason: ByeReason::Kicked, text: why }))
+}
+
+/// Empties the account file, and answers when all names are free.
+pub(super) async fn clear(auth: Auth, _: ClearAccounts) -> Result<ClearedAccounts, OperatorError> {
+    let cleared = auth.clear_file().await?;
+    log::warn!("the operator cleared the account file; {} holds what was in it", cleared.copy.display());
+    let bye = kicked("The operator has removed all accounts.");
+    let sessions = auth.state().tell_ended(cleared.ended, &bye);
+    auth.pass_on();
+    leaving::freed(cleared.freed).await;
+    Ok(ClearedAccounts { accounts: cleared.accounts, sessions, copy: cleared.copy })
+}
+
+/// Writes what is not written, and refuses everything from then on.
+pub(super) async fn shut_down(auth: Auth, _: Shutdown) {
+    auth.shut_down().await;
+}
+
+impl State {
     pub(super) fn find(&self, name: &UserName) -> Result<Arc<Account>, OperatorError> {
         self.accounts.meant(name).cloned().ok_or_else(|| OperatorError::NoSuchAccount(name.clone()))
     }
 
-    /// Writes an account that has no session.
-    fn add_account(
+    /// All accounts, sorted by name.
+    pub(super) fn list(&self) -> Vec<AccountEntry> {
+        let entries = self.accounts.iter().map(|account| AccountEntry {
+            name: account.name.clone(),
+            created_at: account.created_at,
+            last_seen: account.last_seen_at.zip(account.addresses.first().copied()),
+            banned: account.banned,
+            imported: account.password.is_imported(),
+            sessions: self.sessions.of_account(account.row),
+        });
+        let mut entries: Vec<AccountEntry> = entries.collect();
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        entries
+    }
+
+    /// An account that nobody has opened yet.
+    fn account_by_hand(
         &mut self,
-        name: UserName,
+        name: &UserName,
         password: StoredPassword,
         address: Option<IpAddr>,
-        done: impl FnOnce(Result<(), OperatorError>) + Send + 'static,
-    ) {
-        let add = AccountChange::Add(Arc::new(Account {
+    ) -> AccountChange {
+        AccountChange::Add(Arc::new(Account {
             row: self.accounts.fresh_row(),
             name: name.clone(),
             password,
@@ -74,290 +219,7 @@ impl AuthActor {
             last_seen_at: None,
             sessions: SessionsFrom::default(),
             banned: false,
-        }));
-        let order = Order { accounts: vec![add.clone()], ..Order::default() };
-        self.store(order, move |actor, written| match written {
-            Ok(_) => {
-                actor.accounts.apply(&add);
-                log::info!("the operator made the account {name:?}");
-                done(Ok(()));
-            }
-            Err(fault) => {
-                actor.accounts.release(&name);
-                done(Err(fault.into()));
-            }
-        });
-    }
-
-    /// Makes a change durable, then ends the account's sessions, then answers with their number.
-    fn change_and_end(&mut self, change: AccountChange, row: u64, bye: EndSession, reply: Reply<usize>) {
-        let order = Order { accounts: vec![change.clone()], ..Order::default() };
-        self.store(order, move |actor, written| {
-            if let Err(fault) = written {
-                return send(reply, Err(fault.into()));
-            }
-            actor.accounts.apply(&change);
-            // A new password was not guessed at, and one that is gone cannot be.
-            if matches!(change, AccountChange::Password { .. }) {
-                actor.throttle.forgive(row);
-            }
-            let ended = actor.sessions.end_account(row, None);
-            send(reply, Ok(actor.tell_ended(ended, &bye)));
-        });
-    }
-
-    /// Removes an account; its name is free when what was meant for it has passed on.
-    fn remove(&mut self, account: &Account, freed: oneshot::Sender<()>, reply: Reply<usize>) {
-        log::info!("the operator removes the account {:?}", account.name);
-        let (row, name) = (account.row, account.name.clone());
-        let change = AccountChange::Remove { row };
-        let order = Order { accounts: vec![change.clone()], ..Order::default() };
-        self.store(order, move |actor, written| {
-            if let Err(fault) = written {
-                return send(reply, Err(fault.into()));
-            }
-            actor.accounts.apply(&change);
-            actor.throttle.forgive(row);
-            actor.devices.forget(row);
-            let ended = actor.sessions.end_account(row, None);
-            actor.free_when_gone(vec![name], &ended, freed);
-            send(reply, Ok(actor.tell_ended(ended, &kicked("The operator has removed this account."))));
-        });
-    }
-
-    /// Those that are opened from now on.
-    fn later_sessions(&self) -> SessionsFrom {
-        SessionsFrom { number: self.next_session, and: None }
-    }
-}
-
-impl Handler<AddAccount> for AuthActor {
-    type Result = ResponseFuture<Result<(), OperatorError>>;
-
-    fn handle(&mut self, message: AddAccount, _: &mut Self::Context) -> Self::Result {
-        let AddAccount { name, password } = message;
-        command(|reply| {
-            if !self.accounts.reserve(&name) {
-                return send(reply, Err(OperatorError::NameTaken(name)));
-            }
-            self.hash(
-                Owner::Operator,
-                Work::Hash(password),
-                || true,
-                move |actor, hashed| match hashed {
-                    Hashed::Fresh(password) => {
-                        actor.add_account(name, password, None, |result| send(reply, result));
-                    }
-                    other => {
-                        actor.accounts.release(&name);
-                        send(reply, Err(not_hashed(&other)));
-                    }
-                },
-            );
-        })
-    }
-}
-
-impl Handler<SetPassword> for AuthActor {
-    type Result = ResponseFuture<Result<usize, OperatorError>>;
-
-    fn handle(&mut self, message: SetPassword, _: &mut Self::Context) -> Self::Result {
-        let SetPassword { name, password } = message;
-        command(|reply| {
-            let row = match self.find(&name) {
-                Ok(account) => account.row,
-                Err(error) => return send(reply, Err(error)),
-            };
-            self.hash(
-                Owner::Operator,
-                Work::Hash(password),
-                || true,
-                move |actor, hashed| match hashed {
-                    Hashed::Fresh(password) if actor.accounts.row(row).is_some() => {
-                        log::info!("the operator sets the password of {name:?}");
-                        let bye = kicked("The operator has set a new password for this account.");
-                        let sessions = actor.later_sessions();
-                        let change = AccountChange::Password { row, password, sessions };
-                        actor.change_and_end(change, row, bye, reply);
-                    }
-                    Hashed::Fresh(_) => send(reply, Err(OperatorError::NoSuchAccount(name))),
-                    other => send(reply, Err(not_hashed(&other))),
-                },
-            );
-        })
-    }
-}
-
-impl Handler<RemoveAccount> for AuthActor {
-    type Result = ResponseFuture<Result<usize, OperatorError>>;
-
-    fn handle(&mut self, message: RemoveAccount, _: &mut Self::Context) -> Self::Result {
-        let (freed, is_free) = oneshot::channel();
-        let removed = command(|reply| match self.find(&message.name) {
-            Ok(account) => self.remove(&account, freed, reply),
-            Err(error) => send(reply, Err(error)),
-        });
-        Box::pin(async {
-            let removed = removed.await?;
-            leaving::freed(is_free).await;
-            Ok(removed)
-        })
-    }
-}
-
-impl Handler<Ban> for AuthActor {
-    type Result = ResponseFuture<Result<usize, OperatorError>>;
-
-    fn handle(&mut self, message: Ban, _: &mut Self::Context) -> Self::Result {
-        command(|reply| match self.find(&message.name) {
-            Ok(account) => {
-                log::info!("the operator bans {:?}", account.name);
-                let bye = EndSession { reason: ByeReason::Fault(ErrorCode::Banned), text: None };
-                let change = AccountChange::Ban { row: account.row, sessions: self.later_sessions() };
-                self.change_and_end(change, account.row, bye, reply);
-            }
-            Err(error) => send(reply, Err(error)),
-        })
-    }
-}
-
-impl Handler<Unban> for AuthActor {
-    type Result = ResponseFuture<Result<(), OperatorError>>;
-
-    fn handle(&mut self, message: Unban, _: &mut Self::Context) -> Self::Result {
-        command(|reply| {
-            let row = match self.find(&message.name) {
-                Ok(account) => account.row,
-                Err(error) => return send(reply, Err(error)),
-            };
-            let change = AccountChange::Unban { row };
-            let order = Order { accounts: vec![change.clone()], ..Order::default() };
-            self.store(order, move |actor, written| {
-                if written.is_ok() {
-                    actor.accounts.apply(&change);
-                    // Whoever is let in again is let in at once.
-                    actor.throttle.forgive(row);
-                    log::info!("the operator unbans {:?}", message.name);
-                }
-                send(reply, written.map(|_| ()).map_err(OperatorError::from));
-            });
-        })
-    }
-}
-
-impl Handler<Kick> for AuthActor {
-    type Result = ResponseFuture<Result<usize, OperatorError>>;
-
-    fn handle(&mut self, message: Kick, _: &mut Self::Context) -> Self::Result {
-        command(|reply| match self.find(&message.name) {
-            Ok(account) => {
-                let why = message.why.as_deref().unwrap_or("no reason given");
-                log::info!("the operator kicks {:?}: {why:?}", account.name);
-                let bye = EndSession { reason: ByeReason::Kicked, text: message.why };
-                let row = account.row;
-                let change = AccountChange::EndSessions { row, sessions: self.later_sessions() };
-                self.change_and_end(change, row, bye, reply);
-            }
-            Err(error) => send(reply, Err(error)),
-        })
-    }
-}
-
-impl Handler<ListAccounts> for AuthActor {
-    type Result = Vec<AccountEntry>;
-
-    fn handle(&mut self, _: ListAccounts, _: &mut Self::Context) -> Vec<AccountEntry> {
-        let mut entries: Vec<AccountEntry> = self
-            .accounts
-            .iter()
-            .map(|account| AccountEntry {
-                name: account.name.clone(),
-                created_at: account.created_at,
-                last_seen: account.last_seen_at.zip(account.addresses.first().copied()),
-                banned: account.banned,
-                imported: account.password.is_imported(),
-                sessions: self.sessions.of_account(account.row),
-            })
-            .collect();
-        entries.sort_by(|one, other| one.name.cmp(&other.name));
-        entries
-    }
-}
-
-impl Handler<ClearAccounts> for AuthActor {
-    type Result = ResponseFuture<Result<ClearedAccounts, OperatorError>>;
-
-    fn handle(&mut self, _: ClearAccounts, _: &mut Self::Context) -> Self::Result {
-        let (freed, is_free) = oneshot::channel();
-        let cleared = command(|reply| {
-            let then: Step<Written> = Box::new(move |actor, written| match written {
-                Ok(Done::Cleared { accounts, copy }) => actor.forget_all(accounts, copy, freed, reply),
-                Ok(_) => send(reply, Err(disk_is_gone().into())),
-                Err(fault) => send(reply, Err(fault.into())),
-            });
-            if let Err(Some(step)) = self.disk.clear(then) {
-                step(self, Err(disk_is_gone()));
-            }
-        });
-        Box::pin(async {
-            let cleared = cleared.await?;
-            leaving::freed(is_free).await;
-            Ok(cleared)
-        })
-    }
-}
-
-impl AuthActor {
-    /// The account file is empty.
-    fn forget_all(
-        &mut self,
-        accounts: usize,
-        copy: PathBuf,
-        freed: oneshot::Sender<()>,
-        reply: Reply<ClearedAccounts>,
-    ) {
-        log::warn!("the operator cleared the account file; {} holds what was in it", copy.display());
-        let names = self.accounts.iter().map(|account| account.name.clone()).collect();
-        self.accounts.clear();
-        self.devices.clear();
-        let ended = self.sessions.end_all();
-        self.free_when_gone(names, &ended, freed);
-        let bye = kicked("The operator has removed all accounts.");
-        let sessions = self.tell_ended(ended, &bye);
-        send(reply, Ok(ClearedAccounts { accounts, sessions, copy }));
-    }
-}
-
-impl Handler<ImportAccount> for AuthActor {
-    type Result = ResponseFuture<Result<ImportOutcome, OperatorError>>;
-
-    fn handle(&mut self, message: ImportAccount, _: &mut Self::Context) -> Self::Result {
-        command(|reply| {
-            let Imported { name, md5, address, outcome } = match Imported::read(&message) {
-                Ok(imported) => imported,
-                Err(error) => return send(reply, Err(error)),
-            };
-            if self.accounts.named(&name).is_some() {
-                return send(reply, Ok(ImportOutcome::AlreadyThere));
-            }
-            if !self.accounts.reserve(&name) {
-                return send(reply, Err(OperatorError::NameTaken(name)));
-            }
-            self.hash(
-                Owner::Operator,
-                Work::HashMd5(md5),
-                || true,
-                move |actor, hashed| match hashed {
-                    Hashed::Fresh(password) => actor.add_account(name, password, address, move |result| {
-                        send(reply, result.map(|()| outcome));
-                    }),
-                    other => {
-                        actor.accounts.release(&name);
-                        send(reply, Err(not_hashed(&other)));
-                    }
-                },
-            );
-        })
+        }))
     }
 }
 

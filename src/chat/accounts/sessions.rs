@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::model::{SessionId, StoredSession, Timestamp, TokenHash};
+use crate::model::{SessionId, SessionsFrom, StoredSession, Timestamp, TokenHash};
 
 /// For how long the token before the last stays good, unless the fresh one is used first.
 pub const PREVIOUS_TOKEN_LIFE: Duration = Duration::from_secs(60);
@@ -42,6 +42,11 @@ pub struct Ended<O> {
     /// Where the connection that held it hears of it.
     pub owner: Option<O>,
 }
+
+/// What became of a resumption: the session as it is held now, and who held it before. Where the token that
+/// was shown died before it was durable: what the session is to be in the file instead, `None` when it has
+/// ended.
+pub type Resumed<O> = Result<(SessionId, Option<O>), Option<StoredSession>>;
 
 #[derive(Debug)]
 struct Session<O> {
@@ -199,18 +204,11 @@ impl<O> SessionTable<O> {
         })
     }
 
-    /// Carries out a [`SessionTable::resumption`] that is durable. Returns the session as it is held now, and
-    /// who held it before.
+    /// Carries out a [`SessionTable::resumption`] that is durable.
     ///
     /// # Errors
-    /// When the token that was shown died meanwhile: what the session is to be in the file instead, `None`
-    /// when it has ended.
-    pub fn resume(
-        &mut self,
-        stored: &StoredSession,
-        owner: O,
-        now: Instant,
-    ) -> Result<(SessionId, Option<O>), Option<StoredSession>> {
+    /// See [`Resumed`].
+    pub fn resume(&mut self, stored: &StoredSession, owner: O, now: Instant) -> Resumed<O> {
         let Some(shown) = stored.previous else { return Err(None) };
         let Some(session) = self.sessions.get_mut(&stored.number) else { return Err(None) };
         if !session.is_opened_by(&shown, now) {
@@ -284,15 +282,10 @@ impl<O> SessionTable<O> {
         self.remove(number)
     }
 
-    /// Ends the sessions of an account, all but one perhaps.
-    pub fn end_account(&mut self, account: u64, but: Option<SessionId>) -> Vec<Ended<O>> {
-        let but = but.filter(|id| self.held(*id).is_some()).map(SessionId::number);
-        let numbers: Vec<u64> = self.numbers_of(account).collect();
-        numbers
-            .into_iter()
-            .filter(|number| Some(*number) != but)
-            .filter_map(|number| self.remove(number))
-            .collect()
+    /// Ends the sessions of an account, but for those that stay.
+    pub fn end_account(&mut self, account: u64, stay: SessionsFrom) -> Vec<Ended<O>> {
+        let numbers: Vec<u64> = self.numbers_of(account).filter(|number| !stay.admits(*number)).collect();
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
     /// Ends all sessions.

@@ -130,9 +130,9 @@ fn an_accounts_sessions_end_together_or_but_one() {
     let keep = stage.table.open(&stored(1, 7, 1), "keep", stage.start);
     stage.table.open(&stored(2, 7, 2), "end", stage.start);
     stage.table.open(&stored(3, 8, 3), "other", stage.start);
-    let ended = stage.table.end_account(7, Some(keep));
+    let ended = stage.table.end_account(7, SessionsFrom { and: Some(keep.number()), ..SessionsFrom::NONE });
     assert_eq!(ended, [Ended { id: SessionId::new(2, 0), account: 7, owner: Some("end") }]);
-    assert_eq!(stage.table.end_account(7, None).len(), 1);
+    assert_eq!(stage.table.end_account(7, SessionsFrom::NONE).len(), 1);
     assert_eq!((stage.table.of_account(7), stage.table.of_account(8)), (0, 1));
     assert_eq!(stage.table.end_all().len(), 1);
     stage.table.check_invariants();
