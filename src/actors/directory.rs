@@ -75,10 +75,10 @@ pub struct DirectoryActor {
     rates: HashMap<UserName, Rates>,
     new_room_rate: Option<Rate>,
     /// Direct messages whose recipient is being looked up, in the order in which they came.
-    letters: VecDeque<(Tell, Option<Option<AccountInfo>>)>,
-    /// The number of the first of `letters`.
-    first_letter: u64,
-    /// Who waits until the letters before this number have gone on.
+    direct_messages: VecDeque<(Tell, Option<Option<AccountInfo>>)>,
+    /// The number of the first of `direct_messages`.
+    first_direct_message: u64,
+    /// Who waits until the direct messages before this number have gone on.
     flushed: Vec<(u64, oneshot::Sender<()>)>,
     /// Operators who wait for a receipt.
     operators: HashMap<Ticket, oneshot::Sender<Result<Receipt, ErrorCode>>>,
@@ -100,8 +100,8 @@ impl DirectoryActor {
             online: BTreeMap::new(),
             rates: HashMap::new(),
             new_room_rate: Rate::per_minute(per_minute),
-            letters: VecDeque::new(),
-            first_letter: 0,
+            direct_messages: VecDeque::new(),
+            first_direct_message: 0,
             flushed: Vec::new(),
             operators: HashMap::new(),
             next_ticket: 1,
@@ -388,12 +388,12 @@ impl Handler<Flush> for DirectoryActor {
 
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) -> ResponseFuture<()> {
         let rooms: Vec<_> = self.rooms.values().map(|room| room.ways.send(Flush)).collect();
-        let (sender, letters) = oneshot::channel();
-        self.flushed.push((self.first_letter + self.letters.len() as u64, sender));
-        self.send_letters();
+        let (sender, passed_on) = oneshot::channel();
+        self.flushed.push((self.first_direct_message + self.direct_messages.len() as u64, sender));
+        self.pass_on_direct_messages();
         Box::pin(async move {
-            // A directory that is gone sends no more letters.
-            let _ = letters.await;
+            // A directory that is gone sends no more direct messages.
+            let _ = passed_on.await;
             for room in rooms {
                 // A room that has ended has passed everything on.
                 let _ = room.await;
@@ -401,3 +401,7 @@ impl Handler<Flush> for DirectoryActor {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "directory/directory_tests.rs"]
+mod tests;

@@ -208,17 +208,12 @@ impl Handler<Unicast> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, unicast: Unicast, _: &mut Context<Self>) {
-        if let Some(message) = &unicast.message {
-            let frames = encode::messages([message]);
-            for id in &*unicast.connections {
-                if let Some(connection) = self.connections.get(id) {
-                    connection.push(frames.all().clone());
-                    self.unwritten.push(Rc::clone(connection));
-                }
+        let frames = encode::messages([&unicast.message]);
+        for id in &*unicast.connections {
+            if let Some(connection) = self.connections.get(id) {
+                connection.push(frames.all().clone());
+                self.unwritten.push(Rc::clone(connection));
             }
-        }
-        if let Some(receipt) = &unicast.receipt {
-            self.settle(receipt);
         }
     }
 }

@@ -35,6 +35,8 @@ pub mod room;
 pub mod session;
 pub mod session_context;
 pub mod strangers;
+#[cfg(test)]
+mod test_rig;
 
 use std::pin::pin;
 use std::sync::Arc;

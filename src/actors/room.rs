@@ -381,3 +381,7 @@ impl Handler<Flush> for ChatRoomActor {
     /// Mailboxes keep their order: what was said before this has been passed on.
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) {}
 }
+
+#[cfg(test)]
+#[path = "room/room_tests.rs"]
+mod tests;

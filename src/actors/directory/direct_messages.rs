@@ -8,51 +8,52 @@ use actix::{AsyncContext, Context, Handler, WrapFuture};
 use super::DirectoryActor;
 use crate::actors::messages::auth::{AccountInfo, LookUp};
 use crate::actors::messages::directory::Tell;
-use crate::actors::messages::fanout::{AuthorReceipt, Unicast};
+use crate::actors::messages::fanout::{Answer, Unicast};
 use crate::actors::messages::journal::{
     Append, CommitOutcome, CommitResult, Committed, Requester, Subscriber,
 };
 use crate::model::{
-    ConnectionId, Draft, ErrorCode, MessageKind, Receipt, Refusal, ReplyTo, StoredMessage, Target, UserName,
+    ConnectionId, Draft, ErrorCode, MessageKind, Receipt, Refusal, Reply, ReplyTo, StoredMessage, Target,
+    UserName,
 };
 
 impl Handler<Tell> for DirectoryActor {
     type Result = ();
 
-    /// Looks the recipient up. The answers may come back in any order, the letters go on in theirs.
+    /// Looks the recipient up. The answers may come back in any order, the messages go on in theirs.
     fn handle(&mut self, tell: Tell, ctx: &mut Context<Self>) {
-        let number = self.first_letter + self.letters.len() as u64;
+        let number = self.first_direct_message + self.direct_messages.len() as u64;
         let look_up = self.handles.auth.send(LookUp { name: tell.to.clone() });
-        self.letters.push_back((tell, None));
+        self.direct_messages.push_back((tell, None));
         ctx.spawn(look_up.into_actor(self).map(move |account, act, _| {
-            let position = usize::try_from(number - act.first_letter).ok();
-            if let Some((_, found)) = position.and_then(|position| act.letters.get_mut(position)) {
+            let position = usize::try_from(number - act.first_direct_message).ok();
+            if let Some((_, found)) = position.and_then(|position| act.direct_messages.get_mut(position)) {
                 *found = Some(account.ok().flatten());
             }
-            act.send_letters();
+            act.pass_on_direct_messages();
         }));
     }
 }
 
 impl DirectoryActor {
-    /// Sends on every letter whose turn it is.
-    pub(super) fn send_letters(&mut self) {
-        while let Some((_, Some(_))) = self.letters.front() {
-            if let Some((tell, Some(recipient))) = self.letters.pop_front() {
-                self.first_letter += 1;
+    /// Sends on every direct message whose turn it is.
+    pub(super) fn pass_on_direct_messages(&mut self) {
+        while let Some((_, Some(_))) = self.direct_messages.front() {
+            if let Some((tell, Some(recipient))) = self.direct_messages.pop_front() {
+                self.first_direct_message += 1;
                 match recipient {
-                    Some(recipient) => self.store_letter(tell, &recipient),
+                    Some(recipient) => self.store_direct_message(tell, &recipient),
                     None => self.settle(tell.reply_to, Err(ErrorCode::NoSuchAccount.into())),
                 }
             }
         }
-        for (_, flushed) in self.flushed.extract_if(.., |(until, _)| *until <= self.first_letter) {
+        for (_, flushed) in self.flushed.extract_if(.., |(until, _)| *until <= self.first_direct_message) {
             // Who asked may have given up waiting.
             let _ = flushed.send(());
         }
     }
 
-    fn store_letter(&self, tell: Tell, recipient: &AccountInfo) {
+    fn store_direct_message(&self, tell: Tell, recipient: &AccountInfo) {
         self.handles.journal.do_send(Append {
             route: Subscriber::Direct,
             requester: Requester::Session(tell.reply_to),
@@ -67,13 +68,10 @@ impl DirectoryActor {
         });
     }
 
-    /// Gives the author of a letter its receipt, or the reason why there is none.
+    /// Gives the author of a direct message its receipt, or the reason why there is none.
     fn settle(&self, reply_to: ReplyTo, outcome: Result<Receipt, Refusal>) {
-        self.fanouts[reply_to.connection.thread().0].do_send(Unicast {
-            connections: [].into(),
-            message: None,
-            receipt: Some(AuthorReceipt { reply_to, outcome, own: None }),
-        });
+        let reply = outcome.map_or_else(Reply::Refused, Reply::Receipt);
+        self.answer(Answer { reply_to, reply });
     }
 
     /// The connections of two accounts but for one of them.
@@ -124,11 +122,7 @@ impl DirectoryActor {
                 let here: Vec<_> =
                     readers.iter().copied().filter(|reader| reader.thread().0 == thread).collect();
                 if !here.is_empty() {
-                    fanout.do_send(Unicast {
-                        connections: here.into(),
-                        message: Some(row.clone()),
-                        receipt: None,
-                    });
+                    fanout.do_send(Unicast { connections: here.into(), message: row.clone() });
                 }
             }
         }

@@ -49,7 +49,7 @@ pub struct Deliver {
     pub receipts: Arc<[AuthorReceipt]>,
 }
 
-/// The answer to a `say` or `tell`.
+/// The answer to a `say`.
 #[derive(Debug, Clone)]
 pub struct AuthorReceipt {
     /// The request.
@@ -67,16 +67,14 @@ impl AuthorReceipt {
     }
 }
 
-/// DirectoryActor → FanoutActor: a direct message for these connections, and the receipts that go with it.
+/// DirectoryActor → FanoutActor: a direct message for these connections.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Unicast {
     /// Who gets it, on any thread.
     pub connections: Arc<[ConnectionId]>,
-    /// The message; `None` when only a receipt is due.
-    pub message: Option<StoredMessage>,
-    /// The author's receipt.
-    pub receipt: Option<AuthorReceipt>,
+    /// The message.
+    pub message: StoredMessage,
 }
 
 /// DirectoryActor → FanoutActor: the session is known to the directory; its reply may go out.

@@ -6,9 +6,23 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use tokio::sync::Notify;
+
+use super::auth::AuthHandle;
+use super::directory::DirectoryHandle;
+use super::fanout::{FanoutHandle, Fanouts};
+use super::journal::JournalHandle;
+use super::listener::ListenerHandle;
+use crate::actors::Handles;
+use crate::actors::panic_watch::PanicWatch;
+use crate::chat::journal::terms::Terms;
+use crate::config::{Config, Limits};
+use crate::model::{StoredTerm, TermName, Timestamp};
+use crate::secrets::token::TokenHasher;
 
 type Answer = Box<dyn Any>;
 type Answers = HashMap<TypeId, Box<dyn FnMut(Box<dyn Any>) -> Pin<Box<dyn Future<Output = Answer>>>>>;
@@ -96,5 +110,51 @@ where
             // Who asks waits until the test has an answer, which is never.
             Err(_) => Box::pin(std::future::pending()),
         }
+    }
+}
+
+/// Stand-ins for everybody that a room, the directory or a fan-out knows, on one I/O thread.
+pub struct Neighbours {
+    /// Stands in for the AuthActor.
+    pub auth: StandIn,
+    /// Stands in for the DirectoryActor.
+    pub directory: StandIn,
+    /// Stands in for the JournalActor.
+    pub journal: StandIn,
+    /// Stands in for the ListenerActor.
+    pub listener: StandIn,
+    /// Stands in for the FanoutActor of the only thread.
+    pub fanout: StandIn,
+    /// The ways to them.
+    pub handles: Handles,
+    /// The way to the fan-out.
+    pub fanouts: Fanouts,
+}
+
+impl Neighbours {
+    /// All of them, on the current arbiter.
+    pub fn start(limits: Limits) -> Self {
+        let (auth, to_auth) = StandIn::start_new();
+        let (directory, to_directory) = StandIn::start_new();
+        let (journal, to_journal) = StandIn::start_new();
+        let (listener, to_listener) = StandIn::start_new();
+        let (fanout, to_fanout) = StandIn::start_new();
+        let term = StoredTerm { name: TermName::new("t1"), after: None, at: Timestamp::now() };
+        let handles = Handles {
+            config: Arc::new(Config { limits, ..Config::default() }),
+            started: Instant::now(),
+            critical: PanicWatch::new().0,
+            terms: Arc::new(Terms::begin(Vec::new(), term, None)),
+            newest_id: Arc::default(),
+            hasher: TokenHasher::new(&[7; 32]),
+            spellings: Arc::default(),
+            auth: AuthHandle::of(&to_auth),
+            directory: DirectoryHandle::of(&to_directory),
+            journal: JournalHandle::of(&to_journal),
+            listener: ListenerHandle::of(&to_listener),
+            newcomers: Arc::default(),
+        };
+        let fanouts = [FanoutHandle::of(&to_fanout)].into();
+        Neighbours { auth, directory, journal, listener, fanout, handles, fanouts }
     }
 }
