@@ -26,15 +26,15 @@ use crate::actors::auth::leaving::WayOfMessages;
 use crate::actors::auth::{AuthActor, OpenedAuth};
 use crate::actors::console::printer::Printer;
 use crate::actors::console::terminal::{Terminal, WaitingTerminal};
-use crate::actors::console::{self, ConsoleActor, ConsoleLinks, terminal};
+use crate::actors::console::{self, ConsoleActor, ConsoleContext, terminal};
 use crate::actors::directory::DirectoryActor;
 use crate::actors::fanout::FanoutActor;
 use crate::actors::journal::JournalActor;
 use crate::actors::listener::ListenerActor;
-use crate::actors::messages::Reaches;
 use crate::actors::messages::auth::AccountsHandle;
 use crate::actors::messages::auth::AuthHandle;
 use crate::actors::messages::auth::Shutdown;
+use crate::actors::messages::console::ConsoleHandle;
 use crate::actors::messages::directory::DirectoryHandle;
 use crate::actors::messages::directory::Flush;
 use crate::actors::messages::fanout::{CloseAll, StopRequests};
@@ -420,27 +420,19 @@ impl Runtime {
     fn open_console(&self, desk: Desk, set_aside: SetAside) -> AtTheConsole {
         let Handles { auth, directory, journal, listener, .. } = &self.handles;
         let Operator { stop, log, printer } = desk.operator;
-        let console = ConsoleActor::new(ConsoleLinks {
-            listening: listener.recipient().clone(),
-            listener: listener.recipient().clone(),
-            announce: directory.recipient().clone(),
-            say: directory.recipient().clone(),
-            online: directory.recipient().clone(),
-            rooms: directory.recipient().clone(),
-            journal: journal.recipient().clone(),
-            auth_status: auth.recipient().clone(),
-            kick: auth.recipient().clone(),
-            ban: auth.recipient().clone(),
-            unban: auth.recipient().clone(),
-            unlock: auth.recipient().clone(),
-            clear_accounts: auth.recipient().clone(),
+        let console = ConsoleActor::new(ConsoleContext {
+            listener: listener.clone(),
+            directory: directory.clone(),
+            journal: journal.clone(),
+            auth: auth.clone(),
             set_aside,
             log,
             printer,
             shutdown: Arc::new(move || stop.notify_one()),
         })
         .start();
-        let control = control::serve(desk.socket, console.clone().recipient(), self.accounts.clone());
+        let console = ConsoleHandle::of(&console);
+        let control = control::serve(desk.socket, console.clone(), self.accounts.clone());
         AtTheConsole { control, console, terminal: desk.terminal }
     }
 
@@ -487,14 +479,14 @@ impl Runtime {
 /// What lives as long as an operator can give commands.
 struct AtTheConsole {
     control: ControlServer,
-    console: Addr<ConsoleActor>,
+    console: ConsoleHandle,
     terminal: WaitingTerminal,
 }
 
 impl AtTheConsole {
     /// Starts to read standard input.
     fn read_commands(self) -> (ControlServer, Terminal) {
-        (self.control, self.terminal.begin(self.console.recipient()))
+        (self.control, self.terminal.begin(self.console))
     }
 }
 

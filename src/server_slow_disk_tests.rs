@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::*;
 use crate::actors::messages::auth::{ClearAccounts, RemoveAccount};
-use crate::actors::messages::journal::AskJournal;
+use crate::actors::messages::observe::Observe;
 use crate::disk::{Access, File, Stat};
 use crate::model::UserName;
 
@@ -114,7 +114,7 @@ async fn send(client: &mut Client, mut request: Value) {
 /// Waits until so many messages wait for the disk.
 async fn waiting(runtime: &Runtime, count: usize) {
     let enough = async {
-        while runtime.handles.journal.send(AskJournal).await.unwrap().waiting < count {
+        while runtime.handles.journal.send(Observe::now()).await.unwrap().state.waiting < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

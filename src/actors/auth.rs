@@ -40,11 +40,12 @@ use self::leaving::WayOfMessages;
 pub use self::open::{AuthStartError, OpenedAuth};
 use self::state::{Auth, State};
 use super::messages::auth::{
-    AccountEntry, AccountInfo, AddAccount, AuthCounts, AuthStatus, Ban, ChangePassword, ClearAccounts,
-    ClearedAccounts, CloseSession, Detach, Identify, ImportAccount, ImportOutcome, Kick, ListAccounts,
-    LookUp, MOST_LOCKS, OpenSession, OpenedSession, OperatorError, RemoveAccount, SetPassword, Shutdown,
-    TokenUsed, Unban, Unlock,
+    AccountEntry, AccountInfo, AddAccount, AuthSnapshot, Ban, ChangePassword, ClearAccounts, ClearedAccounts,
+    CloseSession, Detach, Identify, ImportAccount, ImportOutcome, Kick, ListAccounts, LookUp, MOST_LOCKS,
+    OpenSession, OpenedSession, OperatorError, RemoveAccount, SetPassword, Shutdown, TokenUsed, Unban,
+    Unlock,
 };
+use super::messages::observe::Observe;
 use super::messages::session::EndSession;
 use super::panic_watch::Critical;
 use crate::model::{ByeReason, Refusal, SessionEvent, Timestamp};
@@ -139,10 +140,10 @@ impl State {
         self.note(events, Vec::new());
     }
 
-    fn counts(&self) -> AuthCounts {
+    fn snapshot(&self) -> AuthSnapshot {
         let locks = self.locks();
         let (addresses_without_logins, addresses_without_registrations) = self.addresses_used_up();
-        AuthCounts {
+        AuthSnapshot {
             fault: self.fault.clone(),
             addresses_without_logins,
             addresses_without_registrations,
@@ -188,11 +189,11 @@ impl Handler<Detach> for AuthActor {
     }
 }
 
-impl Handler<AuthStatus> for AuthActor {
-    type Result = MessageResult<AuthStatus>;
+impl Handler<Observe<AuthSnapshot>> for AuthActor {
+    type Result = MessageResult<Observe<AuthSnapshot>>;
 
-    fn handle(&mut self, _: AuthStatus, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.auth.state().counts())
+    fn handle(&mut self, asked: Observe<AuthSnapshot>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(asked.answer(self.auth.state().snapshot()))
     }
 }
 

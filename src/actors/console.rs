@@ -18,52 +18,36 @@ pub mod terminal;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, Context, Handler, Recipient, ResponseFuture};
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 
 use self::printer::Printer;
-use super::messages::auth::{AuthStatus, Ban, ClearAccounts, Kick, Unban, Unlock};
-use super::messages::console::{CommandOutput, RunCommand};
-use super::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer};
-use super::messages::journal::AskJournal;
-use super::messages::listener::{AskListener, SetListening};
+use super::messages::auth::AuthHandle;
+use super::messages::console::{CommandOutput, ConsoleSnapshot, RunCommand};
+use super::messages::directory::DirectoryHandle;
+use super::messages::journal::JournalHandle;
+use super::messages::listener::ListenerHandle;
+use super::messages::observe::Observe;
 use crate::logging::LogControl;
 use crate::sanitize::lines;
 use crate::store::set_aside::SetAside;
 
 pub use self::execute::help_on;
 
-/// Whom the console asks, each by one kind of message, so that a test can stand in for any of them.
+/// Whom the console asks, and what else its commands need. Cheap to clone.
 #[derive(Clone)]
-pub struct ConsoleLinks {
-    /// The listener, for `stop listen` and `start listen`.
-    pub listening: Recipient<SetListening>,
-    /// The listener, for `status`.
-    pub listener: Recipient<AskListener>,
-    /// The directory, for `say TEXT`.
-    pub announce: Recipient<Announce>,
-    /// The directory, for `say #ROOM TEXT`.
-    pub say: Recipient<SayAsServer>,
-    /// The directory, for `who`.
-    pub online: Recipient<AskOnline>,
-    /// The directory, for `rooms`.
-    pub rooms: Recipient<AskRooms>,
-    /// The journal, for `status`.
-    pub journal: Recipient<AskJournal>,
-    /// The AuthActor, for `status`.
-    pub auth_status: Recipient<AuthStatus>,
-    /// The AuthActor, for `kick`.
-    pub kick: Recipient<Kick>,
-    /// The AuthActor, for `ban`.
-    pub ban: Recipient<Ban>,
-    /// The AuthActor, for `unban`.
-    pub unban: Recipient<Unban>,
-    /// The AuthActor, for `unlock`.
-    pub unlock: Recipient<Unlock>,
-    /// The AuthActor, for `clear file`.
-    pub clear_accounts: Recipient<ClearAccounts>,
+pub struct ConsoleContext {
+    /// Who takes connections.
+    pub listener: ListenerHandle,
+    /// Who knows rooms and who is online.
+    pub directory: DirectoryHandle,
+    /// Who stores.
+    pub journal: JournalHandle,
+    /// Who knows accounts.
+    pub auth: AuthHandle,
     /// What was set aside, for `status`.
     pub set_aside: SetAside,
     /// The log.
@@ -76,16 +60,19 @@ pub struct ConsoleLinks {
 
 /// The operator's commands. See the module.
 pub struct ConsoleActor {
-    links: ConsoleLinks,
+    context: ConsoleContext,
     started: Instant,
+    commands: u64,
+    /// Every command that runs has a copy.
+    running: Rc<()>,
 }
 
 impl ConsoleActor {
     /// A console that asks these. Service messages go to its printer from now on, while they are shown.
-    pub fn new(links: ConsoleLinks) -> Self {
-        let printer = links.printer.clone();
-        links.log.set_console(Box::new(move |line| printer.print(line)));
-        ConsoleActor { links, started: Instant::now() }
+    pub fn new(context: ConsoleContext) -> Self {
+        let printer = context.printer.clone();
+        context.log.set_console(Box::new(move |line| printer.print(line)));
+        ConsoleActor { context, started: Instant::now(), commands: 0, running: Rc::default() }
     }
 }
 
@@ -97,17 +84,19 @@ impl Handler<RunCommand> for ConsoleActor {
     type Result = ResponseFuture<Result<CommandOutput, String>>;
 
     fn handle(&mut self, RunCommand { line }: RunCommand, _: &mut Self::Context) -> Self::Result {
-        let (links, started) = (self.links.clone(), self.started);
+        self.commands += 1;
+        let (context, started, running) = (self.context.clone(), self.started, Rc::clone(&self.running));
         let task = actix_rt::spawn(async move {
             let command = commands::parse(&line)?;
             if command.is_logged() {
                 log::info!("the operator asks for: {}", command.for_log());
             }
-            execute::execute(command, &links, started).await
+            execute::execute(command, &context, started).await
         });
         Box::pin(async move {
             let failed = |_| Err("The command failed; the log says why.".to_owned());
             let answer = task.await.unwrap_or_else(failed);
+            drop(running);
             let safe = |text: String| lines(&text).into_owned();
             answer
                 .map(|done| CommandOutput { text: safe(done.text), wrong: done.wrong.map(safe) })
@@ -116,9 +105,19 @@ impl Handler<RunCommand> for ConsoleActor {
     }
 }
 
-impl fmt::Debug for ConsoleLinks {
+impl Handler<Observe<ConsoleSnapshot>> for ConsoleActor {
+    type Result = MessageResult<Observe<ConsoleSnapshot>>;
+
+    fn handle(&mut self, asked: Observe<ConsoleSnapshot>, _: &mut Self::Context) -> Self::Result {
+        // One reference is the actor's own.
+        let running = Rc::strong_count(&self.running) - 1;
+        MessageResult(asked.answer(ConsoleSnapshot { commands: self.commands, running }))
+    }
+}
+
+impl fmt::Debug for ConsoleContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsoleLinks").finish_non_exhaustive()
+        f.debug_struct("ConsoleContext").finish_non_exhaustive()
     }
 }
 

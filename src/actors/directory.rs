@@ -5,6 +5,7 @@
 //! room's messages take the room's: to the journal, back stored, and on to the sessions of both accounts.
 
 mod direct_messages;
+mod observe;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;

@@ -24,7 +24,8 @@ use log::{error, info};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Sleep, sleep};
 
-use super::messages::journal::{Append, AskJournal, CatchUp, CommitOutcome, Drain, JournalStatus, Subscribe};
+use super::messages::journal::{Append, CatchUp, CommitOutcome, Drain, JournalSnapshot, Subscribe};
+use super::messages::observe::Observe;
 use super::panic_watch::Critical;
 use super::yield_now;
 use crate::chat::journal::idempotency::{Fingerprint, IdempotencyTable, Lookup};
@@ -357,18 +358,22 @@ impl Handler<Append> for JournalActor {
     }
 }
 
-impl Handler<AskJournal> for JournalActor {
-    type Result = actix::MessageResult<AskJournal>;
+impl Handler<Observe<JournalSnapshot>> for JournalActor {
+    type Result = actix::MessageResult<Observe<JournalSnapshot>>;
 
-    fn handle(&mut self, _: AskJournal, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, asked: Observe<JournalSnapshot>, _: &mut Context<Self>) -> Self::Result {
         // Also when nobody has said anything since.
         let fault = self.fault.clone().or_else(|| self.log.check().err());
-        actix::MessageResult(JournalStatus {
+        actix::MessageResult(asked.answer(JournalSnapshot {
             messages: self.log.messages(),
             newest_id: self.newest_id.load(Ordering::Relaxed),
             waiting: self.waiting.len(),
+            queued: self.queue.len(),
+            settled: self.settled,
+            subscribers: self.subscribers.len(),
+            page_reads: self.config.limits.page_reads.max(1) - self.page_reads.available_permits(),
             fault: fault.map(|fault| fault.to_string()),
-        })
+        }))
     }
 }
 

@@ -23,10 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::messages::fanout::Fanouts;
-use super::messages::fanout::NewConnection;
-use super::messages::listener::{AskListener, ListenerStatus, SetListening};
-use super::messages::listener::{Closed, StopListening};
+use super::messages::fanout::{Fanouts, NewConnection};
+use super::messages::listener::{Closed, ListenerSnapshot, SetListening, StopListening};
+use super::messages::observe::Observe;
 use super::panic_watch::Critical;
 use super::yield_now;
 use crate::chat::limits::address_key::AddressKey;
@@ -37,7 +36,7 @@ use crate::transport::{DetachedStream, set_kernel_buffers};
 /// How long the loop waits when the system has no descriptor or memory left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How long the loop waits when enough connections wait to be taken over.
-const DOOR_IS_FULL: Duration = Duration::from_millis(2);
+const NEWCOMERS_PAUSE: Duration = Duration::from_millis(2);
 /// Connections that are taken before other actors have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Descriptors that connections never take: for files that are opened now and then, a new month's history or a
@@ -56,15 +55,18 @@ pub struct ListenerActor {
     next_thread: usize,
     open: usize,
     by_address: HashMap<AddressKey, usize>,
+    /// Connections that are being told that they may not stay.
     refusing: usize,
+    accepted: u64,
+    refused: u64,
     /// How many connections wait for their thread to take them over.
     newcomers: Arc<AtomicUsize>,
     /// How many sockets there are descriptors for.
-    most_sockets: usize,
+    max_sockets: usize,
     back_off: Option<Pin<Box<Sleep>>>,
     /// Whether the log has been told that connections wait.
     short_told: bool,
-    /// Who waits until nobody waits at the door any more.
+    /// Who waits until nobody waits to be taken any more.
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -87,8 +89,10 @@ impl ListenerActor {
             open: 0,
             by_address: HashMap::new(),
             refusing: 0,
+            accepted: 0,
+            refused: 0,
             newcomers,
-            most_sockets: most_sockets(),
+            max_sockets: max_sockets(),
             back_off: None,
             short_told: false,
             closing: None,
@@ -119,15 +123,15 @@ impl ListenerActor {
         }
     }
 
-    /// Takes what waits at one door, until nothing does or it is others' turn.
+    /// Takes what waits at one socket, until nothing does or it is others' turn.
     fn accept_from(&mut self, listener: &TcpListener, turns: &mut usize, task: &mut TaskContext<'_>) {
         while *turns > 0 && self.back_off.is_none() {
-            if self.open + self.refusing >= self.most_sockets {
+            if self.open + self.refusing >= self.max_sockets {
                 return self.back_off(&"the limit on open files is near", task);
             }
             let waiting = self.newcomers.load(Ordering::Relaxed);
             if waiting >= self.config.limits.newcomers && self.closing.is_none() {
-                return self.wait(DOOR_IS_FULL, task);
+                return self.wait(NEWCOMERS_PAUSE, task);
             }
             match listener.poll_accept(task) {
                 Poll::Pending => return,
@@ -160,15 +164,17 @@ impl ListenerActor {
         }
     }
 
-    /// Gives a connection to a thread, with the verdict whether it may stay.
+    /// Gives a connection to a thread, and says whether it may stay.
     fn place(&mut self, stream: TcpStream, peer: SocketAddr) {
         let refused = self.refusal(peer);
         match refused {
             None => {
                 self.open += 1;
+                self.accepted += 1;
                 *self.by_address.entry(AddressKey::of(peer.ip())).or_default() += 1;
             }
             Some(code) => {
+                self.refused += 1;
                 info!(by:% = peer.ip(); "{peer} may not stay: {code}");
                 if self.refusing >= REFUSALS_AT_ONCE {
                     return;
@@ -232,11 +238,16 @@ impl ListenerActor {
 }
 
 /// How many sockets leave enough descriptors for everything else, now that all is open that is always open.
-fn most_sockets() -> usize {
+fn max_sockets() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    sockets_within(limit, open_descriptors().unwrap_or(KEPT_DESCRIPTORS))
+}
+
+/// How many sockets there may be when so many descriptors are allowed, and so many are open already.
+fn sockets_within(limit: usize, open: usize) -> usize {
     let kept = KEPT_DESCRIPTORS.min(limit / 4);
-    limit.saturating_sub(open_descriptors().unwrap_or(KEPT_DESCRIPTORS) + kept).max(1)
+    limit.saturating_sub(open + kept).max(1)
 }
 
 /// How many descriptors are open, on a system that tells.
@@ -287,16 +298,22 @@ impl Handler<SetListening> for ListenerActor {
     }
 }
 
-impl Handler<AskListener> for ListenerActor {
-    type Result = MessageResult<AskListener>;
+impl Handler<Observe<ListenerSnapshot>> for ListenerActor {
+    type Result = MessageResult<Observe<ListenerSnapshot>>;
 
-    fn handle(&mut self, _: AskListener, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, asked: Observe<ListenerSnapshot>, _: &mut Context<Self>) -> Self::Result {
         let addresses = self.listeners.iter().filter_map(|listener| listener.local_addr().ok());
-        MessageResult(ListenerStatus {
+        MessageResult(asked.answer(ListenerSnapshot {
             addresses: addresses.map(|address| address.to_string()).collect(),
             listening: self.listening,
             connections: self.open,
-        })
+            refusing: self.refusing,
+            peer_addresses: self.by_address.len(),
+            newcomers: self.newcomers.load(Ordering::Relaxed),
+            max_connections: self.max_sockets,
+            accepted: self.accepted,
+            refused: self.refused,
+        }))
     }
 }
 
@@ -320,3 +337,7 @@ impl Handler<StopListening> for ListenerActor {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "listener/listener_tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@ pub mod directory;
 pub mod fanout;
 pub mod journal;
 pub mod listener;
+pub mod observe;
 pub mod room;
 pub mod session;
 #[cfg(test)]

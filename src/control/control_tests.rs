@@ -9,7 +9,8 @@ use crate::actors::messages::auth::{
     AccountEntry, AddAccount, ImportAccount, ImportOutcome, ListAccounts, OperatorError, RemoveAccount,
     SetPassword,
 };
-use crate::actors::messages::console::{CommandOutput, RunCommand};
+use crate::actors::messages::console::{CommandOutput, ConsoleHandle, ConsoleSnapshot, RunCommand};
+use crate::actors::messages::observe::Observe;
 use crate::model::Timestamp;
 
 /// Stands in for the console and the AuthActor.
@@ -42,6 +43,14 @@ impl Handler<RunCommand> for House {
 
     fn handle(&mut self, asked: RunCommand, _: &mut Self::Context) -> Self::Result {
         Box::pin(async move { do_command(&asked.line).await })
+    }
+}
+
+impl Handler<Observe<ConsoleSnapshot>> for House {
+    type Result = MessageResult<Observe<ConsoleSnapshot>>;
+
+    fn handle(&mut self, asked: Observe<ConsoleSnapshot>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(asked.answer(ConsoleSnapshot { commands: 0, running: 0 }))
     }
 }
 
@@ -88,7 +97,7 @@ fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Se
     actix_rt::System::new().block_on(async move {
         let house = House { busy: true }.start();
         let socket = server::bind(&data_dir).unwrap();
-        let console = house.clone().recipient();
+        let console = ConsoleHandle::of(&house);
         let server = server::serve(socket, console, AccountsHandle::of(&house));
         let done = tokio::task::spawn_blocking(work).await.unwrap();
         server.stop().await;

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Recipient;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -22,7 +21,7 @@ use zeroize::Zeroizing;
 use super::accounts::AccountError;
 use super::{ControlAnswer, ControlRequest, MAX_REQUEST_BYTES, SIGN_OF_LIFE, SOCKET_FILE, address};
 use crate::actors::messages::auth::AccountsHandle;
-use crate::actors::messages::console::RunCommand;
+use crate::actors::messages::console::{ConsoleHandle, RunCommand};
 use crate::sanitize::lines;
 
 /// How many clients there may be. When there are more, the one that has asked for nothing for the longest time
@@ -101,15 +100,11 @@ pub struct ControlServer {
 }
 
 /// Serves the socket on the current arbiter: commands go to the console, the rest to the AuthActor.
-pub fn serve(
-    socket: ControlSocket,
-    console: Recipient<RunCommand>,
-    accounts: AccountsHandle,
-) -> ControlServer {
+pub fn serve(socket: ControlSocket, console: ConsoleHandle, accounts: AccountsHandle) -> ControlServer {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS as usize));
     let (stop, stopped) = watch::channel(false);
-    let desk = Desk { console, accounts, idle: Rc::default() };
-    actix_rt::spawn(accept(socket.listener, places.clone(), desk, stopped));
+    let handler = ControlHandler { console, accounts, idle: Rc::default() };
+    actix_rt::spawn(accept(socket.listener, places.clone(), handler, stopped));
     ControlServer { stop, places, path: socket.path }
 }
 
@@ -129,10 +124,10 @@ impl Drop for ControlServer {
     }
 }
 
-/// Whom the requests are for.
+/// Does what the clients ask: commands by the console, the rest by the AuthActor.
 #[derive(Clone)]
-struct Desk {
-    console: Recipient<RunCommand>,
+struct ControlHandler {
+    console: ConsoleHandle,
     accounts: AccountsHandle,
     idle: Rc<RefCell<Idle>>,
 }
@@ -169,7 +164,7 @@ impl Idle {
 async fn accept(
     listener: UnixListener,
     places: Arc<Semaphore>,
-    desk: Desk,
+    handler: ControlHandler,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
@@ -186,16 +181,16 @@ async fn accept(
             }
         };
         if places.available_permits() == 0 {
-            desk.idle.borrow_mut().make_room();
+            handler.idle.borrow_mut().make_room();
         }
         let permit = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return,
             permit = places.clone().acquire_owned() => permit,
         };
         let Ok(permit) = permit else { return };
-        let (desk, stopped) = (desk.clone(), stopped.clone());
+        let (handler, stopped) = (handler.clone(), stopped.clone());
         actix_rt::spawn(async move {
-            if let Err(error) = desk.attend(client, stopped).await {
+            if let Err(error) = handler.attend(client, stopped).await {
                 log::debug!("a client of the control socket is gone: {error}");
             }
             drop(permit);
@@ -203,7 +198,7 @@ async fn accept(
     }
 }
 
-impl Desk {
+impl ControlHandler {
     /// One client, to the end of its requests.
     async fn attend(&self, client: UnixStream, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
         let (reader, mut writer) = client.into_split();

@@ -8,6 +8,7 @@ use actix::{ActorContext, Addr, Message, System};
 
 use super::*;
 use crate::actors::messages::auth::*;
+use crate::actors::messages::observe::Observe;
 use crate::config::{Config, Registration};
 use crate::disk::Folder;
 use crate::model::{ErrorCode, MessageId, Password, SessionId, TokenText, UserName};
@@ -246,7 +247,7 @@ fn a_resume_takes_the_session_over() {
         assert_eq!((resumed.previous, resumed.account), (Some(opened.token_hash), opened.account));
         assert_eq!(resumed.last_seen.map(|(_, from)| from), Some(ip(HOME)));
         auth.do_send(Detach { session: opened.session });
-        let counts = auth.send(AuthStatus).await.expect("alive");
+        let counts = auth.send(Observe::now()).await.expect("alive").state;
         assert_eq!((counts.sessions, counts.attached), (1, 1), "the old connection has no say");
         auth.send(TokenUsed { session: resumed.session }).await.expect("alive").expect("room on the disk");
         assert_eq!(code(first.ask(&auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
@@ -450,7 +451,7 @@ fn sessions_that_are_under_way_count() {
         let (ins, outs): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         assert_eq!((ins.len(), outs.len()), (9, 41));
         assert!(outs.into_iter().all(|refused| code(refused) == ErrorCode::RateLimited));
-        assert_eq!(auth.send(AuthStatus).await.expect("alive").sessions, 10);
+        assert_eq!(auth.send(Observe::now()).await.expect("alive").state.sessions, 10);
         // Those that came to nothing do not count for ever.
         auth.do_send(Detach { session: first.session });
         client.ask(&auth, login("alice", SECRET), HOME).await.expect("the detached one makes room");
@@ -467,7 +468,7 @@ fn a_connection_that_is_gone_leaves_nothing_behind() {
         gone.connection.send(Hangup).await.expect("alive");
         let refused = gone.ask(&auth, login("alice", SECRET), HOME).await;
         assert!(refused.is_err());
-        assert_eq!(auth.send(AuthStatus).await.expect("alive").sessions, 1);
+        assert_eq!(auth.send(Observe::now()).await.expect("alive").state.sessions, 1);
     });
 }
 

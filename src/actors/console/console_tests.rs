@@ -1,88 +1,126 @@
-use std::sync::Mutex;
+use std::cell::{Cell, RefCell};
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix::{Addr, MessageResult};
+use actix::{Addr, Message};
 
 use super::*;
-use crate::actors::messages::auth::{AuthCounts, ClearedAccounts, OperatorError};
-use crate::actors::messages::directory::{OnlineAccount, SayRefusal};
-use crate::actors::messages::journal::JournalStatus;
-use crate::actors::messages::listener::ListenerStatus;
+use crate::actors::messages::auth::{
+    AuthSnapshot, Ban, ClearAccounts, ClearedAccounts, Kick, OperatorError, Unban, Unlock,
+};
+use crate::actors::messages::directory::{
+    Announce, AskOnline, AskRooms, DirectorySnapshot, OnlineAccount, SayAsServer, SayRefusal,
+};
+use crate::actors::messages::journal::JournalSnapshot;
+use crate::actors::messages::listener::{ListenerSnapshot, SetListening};
+use crate::actors::messages::stand_in::StandIn;
 use crate::model::{ErrorCode, MessageId, Receipt, RoomName, Timestamp, UserName};
-
-/// Stands in for every actor that the console asks.
-struct House {
-    told: Arc<Mutex<Vec<String>>>,
-    listening: bool,
-}
-
-impl Actor for House {
-    type Context = Context<Self>;
-}
-
-macro_rules! answers {
-    ($($message:ty => |$house:ident, $asked:ident| $answer:expr;)+) => {
-        $(impl Handler<$message> for House {
-            type Result = MessageResult<$message>;
-
-            fn handle(&mut self, $asked: $message, _: &mut Self::Context) -> Self::Result {
-                self.told.lock().unwrap().push(format!("{:?}", $asked));
-                let $house = self;
-                MessageResult($answer)
-            }
-        })+
-    };
-}
 
 fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
 }
 
-answers! {
-    SetListening => |house, asked| std::mem::replace(&mut house.listening, asked.0) != asked.0;
-    AskListener => |house, _asked| ListenerStatus {
+/// What every actor that the console asks was told, as it was told.
+#[derive(Clone, Default)]
+struct Told(Rc<RefCell<Vec<String>>>);
+
+impl Told {
+    /// Has messages of this type answered so, and written down.
+    fn answers<M>(&self, stand_in: &StandIn, answer: impl Fn(M) -> M::Result + 'static)
+    where
+        M: Message + fmt::Debug + 'static,
+        M::Result: 'static,
+    {
+        let told = self.clone();
+        stand_in.answers(move |asked: M| {
+            told.0.borrow_mut().push(format!("{asked:?}"));
+            ready(answer(asked))
+        });
+    }
+}
+
+fn listener_snapshot(listening: bool) -> ListenerSnapshot {
+    ListenerSnapshot {
         addresses: vec!["127.0.0.1:7878".into()],
-        listening: house.listening,
+        listening,
         connections: 3,
-    };
-    Announce => |_house, _asked| 2;
-    SayAsServer => |_house, asked| if asked.room.as_str() == "full" {
-        Err(ErrorCode::StorageUnavailable.into())
-    } else if asked.room.as_str() == "lobyb" {
-        Err(SayRefusal::NoSuchRoom { nearest: Some(RoomName::lobby()) })
-    } else {
-        Ok(Receipt { id: MessageId::new(42).unwrap(), prev: None, at: Timestamp::now() })
-    };
-    AskOnline => |_house, _asked| vec![
-        OnlineAccount { name: user("alice"), sessions: 2 },
-        OnlineAccount { name: user("bob"), sessions: 1 },
-    ];
-    AskRooms => |_house, _asked| vec![(RoomName::parse("lobby").unwrap(), 1)];
-    AskJournal => |_house, _asked| JournalStatus {
+        refusing: 0,
+        peer_addresses: 1,
+        newcomers: 0,
+        max_connections: 1_000,
+        accepted: 4,
+        refused: 0,
+    }
+}
+
+fn directory_snapshot() -> DirectorySnapshot {
+    DirectorySnapshot {
+        accounts_online: 2,
+        sessions_online: 3,
+        rooms_occupied: 1,
+        rooms_open: 1,
+        rooms_retiring: 0,
+        accounts_with_rates: 2,
+        direct_messages_waiting: 0,
+        operators_waiting: 0,
+    }
+}
+
+fn journal_snapshot() -> JournalSnapshot {
+    JournalSnapshot {
         messages: 7,
         newest_id: 9,
         waiting: 0,
+        queued: 0,
+        settled: 0,
+        subscribers: 2,
+        page_reads: 0,
         fault: Some("no space\u{1b}[2J".into()),
-    };
-    AuthStatus => |_house, _asked| AuthCounts::default();
-    Kick => |_house, asked| if asked.name == user("nobody") {
-        Err(OperatorError::NoSuchAccount(asked.name))
-    } else {
-        Ok(1)
-    };
-    Ban => |_house, asked| if asked.name == user("panic") { panic!("as the test asks") } else { Ok(0) };
-    Unban => |_house, _asked| Ok(());
-    Unlock => |_house, asked| Ok(u32::from(asked.name == user("alice")) * 20);
-    ClearAccounts => |_house, _asked| Ok(ClearedAccounts {
-        accounts: 3,
-        sessions: 2,
-        copy: "data/clients-2026-11-21T18-05-21Z.csv".into(),
+    }
+}
+
+/// Stands in for every actor that the console asks.
+fn cast(told: &Told) -> Addr<StandIn> {
+    let (all, address) = StandIn::start_new();
+    let listening = Rc::new(Cell::new(true));
+    let seen = Rc::clone(&listening);
+    told.answers(&all, move |asked: SetListening| listening.replace(asked.0) != asked.0);
+    told.answers(&all, move |asked: Observe<ListenerSnapshot>| asked.answer(listener_snapshot(seen.get())));
+    told.answers(&all, |asked: Observe<DirectorySnapshot>| asked.answer(directory_snapshot()));
+    told.answers(&all, |asked: Observe<JournalSnapshot>| asked.answer(journal_snapshot()));
+    told.answers(&all, |asked: Observe<AuthSnapshot>| asked.answer(AuthSnapshot::default()));
+    told.answers(&all, |_: Announce| 2);
+    told.answers(&all, |asked: SayAsServer| match asked.room.as_str() {
+        "full" => Err(ErrorCode::StorageUnavailable.into()),
+        "lobyb" => Err(SayRefusal::NoSuchRoom { nearest: Some(RoomName::lobby()) }),
+        _ => Ok(Receipt { id: MessageId::new(42).unwrap(), prev: None, at: Timestamp::now() }),
     });
+    told.answers(&all, |_: AskOnline| {
+        vec![
+            OnlineAccount { name: user("alice"), sessions: 2 },
+            OnlineAccount { name: user("bob"), sessions: 1 },
+        ]
+    });
+    told.answers(&all, |_: AskRooms| vec![(RoomName::lobby(), 1)]);
+    told.answers(&all, |asked: Kick| match asked.name == user("nobody") {
+        true => Err(OperatorError::NoSuchAccount(asked.name)),
+        false => Ok(1),
+    });
+    told.answers(
+        &all,
+        |asked: Ban| if asked.name == user("panic") { panic!("as the test asks") } else { Ok(0) },
+    );
+    told.answers(&all, |_: Unban| Ok(()));
+    told.answers(&all, |asked: Unlock| Ok(u32::from(asked.name == user("alice")) * 20));
+    told.answers(&all, |_: ClearAccounts| {
+        Ok(ClearedAccounts { accounts: 3, sessions: 2, copy: "data/clients-2026-11-21T18-05-21Z.csv".into() })
+    });
+    address
 }
 
 struct Scene {
     console: Addr<ConsoleActor>,
-    told: Arc<Mutex<Vec<String>>>,
+    told: Told,
     stopped: Arc<AtomicBool>,
     log: LogControl,
     _place: tempfile::TempDir,
@@ -90,27 +128,18 @@ struct Scene {
 
 impl Scene {
     fn set() -> Self {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let house = House { told: told.clone(), listening: true }.start();
+        let told = Told::default();
+        let cast = cast(&told);
         let place = tempfile::tempdir().unwrap();
         let log = crate::logging::start(&place.path().join("veche.log"), &crate::config::Limits::default())
             .unwrap();
         let stopped = Arc::new(AtomicBool::new(false));
         let stop = stopped.clone();
-        let links = ConsoleLinks {
-            listening: house.clone().recipient(),
-            listener: house.clone().recipient(),
-            announce: house.clone().recipient(),
-            say: house.clone().recipient(),
-            online: house.clone().recipient(),
-            rooms: house.clone().recipient(),
-            journal: house.clone().recipient(),
-            auth_status: house.clone().recipient(),
-            kick: house.clone().recipient(),
-            ban: house.clone().recipient(),
-            unban: house.clone().recipient(),
-            unlock: house.clone().recipient(),
-            clear_accounts: house.recipient(),
+        let context = ConsoleContext {
+            listener: ListenerHandle::of(&cast),
+            directory: DirectoryHandle::of(&cast),
+            journal: JournalHandle::of(&cast),
+            auth: AuthHandle::of(&cast),
             set_aside: SetAside::new(
                 &crate::disk::real::open_folder(place.path()).unwrap(),
                 &["x.csv, line 1: y".into()],
@@ -120,7 +149,7 @@ impl Scene {
             printer: Printer::start().unwrap(),
             shutdown: Arc::new(move || stop.store(true, Ordering::Relaxed)),
         };
-        Scene { console: ConsoleActor::new(links).start(), told, stopped, log, _place: place }
+        Scene { console: ConsoleActor::new(context).start(), told, stopped, log, _place: place }
     }
 
     async fn run(&self, line: &str) -> Result<String, String> {
@@ -132,7 +161,7 @@ impl Scene {
     }
 
     fn last_told(&self) -> String {
-        self.told.lock().unwrap().last().cloned().unwrap_or_default()
+        self.told.0.borrow().last().cloned().unwrap_or_default()
     }
 }
 
@@ -184,7 +213,7 @@ async fn refusals_are_sentences() {
     assert!(scene.run("tea").await.is_err());
     let refused = scene.run("clear file").await.unwrap_err();
     assert!(refused.contains("clear file --yes"), "{refused}");
-    assert!(scene.told.lock().unwrap().len() == 3, "what is no command reaches nobody");
+    assert!(scene.told.0.borrow().len() == 3, "what is no command reaches nobody");
 }
 
 #[actix::test]
@@ -211,6 +240,14 @@ async fn status_says_what_is_wrong_until_it_is_known() {
     assert!(scene.run("status --seen").await.unwrap().starts_with("Noted: 1 thing"));
     let wrong = scene.done("status").await.unwrap().wrong.unwrap();
     assert!(!wrong.contains("x.csv"), "{wrong}");
+}
+
+#[actix::test]
+async fn it_can_be_observed() {
+    let scene = Scene::set();
+    assert!(scene.run("who").await.is_ok() && scene.run("tea").await.is_err());
+    let seen = scene.console.send(Observe::now()).await.expect("the console lives").state;
+    assert_eq!(seen, ConsoleSnapshot { commands: 2, running: 0 });
 }
 
 #[actix::test]

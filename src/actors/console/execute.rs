@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use actix::dev::RecipientRequest;
-use actix::{MailboxError, Message, Recipient};
+use actix::{MailboxError, Message};
 
 use super::commands::{Command, Entry, SURE, TABLE, usage};
-use super::{ConsoleLinks, status};
+use super::{ConsoleContext, status};
+use crate::actors::messages::Reaches;
 use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban, Unlock};
 use crate::actors::messages::console::CommandOutput;
 use crate::actors::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer, SayRefusal};
@@ -26,34 +26,34 @@ const ACCOUNT_FILE: &str = "clients.csv";
 /// A sentence for the operator.
 pub async fn execute(
     command: Command,
-    links: &ConsoleLinks,
+    context: &ConsoleContext,
     started: Instant,
 ) -> Result<CommandOutput, String> {
     let text = match command {
-        Command::Status { json, seen } => return status::tell(links, started, json, seen).await,
+        Command::Status { json, seen } => return status::tell(context, started, json, seen).await,
         Command::Help => Ok(help()),
         Command::HelpOn(entry) => Ok(help_on(entry)),
-        Command::Who => who(links).await,
-        Command::Rooms => rooms(links).await,
-        Command::SayToAll(text) => say_to_all(links, text).await,
-        Command::SayInRoom(room, text) => say_in_room(links, room, text).await,
-        Command::Kick(name, why) => kick(links, name, why).await,
-        Command::Ban(name) => ban(links, name).await,
-        Command::Unban(name) => unban(links, name).await,
-        Command::Unlock(name) => unlock(links, name).await,
-        Command::SetListening(on) => set_listening(links, on).await,
-        Command::ShowLog(show) => Ok(show_log(links, show)),
-        Command::ClearLog => clear_log(links).await,
-        Command::ClearFile { sure } => clear_file(links, sure).await,
+        Command::Who => who(context).await,
+        Command::Rooms => rooms(context).await,
+        Command::SayToAll(text) => say_to_all(context, text).await,
+        Command::SayInRoom(room, text) => say_in_room(context, room, text).await,
+        Command::Kick(name, why) => kick(context, name, why).await,
+        Command::Ban(name) => ban(context, name).await,
+        Command::Unban(name) => unban(context, name).await,
+        Command::Unlock(name) => unlock(context, name).await,
+        Command::SetListening(on) => set_listening(context, on).await,
+        Command::ShowLog(show) => Ok(show_log(context, show)),
+        Command::ClearLog => clear_log(context).await,
+        Command::ClearFile { sure } => clear_file(context, sure).await,
         Command::Shutdown => {
-            (links.shutdown)();
+            (context.shutdown)();
             Ok("Shutting down: clients are told, and what is accepted is stored.".into())
         }
     };
     text.map(CommandOutput::from)
 }
 
-async fn ask<M>(whom: &Recipient<M>, message: M) -> Result<M::Result, String>
+async fn ask<M>(whom: &impl Reaches<M>, message: M) -> Result<M::Result, String>
 where
     M: Message + Send + 'static,
     M::Result: Send,
@@ -64,7 +64,7 @@ where
 
 /// The answer, or `None` when there is none in time.
 pub(super) async fn ask_for<M>(
-    whom: &Recipient<M>,
+    whom: &impl Reaches<M>,
     message: M,
     patience: Duration,
 ) -> Result<Option<M::Result>, String>
@@ -72,8 +72,7 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    let request: RecipientRequest<M> = whom.send(message);
-    match request.timeout(patience).await {
+    match whom.recipient().send(message).timeout(patience).await {
         Ok(answer) => Ok(Some(answer)),
         Err(MailboxError::Timeout) => Ok(None),
         Err(MailboxError::Closed) => Err("The server is stopping.".into()),
@@ -93,8 +92,8 @@ pub fn help_on(entry: &Entry) -> String {
     format!("{}\n  {}", usage(entry), entry.help)
 }
 
-async fn who(links: &ConsoleLinks) -> Result<String, String> {
-    let online = ask(&links.online, AskOnline).await?;
+async fn who(context: &ConsoleContext) -> Result<String, String> {
+    let online = ask(&context.directory, AskOnline).await?;
     let mut text = match online.len() {
         0 => "Nobody is online.".to_owned(),
         accounts => format!("{} online:", count(accounts, "account")),
@@ -108,8 +107,8 @@ async fn who(links: &ConsoleLinks) -> Result<String, String> {
     Ok(text)
 }
 
-async fn rooms(links: &ConsoleLinks) -> Result<String, String> {
-    let rooms = ask(&links.rooms, AskRooms).await?;
+async fn rooms(context: &ConsoleContext) -> Result<String, String> {
+    let rooms = ask(&context.directory, AskRooms).await?;
     let mut text = format!("{}:", count(rooms.len(), "room"));
     for (room, members) in rooms {
         let _ = write!(text, "\n  #{room} ({})", count(members, "account")); // writing to a String cannot fail
@@ -117,13 +116,13 @@ async fn rooms(links: &ConsoleLinks) -> Result<String, String> {
     Ok(text)
 }
 
-async fn say_to_all(links: &ConsoleLinks, text: MessageText) -> Result<String, String> {
-    let sessions = ask(&links.announce, Announce { text }).await?;
+async fn say_to_all(context: &ConsoleContext, text: MessageText) -> Result<String, String> {
+    let sessions = ask(&context.directory, Announce { text }).await?;
     Ok(format!("Told {}.", count(sessions, "session")))
 }
 
-async fn say_in_room(links: &ConsoleLinks, room: RoomName, text: MessageText) -> Result<String, String> {
-    match ask(&links.say, SayAsServer { room: room.clone(), text }).await? {
+async fn say_in_room(context: &ConsoleContext, room: RoomName, text: MessageText) -> Result<String, String> {
+    match ask(&context.directory, SayAsServer { room: room.clone(), text }).await? {
         Ok(receipt) => Ok(format!("Said in #{room}, as message {}.", receipt.id)),
         Err(SayRefusal::NoSuchRoom { nearest }) => {
             let meant = nearest.map_or_else(String::new, |near| format!(" Did you mean #{near}?"));
@@ -136,31 +135,31 @@ async fn say_in_room(links: &ConsoleLinks, room: RoomName, text: MessageText) ->
     }
 }
 
-async fn kick(links: &ConsoleLinks, name: UserName, why: Option<MessageText>) -> Result<String, String> {
+async fn kick(context: &ConsoleContext, name: UserName, why: Option<MessageText>) -> Result<String, String> {
     let why = why.map(|why| why.as_str().to_owned());
-    match ask(&links.kick, Kick { name: name.clone(), why }).await? {
+    match ask(&context.auth, Kick { name: name.clone(), why }).await? {
         Ok(0) => Ok(format!("{name} had no session to end.")),
         Ok(sessions) => Ok(format!("Kicked {name}: {} ended.", count(sessions, "session"))),
         Err(error) => Err(error.to_string()),
     }
 }
 
-async fn ban(links: &ConsoleLinks, name: UserName) -> Result<String, String> {
-    match ask(&links.ban, Ban { name: name.clone() }).await? {
+async fn ban(context: &ConsoleContext, name: UserName) -> Result<String, String> {
+    match ask(&context.auth, Ban { name: name.clone() }).await? {
         Ok(sessions) => Ok(format!("Banned {name}: {} ended.", count(sessions, "session"))),
         Err(error) => Err(error.to_string()),
     }
 }
 
-async fn unban(links: &ConsoleLinks, name: UserName) -> Result<String, String> {
-    match ask(&links.unban, Unban { name: name.clone() }).await? {
+async fn unban(context: &ConsoleContext, name: UserName) -> Result<String, String> {
+    match ask(&context.auth, Unban { name: name.clone() }).await? {
         Ok(()) => Ok(format!("{name} may log in again.")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-async fn unlock(links: &ConsoleLinks, name: UserName) -> Result<String, String> {
-    match ask(&links.unlock, Unlock { name: name.clone() }).await? {
+async fn unlock(context: &ConsoleContext, name: UserName) -> Result<String, String> {
+    match ask(&context.auth, Unlock { name: name.clone() }).await? {
         Ok(0) => Ok(format!("There were no wrong guesses at {name} to forget.")),
         Ok(guesses) => {
             let guesses = match guesses {
@@ -173,8 +172,8 @@ async fn unlock(links: &ConsoleLinks, name: UserName) -> Result<String, String> 
     }
 }
 
-async fn set_listening(links: &ConsoleLinks, on: bool) -> Result<String, String> {
-    let changed = ask(&links.listening, SetListening(on)).await?;
+async fn set_listening(context: &ConsoleContext, on: bool) -> Result<String, String> {
+    let changed = ask(&context.listener, SetListening(on)).await?;
     let text = match (on, changed) {
         (true, true) => "Taking connections again, those that waited first.",
         (true, false) => "Connections were taken already.",
@@ -184,9 +183,9 @@ async fn set_listening(links: &ConsoleLinks, on: bool) -> Result<String, String>
     Ok(text.into())
 }
 
-fn show_log(links: &ConsoleLinks, show: bool) -> String {
-    let changed = links.log.show_on_console(show);
-    let path = links.log.path().display();
+fn show_log(context: &ConsoleContext, show: bool) -> String {
+    let changed = context.log.show_on_console(show);
+    let path = context.log.path().display();
     match (show, changed) {
         (true, true) => format!("Service messages are shown here from now on, besides {path}."),
         (true, false) => format!("Service messages were shown here already, besides {path}."),
@@ -195,21 +194,21 @@ fn show_log(links: &ConsoleLinks, show: bool) -> String {
     }
 }
 
-async fn clear_log(links: &ConsoleLinks) -> Result<String, String> {
-    let path = links.log.path().to_owned();
-    links.log.clear().await.map_err(|error| {
+async fn clear_log(context: &ConsoleContext) -> Result<String, String> {
+    let path = context.log.path().to_owned();
+    context.log.clear().await.map_err(|error| {
         format!("The log file {} could not be emptied ({error}); see who may write it.", path.display())
     })?;
-    links.printer.clear_screen();
+    context.printer.clear_screen();
     Ok(format!("Emptied {}.", path.display()))
 }
 
-async fn clear_file(links: &ConsoleLinks, sure: bool) -> Result<String, String> {
+async fn clear_file(context: &ConsoleContext, sure: bool) -> Result<String, String> {
     if !sure {
         let question = Command::ClearFile { sure }.question().unwrap_or_default();
         return Err(format!("Nothing was done. {question} Say `clear file {SURE}` to do it."));
     }
-    let cleared = ask(&links.clear_accounts, ClearAccounts).await?.map_err(|error| error.to_string())?;
+    let cleared = ask(&context.auth, ClearAccounts).await?.map_err(|error| error.to_string())?;
     // A relative path would be another one in another shell.
     let copy = std::path::absolute(&cleared.copy).unwrap_or(cleared.copy);
     Ok(format!(

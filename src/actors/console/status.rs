@@ -5,27 +5,27 @@
 
 use std::time::{Duration, Instant};
 
-use actix::{Message, Recipient};
 use serde_json::{Value, json};
 
-use super::ConsoleLinks;
+use super::ConsoleContext;
 use super::execute::{ask_for, count};
-use crate::actors::messages::auth::{AuthCounts, AuthStatus, LockedAccount};
+use crate::actors::messages::Reaches;
+use crate::actors::messages::auth::{AuthSnapshot, LockedAccount};
 use crate::actors::messages::console::CommandOutput;
-use crate::actors::messages::directory::{AskOnline, AskRooms};
-use crate::actors::messages::journal::{AskJournal, JournalStatus};
-use crate::actors::messages::listener::{AskListener, ListenerStatus};
+use crate::actors::messages::directory::DirectorySnapshot;
+use crate::actors::messages::journal::JournalSnapshot;
+use crate::actors::messages::listener::ListenerSnapshot;
+use crate::actors::messages::observe::Observe;
 
 /// How long an actor may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How things stand; `None` where there was no answer.
 struct Status {
-    listener: Option<ListenerStatus>,
-    accounts: Option<AuthCounts>,
-    /// Accounts online, and rooms with someone in them.
-    online: Option<(usize, usize)>,
-    journal: Option<JournalStatus>,
+    listener: Option<ListenerSnapshot>,
+    accounts: Option<AuthSnapshot>,
+    directory: Option<DirectorySnapshot>,
+    journal: Option<JournalSnapshot>,
     log: String,
     log_on_console: bool,
     up: Duration,
@@ -38,12 +38,12 @@ struct Status {
 /// # Errors
 /// A sentence for the operator.
 pub(super) async fn tell(
-    links: &ConsoleLinks,
+    context: &ConsoleContext,
     started: Instant,
     json: bool,
     seen: bool,
 ) -> Result<CommandOutput, String> {
-    let set_aside = links.set_aside.clone();
+    let set_aside = context.set_aside.clone();
     if seen {
         let known = on_the_disk(move || set_aside.acknowledge()).await?;
         return Ok(match known {
@@ -53,7 +53,7 @@ pub(super) async fn tell(
         }
         .into());
     }
-    let status = Status::ask(links, started).await?;
+    let status = Status::ask(context, started).await?;
     let wrong = status.wrong();
     let text = if json { status.to_json(&wrong).to_string() } else { status.to_text(&wrong) };
     Ok(CommandOutput { text, wrong: (!wrong.is_empty()).then(|| wrong.join("; ")) })
@@ -66,33 +66,29 @@ async fn on_the_disk<T: Send + 'static>(
     done.map_err(|error| format!("The data directory cannot be read or written ({error})."))
 }
 
-/// What an actor says, or `None` when it does not in time.
-async fn of<M>(whom: &Recipient<M>, message: M) -> Result<Option<M::Result>, String>
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    ask_for(whom, message, PATIENCE).await
+/// What an actor tells of itself, or `None` when it does not in time.
+async fn state_of<S: Send + 'static>(actor: &impl Reaches<Observe<S>>) -> Result<Option<S>, String> {
+    let observation = ask_for(actor, Observe::now(), PATIENCE).await?;
+    Ok(observation.map(|observation| observation.state))
 }
 
 impl Status {
-    async fn ask(links: &ConsoleLinks, started: Instant) -> Result<Self, String> {
-        let set_aside = links.set_aside.clone();
-        let (listener, accounts, online, rooms, journal, set_aside) = tokio::try_join!(
-            of(&links.listener, AskListener),
-            of(&links.auth_status, AuthStatus),
-            of(&links.online, AskOnline),
-            of(&links.rooms, AskRooms),
-            of(&links.journal, AskJournal),
+    async fn ask(context: &ConsoleContext, started: Instant) -> Result<Self, String> {
+        let set_aside = context.set_aside.clone();
+        let (listener, accounts, directory, journal, set_aside) = tokio::try_join!(
+            state_of(&context.listener),
+            state_of(&context.auth),
+            state_of(&context.directory),
+            state_of(&context.journal),
             on_the_disk(move || set_aside.unseen()),
         )?;
         Ok(Status {
             listener,
             accounts,
-            online: online.zip(rooms).map(|(online, rooms)| (online.len(), rooms.len())),
+            directory,
             journal,
-            log: links.log.path().display().to_string(),
-            log_on_console: links.log.is_on_console(),
+            log: context.log.path().display().to_string(),
+            log_on_console: context.log.is_on_console(),
             up: started.elapsed(),
             set_aside: set_aside.into_iter().map(|finding| finding.sentence).collect(),
         })
@@ -110,7 +106,7 @@ impl Status {
         let answers = [
             ("the listener", self.listener.is_some()),
             ("the account keeper", self.accounts.is_some()),
-            ("the directory of rooms", self.online.is_some()),
+            ("the directory of rooms", self.directory.is_some()),
             ("the journal", self.journal.is_some()),
         ];
         let silent = answers.into_iter().filter(|(_, answered)| !answered);
@@ -130,7 +126,7 @@ impl Status {
             format!("{name:<11} {}", value.unwrap_or_else(|| SILENT.to_owned()))
         };
         let (listener, accounts) = (self.listener.as_ref(), self.accounts.as_ref());
-        let journal = self.journal.as_ref();
+        let (directory, journal) = (self.directory.as_ref(), self.journal.as_ref());
         let shown = if self.log_on_console { "shown here too" } else { "not shown here" };
         let version = env!("CARGO_PKG_VERSION");
         let rows = [
@@ -139,8 +135,10 @@ impl Status {
             row("connections", listener.map(|it| it.connections.to_string())),
             row(
                 "online",
-                self.online
-                    .map(|(names, rooms)| format!("{} in {}", count(names, "account"), count(rooms, "room"))),
+                directory.map(|it| {
+                    let rooms = count(it.rooms_occupied, "room");
+                    format!("{} in {rooms}", count(it.accounts_online, "account"))
+                }),
             ),
             row(
                 "accounts",
@@ -171,7 +169,7 @@ impl Status {
     /// One line. Members are only ever added; `docs/operating.md` lists them.
     fn to_json(&self, wrong: &[String]) -> Value {
         let (listener, accounts) = (self.listener.as_ref(), self.accounts.as_ref());
-        let journal = self.journal.as_ref();
+        let (directory, journal) = (self.directory.as_ref(), self.journal.as_ref());
         json!({
             "ok": wrong.is_empty(),
             "wrong": wrong,
@@ -181,8 +179,8 @@ impl Status {
             "listening": listener.map(|it| &it.addresses),
             "taking_connections": listener.map(|it| it.listening),
             "connections": listener.map(|it| it.connections),
-            "accounts_online": self.online.map(|(accounts, _)| accounts),
-            "rooms": self.online.map(|(_, rooms)| rooms),
+            "accounts_online": directory.map(|it| it.accounts_online),
+            "rooms": directory.map(|it| it.rooms_occupied),
             "accounts": accounts.map(|it| it.accounts),
             "accounts_banned": accounts.map(|it| it.banned),
             "account_rows_set_aside": accounts.map(|it| it.rejected_rows),
@@ -204,7 +202,7 @@ impl Status {
 }
 
 /// Which accounts are not tried for now, and what the operator can do about it.
-fn locked(accounts: &AuthCounts) -> String {
+fn locked(accounts: &AuthSnapshot) -> String {
     let one = |lock: &LockedAccount| {
         format!("{} for {} for {} min", lock.name, lock.whom, lock.seconds.div_ceil(60))
     };
@@ -216,7 +214,7 @@ fn locked(accounts: &AuthCounts) -> String {
 }
 
 /// Which addresses are refused for a moment, if any are.
-fn busy(accounts: &AuthCounts) -> Option<String> {
+fn busy(accounts: &AuthSnapshot) -> Option<String> {
     let told = |addresses: &[String], what: &str| {
         (!addresses.is_empty()).then(|| format!("{} ({what})", addresses.join(", ")))
     };
@@ -230,7 +228,7 @@ fn lock_as_json(lock: &LockedAccount) -> Value {
     json!({"name": lock.name.as_str(), "for": lock.whom, "seconds": lock.seconds})
 }
 
-fn taking(listener: &ListenerStatus) -> &'static str {
+fn taking(listener: &ListenerSnapshot) -> &'static str {
     if listener.listening { "taking connections" } else { "stopped: connections wait" }
 }
 

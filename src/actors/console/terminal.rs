@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use actix::{MailboxError, Recipient};
+use actix::MailboxError;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -26,7 +26,7 @@ use rustyline::{
 
 use super::commands::{self, Command, SURE, TABLE};
 use super::printer::Printer;
-use crate::actors::messages::console::RunCommand;
+use crate::actors::messages::console::{ConsoleHandle, RunCommand};
 
 /// The longest line from a pipe, in bytes; a longer one is told and skipped.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -78,7 +78,7 @@ pub fn put_back() {
 /// The thread that will read the input, before there is anybody to ask.
 #[derive(Debug)]
 pub struct WaitingTerminal {
-    begin: Sender<Recipient<RunCommand>>,
+    begin: Sender<ConsoleHandle>,
     printer: Printer,
 }
 
@@ -93,7 +93,7 @@ pub fn prepare(printer: Printer, history: PathBuf) -> io::Result<WaitingTerminal
         let _ = FOUND.set(found); // a second console finds the terminal as the first one did
     }
     let (ready, is_ready) = channel();
-    let (begin, begun) = channel::<Recipient<RunCommand>>();
+    let (begin, begun) = channel::<ConsoleHandle>();
     let output = printer.clone();
     std::thread::Builder::new().name("console input".into()).spawn(move || {
         // Made here, since whoever starts this runs in a runtime, where another one must not be dropped.
@@ -123,7 +123,7 @@ pub fn prepare(printer: Printer, history: PathBuf) -> io::Result<WaitingTerminal
 
 impl WaitingTerminal {
     /// Starts to read, for this console.
-    pub fn begin(self, console: Recipient<RunCommand>) -> Terminal {
+    pub fn begin(self, console: ConsoleHandle) -> Terminal {
         // A thread that is gone has told the log why.
         let _ = self.begin.send(console);
         Terminal { printer: self.printer }

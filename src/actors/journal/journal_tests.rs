@@ -52,8 +52,8 @@ impl<R: LogRig> Stage<R> {
         self.journal.do_send(Append { route, requester: requester(ticket), visible_from: None, draft });
     }
 
-    async fn status(&self) -> JournalStatus {
-        self.journal.send(AskJournal).await.expect("the journal is there")
+    async fn status(&self) -> JournalSnapshot {
+        self.journal.send(Observe::now()).await.expect("the journal is there").state
     }
 }
 

@@ -40,6 +40,11 @@ impl Subscribers {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
     /// Who takes what another server has stored; nobody when nobody here is in the room.
     pub(super) fn of(&self, target: &Target) -> Option<Subscriber> {
         match target {

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use actix::{Message, Recipient};
+use serde::Serialize;
 
+use super::observe::Observe;
 use super::session::EndSession;
 use crate::chat::accounts::sessions::PREVIOUS_TOKEN_LIFE;
 use crate::model::{MessageId, Password, Refusal, SessionId, Timestamp, TokenHash, TokenText, UserName};
@@ -28,7 +30,7 @@ handle! {
         unlock: Unlock,
         kick: Kick,
         clear_accounts: ClearAccounts,
-        status: AuthStatus,
+        observe: Observe<AuthSnapshot>,
         shutdown: Shutdown,
     }
 }
@@ -342,14 +344,9 @@ pub struct ClearedAccounts {
     pub copy: PathBuf,
 }
 
-/// From the operator, for `status`.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "AuthCounts")]
-pub struct AuthStatus;
-
-/// The state of the AuthActor in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AuthCounts {
+/// What the AuthActor tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct AuthSnapshot {
     /// Accounts.
     pub accounts: usize,
     /// Accounts that are banned.
@@ -378,7 +375,7 @@ pub struct AuthCounts {
 pub const MOST_LOCKS: usize = 20;
 
 /// An account at which too many wrong passwords were tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LockedAccount {
     /// The account.
     pub name: UserName,

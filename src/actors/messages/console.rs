@@ -1,6 +1,17 @@
 //! What is said to the ConsoleActor.
 
 use actix::Message;
+use serde::Serialize;
+
+use super::observe::Observe;
+
+handle! {
+    /// Who does what the operator says.
+    ConsoleHandle, ConsoleWays {
+        run: RunCommand,
+        observe: Observe<ConsoleSnapshot>,
+    }
+}
 
 /// From the terminal's thread and the control socket: do what this line says. Answers what was done, or why
 /// not, in words for a person: one or more lines without a newline at the end, safe for a terminal. Commands
@@ -26,4 +37,13 @@ impl From<String> for CommandOutput {
     fn from(text: String) -> Self {
         CommandOutput { text, wrong: None }
     }
+}
+
+/// What the console tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConsoleSnapshot {
+    /// Lines that came since the start.
+    pub commands: u64,
+    /// Commands that are not answered yet.
+    pub running: usize,
 }

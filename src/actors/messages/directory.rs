@@ -1,9 +1,11 @@
 //! What is said to the DirectoryActor.
 
 use actix::Message;
+use serde::Serialize;
 
 use super::fanout::RoomCrashed;
 use super::journal::Committed;
+use super::observe::Observe;
 use super::room::RoomWays;
 use crate::model::{
     ErrorCode, Member, MessageId, MessageKey, MessageText, Page, Receipt, ReplyTo, RoomName, SessionGrant,
@@ -29,6 +31,7 @@ handle! {
         room_crashed: RoomCrashed,
         committed: Committed,
         flush: Flush,
+        observe: Observe<DirectorySnapshot>,
     }
 }
 
@@ -203,3 +206,24 @@ pub struct AskRooms;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Flush;
+
+/// What the directory tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DirectorySnapshot {
+    /// Accounts that are online.
+    pub accounts_online: usize,
+    /// Sessions that are online.
+    pub sessions_online: usize,
+    /// Rooms with somebody in them, and `lobby`.
+    pub rooms_occupied: usize,
+    /// Rooms that have an actor, those that nobody is in any more included.
+    pub rooms_open: usize,
+    /// Rooms that were asked whether they have ended.
+    pub rooms_retiring: usize,
+    /// Accounts whose rates are remembered.
+    pub accounts_with_rates: usize,
+    /// Direct messages whose recipient is being looked up.
+    pub direct_messages_waiting: usize,
+    /// Commands of the operator that wait for a receipt.
+    pub operators_waiting: usize,
+}

@@ -1,7 +1,9 @@
 //! What is said to the JournalActor, and what comes back of it.
 
 use actix::{Message, Recipient};
+use serde::Serialize;
 
+use super::observe::Observe;
 use crate::model::{
     Draft, ErrorCode, MessageId, MessagePage, Page, PageQuery, Receipt, Refusal, ReplyTo, RoomId, RoomName,
     StoredMessage, Ticket,
@@ -15,7 +17,7 @@ handle! {
         read: ReadPage,
         catch_up: CatchUp,
         drain: Drain,
-        ask: AskJournal,
+        observe: Observe<JournalSnapshot>,
     }
 }
 
@@ -142,20 +144,23 @@ pub struct CatchUp;
 #[rtype(result = "()")]
 pub struct Drain;
 
-/// ConsoleActor → JournalActor: how things stand.
-#[derive(Debug, Message)]
-#[rtype(result = "JournalStatus")]
-pub struct AskJournal;
-
-/// The journal's part of `status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalStatus {
+/// What the journal tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JournalSnapshot {
     /// Messages in the history.
     pub messages: u64,
     /// The newest id, 0 when there is none.
     pub newest_id: u64,
-    /// Messages that wait to be stored.
+    /// Messages that wait to be stored, those that are being written included.
     pub waiting: usize,
+    /// Those of them that the log has not taken yet.
+    pub queued: usize,
+    /// Messages that were stored or refused since the start.
+    pub settled: u64,
+    /// Rooms, and the directory, that what is stored goes on to.
+    pub subscribers: usize,
+    /// Pages of the past that are being read.
+    pub page_reads: usize,
     /// Why nothing can be stored at the moment, when that is so.
     pub fault: Option<String>,
 }

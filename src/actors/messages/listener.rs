@@ -1,13 +1,16 @@
 //! What is said to the ListenerActor.
 
 use actix::Message;
+use serde::Serialize;
+
+use super::observe::Observe;
 
 handle! {
     /// Who takes connections.
     ListenerHandle, ListenerWays {
         closed: Closed,
         set_listening: SetListening,
-        ask: AskListener,
+        observe: Observe<ListenerSnapshot>,
         stop: StopListening,
     }
 }
@@ -28,20 +31,27 @@ pub struct Closed {
 #[rtype(result = "bool")]
 pub struct SetListening(pub bool);
 
-/// ConsoleActor → ListenerActor: how things stand.
-#[derive(Debug, Message)]
-#[rtype(result = "ListenerStatus")]
-pub struct AskListener;
-
-/// The listener's part of `status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerStatus {
+/// What the listener tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListenerSnapshot {
     /// The addresses that are bound, `HOST:PORT`.
     pub addresses: Vec<String>,
     /// Whether connections are taken.
     pub listening: bool,
-    /// Connections that are open.
+    /// Connections that are open and may stay.
     pub connections: usize,
+    /// Connections that are being told that they may not stay.
+    pub refusing: usize,
+    /// Addresses that the open connections come from.
+    pub peer_addresses: usize,
+    /// Connections that wait for their thread to take them over.
+    pub newcomers: usize,
+    /// Connections that there are descriptors for.
+    pub max_connections: usize,
+    /// Connections that were let in since the start.
+    pub accepted: u64,
+    /// Connections that were refused since the start.
+    pub refused: u64,
 }
 
 /// Server → ListenerActor: take no more connections; those that wait are told that the server stops.
