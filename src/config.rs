@@ -25,6 +25,9 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Every bound.
     pub limits: Limits,
+    /// What the operator should know of how these were given, in sentences.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// Where the server listens and keeps its files.
@@ -58,12 +61,12 @@ pub struct JournalConfig {
     pub durability: Durability,
     /// How long after the one before a batch begins, in milliseconds, while many people talk and it saves
     /// work ([`crate::chat::journal::linger`]); 0: at once, always.
-    pub gather_ms: u64,
+    pub linger_ms: u64,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        JournalConfig { durability: Durability::default(), gather_ms: 2 }
+        JournalConfig { durability: Durability::default(), linger_ms: 2 }
     }
 }
 

@@ -26,7 +26,8 @@ fn run(invocation: Invocation) -> Result<Exit, Box<dyn Error>> {
         Task::Serve => veche::server::run(config, source)?,
         Task::PrintConfig => {
             let note = veche::logging::check_filters()?.note;
-            Overrides::strange_variables().iter().chain(&note).for_each(|strange| cli::complain(strange));
+            let strange = Overrides::strange_variables();
+            strange.iter().chain(&note).chain(&config.notes).for_each(|strange| cli::complain(strange));
             cli::print(&config.to_toml()?);
         }
         Task::Ctl(asked) => return Ok(cli::ctl::run(&config.server.data_dir, &asked)?),

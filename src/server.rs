@@ -134,7 +134,8 @@ pub fn run(config: Config, source: ConfigSource) -> Result<(), StartError> {
     let log = logging::start(&config.log_file(), &config.limits)?;
     logging::log_panics();
     let note = logging::check_filters()?.note;
-    for strange in Overrides::strange_variables().into_iter().chain(note).chain(unraised) {
+    let strange = Overrides::strange_variables().into_iter().chain(note).chain(unraised);
+    for strange in strange.chain(config.notes.iter().cloned()) {
         tell(&strange);
     }
     let result = run_locked(config, lock.folder(), source, &log);

@@ -29,7 +29,7 @@ use super::messages::observe::Observe;
 use super::panic_watch::Critical;
 use super::yield_now;
 use crate::chat::journal::idempotency::{Fingerprint, IdempotencyTable, Lookup};
-use crate::chat::journal::linger::Gathering;
+use crate::chat::journal::linger::Linger;
 use crate::config::{Config, Durability};
 use crate::model::{Draft, ErrorCode, MessageId, Refusal, StoredMessage, Timestamp};
 use crate::store::log::{LogEvent, LogFault, MessageLog, RefusedDraft};
@@ -53,7 +53,7 @@ pub struct JournalActor {
     queue: VecDeque<Draft>,
     /// Who waits for the drafts that are under way, and then for those in the queue, in their order.
     waiting: VecDeque<Waiting>,
-    linger: Gathering,
+    linger: Linger,
     subscribers: Subscribers,
     newest_id: Arc<AtomicU64>,
     fault: Option<LogFault>,
@@ -87,7 +87,7 @@ impl JournalActor {
         }
         newest_id.fetch_max(MessageId::or_zero(tail.used), Ordering::Relaxed);
         let linger = match config.journal.durability {
-            Durability::Fsync => Duration::from_millis(config.journal.gather_ms),
+            Durability::Fsync => Duration::from_millis(config.journal.linger_ms),
             // What costs little need not be shared.
             Durability::Os => Duration::ZERO,
         };
@@ -98,7 +98,7 @@ impl JournalActor {
             started: Instant::now(),
             queue: VecDeque::new(),
             waiting: VecDeque::new(),
-            linger: Gathering::new(linger),
+            linger: Linger::new(linger),
             subscribers: Subscribers::default(),
             newest_id,
             fault: None,

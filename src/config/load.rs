@@ -305,7 +305,12 @@ fn strange_among(names: impl Iterator<Item = OsString>) -> Vec<String> {
 fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
     let mut effective = Table::new();
     let mut places = BTreeMap::new();
+    let mut notes = Vec::new();
     for Given { key, value, typed, place } in given {
+        let key = settings::renamed(&key).map_or(key.clone(), |now| {
+            notes.push(format!("{place}: {key} is called {now} now; it counts, but change its name"));
+            now.to_owned()
+        });
         let Some(kind) = settings::kind_of(&key) else {
             let nearest = settings::nearest_key(&key);
             return Err(ConfigError::Unknown { place, key: one_line(&key).into_owned(), nearest });
@@ -321,7 +326,7 @@ fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
         insert(&mut effective, &key, value);
         places.insert(key, place);
     }
-    let config: Config = effective.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
+    let mut config: Config = effective.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
         place: SettingSource::Default,
         problem: error.message().to_owned(),
     })?;
@@ -329,6 +334,7 @@ fn lay_over_defaults(given: Vec<Given>) -> Result<Config, ConfigError> {
         let place = places.remove(key).unwrap_or(SettingSource::Default);
         return Err(ConfigError::Value { place, key: key.into(), value: value_of(&config, key), wanted });
     }
+    config.notes = notes;
     Ok(config)
 }
 

@@ -213,3 +213,15 @@ fn addresses_are_hosts_and_ports() {
         assert!(parse_listen(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_former_name_counts_and_is_told() {
+    let (_place, file) = with_file("[journal]\ngather_ms = 7\n");
+    let config = source(file, Overrides::default()).load().unwrap();
+    assert_eq!(config.journal.linger_ms, 7);
+    let [note] = config.notes.as_slice() else { panic!("{:?}", config.notes) };
+    assert!(note.contains("veche.toml, line 2: journal.gather_ms is called journal.linger_ms now"), "{note}");
+    let config = source(set(&["journal.linger_ms=3"]), set(&["journal.gather_ms=5"])).load().unwrap();
+    assert_eq!(config.journal.linger_ms, 3, "an option beats the environment under either name");
+    assert!(config.notes[0].starts_with("VECHE_SET: "), "{:?}", config.notes);
+}

@@ -26,7 +26,7 @@ const OPTIONAL: [&str; 2] = ["server.log_file", "auth.key_file"];
 /// Ranges other than "from 0, up to what the unit allows". Where 0 lifts a limit it is in the range.
 const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("server.io_threads", 0..=256),
-    ("journal.gather_ms", 0..=1_000),
+    ("journal.linger_ms", 0..=1_000),
     ("auth.argon2_memory_kib", 8..=1_048_576),
     ("auth.argon2_passes", 1..=1_000),
     ("auth.hash_threads", 0..=256),
@@ -49,6 +49,9 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("limits.shutdown_seconds", 0..=600),
 ];
 
+/// Names that settings had before, and those that they have now.
+const RENAMED: [(&str, &str); 1] = [("journal.gather_ms", "journal.linger_ms")];
+
 /// What kind of value a setting takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -68,6 +71,11 @@ pub(super) fn kind_of(key: &str) -> Option<Kind> {
         Value::Integer(_) => Some(Kind::Number(range_of(key))),
         _ => Some(Kind::Text),
     }
+}
+
+/// The present name of a setting that was called so before.
+pub(super) fn renamed(key: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(before, _)| *before == key).map(|(_, now)| *now)
 }
 
 /// The names of all settings.
@@ -194,6 +202,13 @@ mod tests {
             }
         }
         assert_eq!(check_together(&Config::default()), Ok(()));
+    }
+
+    #[test]
+    fn a_former_name_leads_to_a_setting_and_is_none() {
+        for (before, now) in RENAMED {
+            assert!(kind_of(before).is_none() && kind_of(now).is_some(), "{before}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// What is known of the last batches. Times are those of one clock of the caller's, which never goes back.
 #[derive(Debug)]
-pub struct Gathering {
+pub struct Linger {
     gap: Duration,
     mode: Mode,
     last_began: Duration,
@@ -48,10 +48,10 @@ enum Mode {
     Holding { since: Duration, messages_a_second_before: f64 },
 }
 
-impl Gathering {
+impl Linger {
     /// Batches that may wait until `gap` after the one before began; with zero, none ever waits.
     pub fn new(gap: Duration) -> Self {
-        Gathering {
+        Linger {
             gap,
             mode: Mode::Free,
             last_began: Duration::ZERO,
@@ -117,7 +117,7 @@ mod tests {
     /// Lets the disk work for ten seconds. `arrived` tells how many messages have come by a time, given how
     /// many have been stored. Gives how many were stored, and in how many batches.
     fn ten_seconds(arrived: impl Fn(Duration, usize) -> usize) -> (usize, usize) {
-        let mut gathering = Gathering::new(GAP);
+        let mut linger = Linger::new(GAP);
         let (mut now, mut stored, mut batches) = (Duration::ZERO, 0, 0);
         while now < Duration::from_secs(10) {
             let waiting = arrived(now, stored) - stored;
@@ -125,12 +125,12 @@ mod tests {
                 now += Duration::from_micros(10);
                 continue;
             }
-            let wait = gathering.waits(now, waiting);
+            let wait = linger.waits(now, waiting);
             if !wait.is_zero() {
                 now += wait.min(Duration::from_micros(10));
                 continue;
             }
-            gathering.began(now, waiting);
+            linger.began(now, waiting);
             now += DISK;
             stored += waiting;
             batches += 1;
@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn a_quiet_room_is_never_held_up() {
-        let mut gathering = Gathering::new(GAP);
+        let mut linger = Linger::new(GAP);
         for message in 1..1_000 {
             let now = Duration::from_millis(5) * message;
-            assert_eq!(gathering.waits(now, 1), Duration::ZERO);
-            gathering.began(now, 1);
+            assert_eq!(linger.waits(now, 1), Duration::ZERO);
+            linger.began(now, 1);
         }
     }
 
@@ -178,11 +178,11 @@ mod tests {
 
     #[test]
     fn without_a_gap_none_waits() {
-        let mut gathering = Gathering::new(Duration::ZERO);
+        let mut linger = Linger::new(Duration::ZERO);
         for message in 0..100_000 {
             let now = Duration::from_micros(50) * message;
-            assert_eq!(gathering.waits(now, 1), Duration::ZERO);
-            gathering.began(now, 1);
+            assert_eq!(linger.waits(now, 1), Duration::ZERO);
+            linger.began(now, 1);
         }
     }
 }

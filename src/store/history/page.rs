@@ -99,7 +99,7 @@ impl RowReader {
             ErrorKind::UnexpectedEof => RowFault::NotThere,
             _ => RowFault::Unreadable(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
         })?;
-        let Line::StoredMessage(fields) = self.lines.read(&self.buffer)? else {
+        let Line::Row(fields) = self.lines.read(&self.buffer)? else {
             return Err(RowFault::NotThere);
         };
         let row = fields.to_row(&mut self.names)?;

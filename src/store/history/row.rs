@@ -99,7 +99,7 @@ pub(super) enum Line<'a> {
     /// The names of the fields.
     Header,
     /// A row whose checksum matches.
-    StoredMessage(Fields<'a>),
+    Row(Fields<'a>),
 }
 
 /// Reads lines. It keeps the buffers from one line to the next.
@@ -133,7 +133,7 @@ impl LineReader {
         if !is_time_cell(fields.raw_at()) {
             return Err(RowFault::Field("at"));
         }
-        Ok(Line::StoredMessage(fields))
+        Ok(Line::Row(fields))
     }
 
     fn unquote<'a>(&'a mut self, line: &[u8]) -> Result<Fields<'a>, RowFault> {

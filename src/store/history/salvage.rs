@@ -87,7 +87,7 @@ impl Search<'_> {
         for at in memchr::memchr_iter(b'x', line) {
             let Some(end) = row_end(line, at) else { continue };
             self.left = self.left.checked_sub(end)?;
-            if matches!(self.reader.read(&line[..end]), Ok(Line::StoredMessage(_))) {
+            if matches!(self.reader.read(&line[..end]), Ok(Line::Row(_))) {
                 return Some(Found { at: start..start + end, outside: true });
             }
         }

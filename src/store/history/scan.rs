@@ -88,7 +88,7 @@ impl Scan {
         }
         let why = match reader.read(rest) {
             Ok(Line::Header) => return,
-            Ok(Line::StoredMessage(fields)) => {
+            Ok(Line::Row(fields)) => {
                 position.len = rest.len() as u32;
                 return faults.extend(self.row(&fields, position).err());
             }
@@ -124,7 +124,7 @@ impl Scan {
                 fault(&mut self.ids, at.start - end);
             }
             (position.offset, position.len) = (offset + at.start as u64, at.len() as u32);
-            if let Ok(Line::StoredMessage(fields)) = reader.read(&line[at.clone()]) {
+            if let Ok(Line::Row(fields)) = reader.read(&line[at.clone()]) {
                 not_taken.extend(self.row(&fields, position).err());
             }
             end = at.end;

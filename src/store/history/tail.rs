@@ -134,7 +134,7 @@ fn is_one_batch(cut: &[u8], behind: &[u8]) -> bool {
     let of_cut = times(cut).last().map(|at| &cut[at..]);
     let mut batch: Option<Vec<u8>> = None;
     for line in behind.split(|byte| *byte == b'\n') {
-        if let Ok(Line::StoredMessage(row)) = reader.read(line) {
+        if let Ok(Line::Row(row)) = reader.read(line) {
             let at = row.raw_at();
             if batch.as_ref().is_some_and(|batch| batch != at)
                 || of_cut.is_some_and(|cut| !cut.starts_with(at))
