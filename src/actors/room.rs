@@ -17,7 +17,7 @@ use super::messages::fanout::{
     Answer, AuthorReceipt, Deliver, FanoutHandle, Fanouts, JoinAccepted, LeaveAccepted, RoomCrashed,
 };
 use super::messages::journal::{
-    Append, CommitOutcome, Committed, PageOfMessages, ReadPage, Requester, Subscribe, Subscriber,
+    Append, CommitOutcome, Committed, PageAnswer, ReadPage, Requester, Subscribe, Subscriber,
 };
 use super::messages::room::{Leave, ListMembers, Retire, RoomHandle, RoomWays, Say, SayByOperator};
 use crate::chat::room::members::{Entered, Left, Members};
@@ -104,9 +104,8 @@ impl ChatRoomActor {
         }));
     }
 
-    fn page_came(&mut self, join: Join, read: PageOfMessages, attempt: usize, ctx: &mut Context<Self>) {
-        let newest_read = read.newest;
-        let page = MessagePage { messages: read.messages, more: read.more };
+    fn page_came(&mut self, join: Join, read: PageAnswer, attempt: usize, ctx: &mut Context<Self>) {
+        let PageAnswer { page, newest: newest_read } = read;
         if join.page == Page::Newest {
             self.recent.prefill(&page);
         }

@@ -143,3 +143,54 @@ pub struct MessagePage {
     /// Whether others lie beyond the page, on the side that it is turned to.
     pub more: bool,
 }
+
+impl MessagePage {
+    /// Adds the `missing` messages that follow on the side that the page is turned to: those of the page that
+    /// lies `beyond` it, of which there may be more than that.
+    pub fn join(&mut self, mut beyond: MessagePage, turned: Page, missing: usize) {
+        let too_many = beyond.messages.len().saturating_sub(missing);
+        self.more = beyond.more || too_many > 0;
+        if matches!(turned, Page::After(_)) {
+            beyond.messages.truncate(missing);
+            self.messages.append(&mut beyond.messages);
+        } else {
+            beyond.messages.drain(..too_many);
+            beyond.messages.append(&mut self.messages);
+            self.messages = beyond.messages;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(ids: std::ops::Range<u64>, more: bool) -> MessagePage {
+        let message = |id| StoredMessage {
+            id: MessageId::new(id).expect("not zero"),
+            prev: None,
+            at: Timestamp::default(),
+            target: Target::Room(RoomName::lobby()),
+            from: UserName::server(),
+            kind: MessageKind::Text(MessageText::parse("hi").expect("a text")),
+            key: None,
+        };
+        MessagePage { messages: ids.map(message).collect(), more }
+    }
+
+    #[test]
+    fn what_is_missing_from_a_page_is_taken_from_the_one_beyond_it() {
+        for (beyond, missing, expected) in [
+            (page(5..9, false), 2, page(1..7, true)),
+            (page(5..7, true), 2, page(1..7, true)),
+            (page(5..7, false), 4, page(1..7, false)),
+        ] {
+            let mut forwards = page(1..5, true);
+            forwards.join(beyond, Page::After(None), missing);
+            assert_eq!(forwards, expected);
+        }
+        let mut backwards = page(5..9, true);
+        backwards.join(page(1..5, false), Page::Newest, 3);
+        assert_eq!(backwards, page(2..9, true), "the newest of those before it");
+    }
+}

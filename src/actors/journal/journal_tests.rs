@@ -148,8 +148,8 @@ async fn each_route_gets_its_own_in_order<R: LogRig>() {
     }
     ids.sort();
     assert!(ids.is_sorted_by_key(|(_, id)| *id), "the order is that in which they came: {ids:?}");
-    let page = stage.journal.send(newest_of("tea", 2)).await.expect("it is there").expect("it can be read");
-    assert_eq!((page.messages.len(), page.more, page.newest), (2, true, Some(ids[4].1)));
+    let read = stage.journal.send(newest_of("tea", 2)).await.expect("it is there").expect("it can be read");
+    assert_eq!((read.page.messages.len(), read.page.more, read.newest), (2, true, Some(ids[4].1)));
     assert_eq!(stage.status().await.messages, 6);
 }
 

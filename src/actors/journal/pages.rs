@@ -6,15 +6,15 @@ use actix::{AsyncContext, Context, Handler, ResponseFuture};
 use log::{error, warn};
 
 use super::JournalActor;
-use crate::actors::messages::journal::{PageOfMessages, ReadPage};
-use crate::model::{ErrorCode, MessagePage, PageQuery};
-use crate::store::log::LogFault;
+use crate::actors::messages::journal::{PageAnswer, ReadPage};
+use crate::model::{ErrorCode, PageQuery};
+use crate::store::log::PageRead;
 
 /// Messages that are read at once, at least, in the place of damaged ones.
 const MIN_READ_ON: usize = 64;
 
 impl Handler<ReadPage> for JournalActor {
-    type Result = ResponseFuture<Result<PageOfMessages, ErrorCode>>;
+    type Result = ResponseFuture<Result<PageAnswer, ErrorCode>>;
 
     /// Plans the page now, so that it stands in order with what is stored, and reads it off the thread.
     fn handle(&mut self, ReadPage(query): ReadPage, ctx: &mut Context<Self>) -> Self::Result {
@@ -23,14 +23,10 @@ impl Handler<ReadPage> for JournalActor {
         let (permits, journal) = (Arc::clone(&self.page_reads), ctx.address());
         Box::pin(async move {
             let permit = permits.acquire_owned().await.map_err(|_| ErrorCode::ShuttingDown)?;
-            let reading = tokio::task::spawn_blocking(move || {
-                let read = plan.read()?;
-                let MessagePage { messages, more } = read.page;
-                Ok((PageOfMessages { messages, more, newest }, read.damage, read.go_on))
-            });
-            let result: Result<_, LogFault> = reading.await.map_err(|_| ErrorCode::Internal)?;
+            let reading = tokio::task::spawn_blocking(move || plan.read());
+            let result = reading.await.map_err(|_| ErrorCode::Internal)?;
             drop(permit);
-            let (mut page, damage, go_on) = result.map_err(|why| {
+            let PageRead { mut page, damage, go_on } = result.map_err(|why| {
                 error!(by = "the journal"; "a page could not be read: {why}");
                 ErrorCode::StorageUnavailable
             })?;
@@ -42,9 +38,9 @@ impl Handler<ReadPage> for JournalActor {
                 // Where much is damaged, not message by message.
                 let limit = missing.max(MIN_READ_ON);
                 let beyond = journal.send(ReadPage(PageQuery { page: go_on, limit, ..query })).await;
-                page.add(beyond.map_err(|_| ErrorCode::ShuttingDown)??, go_on, missing);
+                page.join(beyond.map_err(|_| ErrorCode::ShuttingDown)??.page, go_on, missing);
             }
-            Ok(page)
+            Ok(PageAnswer { page, newest })
         })
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::observe::Observe;
 use crate::model::{
-    Draft, ErrorCode, MessageId, MessagePage, Page, PageQuery, Receipt, Refusal, ReplyTo, RoomId, RoomName,
+    Draft, ErrorCode, MessageId, MessagePage, PageQuery, Receipt, Refusal, ReplyTo, RoomId, RoomName,
     StoredMessage, Ticket,
 };
 
@@ -97,39 +97,21 @@ pub enum CommitOutcome {
 
 /// ChatRoomActor, DirectoryActor or SessionActor → JournalActor: a page of the past.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<PageOfMessages, ErrorCode>")]
+#[rtype(result = "Result<PageAnswer, ErrorCode>")]
 pub struct ReadPage(pub PageQuery);
 
-/// A page of the past, oldest first.
+/// A page of the past, and what there was beyond it.
 #[derive(Debug)]
-pub struct PageOfMessages {
-    /// The messages.
-    pub messages: Vec<StoredMessage>,
-    /// Whether others lie beyond the page, on the side that it is turned to.
-    pub more: bool,
+pub struct PageAnswer {
+    /// The page.
+    pub page: MessagePage,
     /// The newest message of the list when the page was planned.
     pub newest: Option<MessageId>,
 }
 
-impl From<PageOfMessages> for MessagePage {
-    fn from(page: PageOfMessages) -> Self {
-        MessagePage { messages: page.messages, more: page.more }
-    }
-}
-
-impl PageOfMessages {
-    /// Adds the first `missing` messages of the page that lies beyond this one.
-    pub fn add(&mut self, mut beyond: PageOfMessages, direction: Page, missing: usize) {
-        let too_many = beyond.messages.len().saturating_sub(missing);
-        self.more = beyond.more || too_many > 0;
-        if matches!(direction, Page::After(_)) {
-            beyond.messages.truncate(missing);
-            self.messages.append(&mut beyond.messages);
-        } else {
-            beyond.messages.drain(..too_many);
-            beyond.messages.append(&mut self.messages);
-            self.messages = beyond.messages;
-        }
+impl From<PageAnswer> for MessagePage {
+    fn from(answer: PageAnswer) -> Self {
+        answer.page
     }
 }
 

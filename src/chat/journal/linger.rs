@@ -9,6 +9,9 @@
 //! has arrived, nothing comes while a batch waits, and everybody is held up. From here both look alike, so it
 //! is *tried*: for a moment batches wait, and if fewer messages come than before, or no more to a batch, they
 //! wait no longer, and it is tried again later and later.
+//!
+//! Simpler rules were measured and cost more (`docs/performance.md`): to wait always, to wait behind a batch
+//! that had company, to stop for a while when nothing came. Each holds up those who wait for each other.
 
 use std::time::Duration;
 

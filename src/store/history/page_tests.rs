@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::tests::{dir, newest, reopen, room, row, store, user};
 use super::*;
-use crate::model::{MessageList, Page, PageQuery, Target};
+use crate::model::{MessageList, MessagePage, Page, PageQuery, Target};
+use crate::store::memory_log::{is_in, page_of};
 
 const NAMES: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -35,17 +36,6 @@ fn lists() -> Vec<MessageList> {
     lists
 }
 
-fn is_in(row: &StoredMessage, list: &MessageList) -> bool {
-    match (list, &row.target) {
-        (MessageList::Room(room), Target::Room(to)) => room == to,
-        (MessageList::Pair(one, other), Target::Account(to)) => {
-            (&row.from, to) == (one, other) || (&row.from, to) == (other, one)
-        }
-        (MessageList::Inbox(account), Target::Account(to)) => &row.from == account || to == account,
-        _ => false,
-    }
-}
-
 /// What a reader asks for.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
@@ -55,40 +45,26 @@ struct Asked {
     up_to: Option<MessageId>,
 }
 
+impl Asked {
+    fn query(self, list: &MessageList) -> PageQuery {
+        let Asked { page, visible_from, limit, up_to } = self;
+        PageQuery { list: list.clone(), page, limit, visible_from, up_to }
+    }
+}
+
 /// What a page has to be, from all rows.
 fn naive(rows: &[StoredMessage], list: &MessageList, asked: Asked) -> (Vec<u64>, bool) {
-    let mut ids: Vec<u64> = rows
-        .iter()
-        .filter(|row| is_in(row, list))
-        .filter(|row| asked.visible_from.is_none_or(|bound| row.id > bound))
-        .filter(|row| asked.up_to.is_none_or(|bound| row.id <= bound))
-        .map(|row| row.id.get())
-        .collect();
-    match asked.page {
-        Page::Newest => {}
-        Page::Before(id) => ids.retain(|other| *other < MessageId::or_zero(id)),
-        Page::After(id) => ids.retain(|other| *other > MessageId::or_zero(id)),
-    }
-    let beyond = ids.len().saturating_sub(asked.limit);
-    if matches!(asked.page, Page::After(_)) {
-        ids.truncate(asked.limit);
-    } else {
-        ids.drain(..beyond);
-    }
-    (ids, beyond > 0)
+    ids_of(page_of(rows, &asked.query(list)))
+}
+
+fn ids_of(page: MessagePage) -> (Vec<u64>, bool) {
+    (page.messages.iter().map(|message| message.id.get()).collect(), page.more)
 }
 
 fn read(index: &HistoryIndex, list: &MessageList, asked: Asked) -> (Vec<u64>, bool) {
-    let plan = index.plan(&PageQuery {
-        list: list.clone(),
-        page: asked.page,
-        limit: asked.limit,
-        visible_from: asked.visible_from,
-        up_to: asked.up_to,
-    });
-    let page = plan.read().expect("it reads");
+    let page = index.plan(&asked.query(list)).read().expect("it reads");
     assert_eq!(page.damage, []);
-    (page.rows.iter().map(|row| row.id.get()).collect(), page.more)
+    ids_of(MessagePage { messages: page.rows, more: page.more })
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
