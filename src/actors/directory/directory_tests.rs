@@ -7,13 +7,13 @@ use crate::actors::messages::auth::LookUp;
 use crate::actors::messages::directory::DirectoryHandle;
 use crate::actors::messages::fanout::Unicast;
 use crate::actors::messages::journal::{
-    Append, CommitOutcome, CommitResult, Committed, PageOfMessages, Requester,
+    Append, CommitOutcome, CommitResult, Committed, PageAnswer, Requester,
 };
 use crate::actors::messages::stand_in::{Neighbours, StandIn};
 use crate::config::Limits;
 use crate::model::{
-    IoThread, Member, MessageId, MessageKind, MessageText, ReplyTo, SessionGrant, StoredMessage, Target,
-    TokenText,
+    IoThread, Member, MessageId, MessageKind, MessagePage, MessageText, ReplyTo, SessionGrant, StoredMessage,
+    Target, TokenText,
 };
 
 thread_local! {
@@ -190,9 +190,10 @@ fn the_operator_speaks_only_in_rooms_that_people_have_made() {
         stage
             .directory
             .do_send(RoomCount { room: RoomName::parse("tea-room").expect("a name"), accounts: 1 });
-        stage.around.journal.answers(|_: ReadPage| async {
-            Ok(PageOfMessages { messages: Vec::new(), more: false, newest: None })
-        });
+        stage
+            .around
+            .journal
+            .answers(|_: ReadPage| async { Ok(PageAnswer { page: MessagePage::default(), newest: None }) });
         let say = |room: &str| SayAsServer {
             room: RoomName::parse(room).expect("a name"),
             text: MessageText::parse("closing time").expect("a text"),
