@@ -427,3 +427,7 @@ impl Handler<CloseAll> for FanoutActor {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "fanout/fanout_tests.rs"]
+mod tests;
