@@ -71,9 +71,15 @@ fn build(dir: &TempDir) -> Runtime {
 
 /// A runtime whose history lies in this folder.
 fn build_over(dir: &TempDir, history_data: &Arc<dyn Folder>) -> Runtime {
+    build_with(dir, history_data, |_| {})
+}
+
+/// The same, with settings of its own.
+fn build_with(dir: &TempDir, history_data: &Arc<dyn Folder>, change: impl FnOnce(&mut Config)) -> Runtime {
     let mut config = Config::default();
     config.server.data_dir = dir.path().to_owned();
     config.auth.argon2_memory_kib = 64;
+    change(&mut config);
     let config = Arc::new(config);
     let newest_id = Arc::new(AtomicU64::new(0));
     let data = crate::disk::real::open_folder(dir.path()).unwrap();
@@ -124,3 +130,6 @@ fn a_room_that_panics_is_internal_to_its_members_and_costs_nobody_else() {
 
 #[path = "server_slow_disk_tests.rs"]
 mod slow_disk;
+
+#[path = "server_wires_tests.rs"]
+mod wires;

@@ -21,6 +21,7 @@ use veche::model::{
     StoredMessage, Target, Timestamp, UserName,
 };
 use veche::store::history::{self, HistoryIndex, HistoryOptions, Opened};
+use veche::wire::Wire;
 use veche::wire::json::encode;
 use veche::wire::json::raw::RawRequest;
 
@@ -105,7 +106,12 @@ fn encoding(criterion: &mut Criterion) {
     group.bench_function("receipts", |bencher| {
         bencher.iter(|| {
             for row in &rows {
-                black_box(encode::reply(&Reply::Receipt(row.receipt()), None, DEFAULT_MAX_FRAME_BYTES));
+                black_box(encode::reply(
+                    Wire::Native,
+                    &Reply::Receipt(row.receipt()),
+                    None,
+                    DEFAULT_MAX_FRAME_BYTES,
+                ));
             }
         });
     });

@@ -25,6 +25,7 @@ use crate::config::Limits;
 use crate::model::{ByeReason, ConnectionId, ErrorCode, MessageId, Reference, Reply, ReplyTo, Ticket};
 use crate::transport::Stream;
 use crate::wire::Wire;
+use crate::wire::frames::SharedFrames;
 use crate::wire::json::encode;
 
 /// Pieces of one vectored write; more than this many entries are written in several.
@@ -156,7 +157,8 @@ impl Connection {
     /// has room for.
     pub fn answer(&self, ticket: Ticket, reply: &Reply) -> bool {
         let mut replies = self.replies.borrow_mut();
-        let (frame, more) = encode::reply(reply, replies.reference(ticket), self.limits.max_frame_bytes);
+        let (frame, more) =
+            encode::reply(self.wire, reply, replies.reference(ticket), self.limits.max_frame_bytes);
         replies.answer(ticket, frame);
         while let Some(frame) = replies.pop_ready() {
             self.push(frame);
@@ -170,7 +172,12 @@ impl Connection {
 
     // ------------------------------------------------------------ writing
 
-    /// Puts frames into the outbox; [`Connection::flush`] writes them. A consumer whose outbox is full is let
+    /// Puts frames that others get, too, into the outbox.
+    pub fn push_shared(&self, frames: &SharedFrames) {
+        self.push(frames.on(self.wire).all().clone());
+    }
+
+    /// Puts frames of its wire into the outbox; [`Connection::flush`] writes them. A consumer whose outbox is full is let
     /// go.
     pub fn push(&self, frames: Bytes) {
         if !self.open.get() {
@@ -296,12 +303,12 @@ impl Connection {
     }
 
     /// One tick has passed. Whether a ping was put into the outbox.
-    pub fn tick(&self, timeouts: &Timeouts, ping: &Bytes) -> bool {
+    pub fn tick(&self, timeouts: &Timeouts, ping: &SharedFrames) -> bool {
         let mut due = Due::Nothing;
         self.with_deadlines(|deadlines| due = deadlines.tick(timeouts, self.reading.get()));
         match due {
             Due::Nothing => {}
-            Due::Ping => self.push(ping.clone()),
+            Due::Ping => self.push_shared(ping),
             Due::End(code) => self.judge(Verdict::Dismiss { reason: ByeReason::Fault(code), text: None }),
             Due::Drop => self.judge(Verdict::Drop),
         }

@@ -16,7 +16,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
-use bytes::Bytes;
 use log::{error, warn};
 use tokio::sync::oneshot;
 
@@ -35,6 +34,7 @@ use super::{Handles, yield_now};
 use crate::chat::limits::fair_queue::FairQueue;
 use crate::chat::session::deadlines::{TICK, Timeouts};
 use crate::model::{ByeReason, ConnectionId, ErrorCode, Event, IoThread, Keep, Reply, RoomId};
+use crate::wire::frames::{PerWire, SharedFrames};
 use crate::wire::json::encode;
 
 /// Sockets that are written to before others of the thread have their turn: a quarter of a millisecond or so.
@@ -74,7 +74,7 @@ pub struct FanoutActor {
     /// There from the moment that the actor runs on its thread.
     context: Option<Rc<SessionContext>>,
     timeouts: Timeouts,
-    ping: Bytes,
+    ping: SharedFrames,
     connections: HashMap<ConnectionId, Rc<Connection>>,
     rooms: HashMap<RoomId, LocalRoom>,
     /// Connections with a reply in their outbox that nobody has tried to write.
@@ -94,7 +94,7 @@ impl FanoutActor {
             timeouts: Timeouts::new(&handles.config.limits),
             handles,
             context: None,
-            ping: encode::event(&Event::Ping),
+            ping: encode::event_for_all(&Event::Ping),
             connections: HashMap::new(),
             rooms: HashMap::new(),
             unwritten: Vec::new(),
@@ -191,9 +191,10 @@ impl Handler<Deliver> for FanoutActor {
             for connection in members {
                 if connection.spoke.take() {
                     let own = batch.receipts.iter().filter(|of| of.author_in_batch() == Some(connection.id));
+                    let frames = frames.on(connection.wire);
                     frames.all_but(own.filter_map(|of| of.own), |piece| connection.push(piece));
                 } else {
-                    connection.push(frames.all().clone());
+                    connection.push_shared(&frames);
                 }
             }
             self.deliveries.push(members.clone());
@@ -211,7 +212,7 @@ impl Handler<Unicast> for FanoutActor {
         let frames = encode::messages([&unicast.message]);
         for id in &*unicast.connections {
             if let Some(connection) = self.connections.get(id) {
-                connection.push(frames.all().clone());
+                connection.push_shared(&frames);
                 self.unwritten.push(Rc::clone(connection));
             }
         }
@@ -224,11 +225,13 @@ impl Handler<PresenceUpdate> for FanoutActor {
     fn handle(&mut self, update: PresenceUpdate, _: &mut Context<Self>) {
         let Some(LocalRoom { members, room }) = self.rooms.get(&update.room) else { return };
         let frames = encode::presence(&room.name, &update.changes);
-        let most = frames.only(&update.most);
+        let most = PerWire::new();
         let mut told = Vec::with_capacity(members.len());
         for connection in members {
+            let frames = frames.on(connection.wire);
             let instead = update.instead.get(&connection.id).map(|indexes| frames.only(indexes));
-            let pieces = instead.as_ref().unwrap_or(&most);
+            let most = || most.get(connection.wire, || frames.only(&update.most));
+            let pieces = instead.as_ref().unwrap_or_else(most);
             if !pieces.is_empty() {
                 pieces.iter().for_each(|piece| connection.push(piece.clone()));
                 told.push(Rc::clone(connection));
@@ -253,11 +256,11 @@ impl Handler<Broadcast> for FanoutActor {
     type Result = ();
 
     fn handle(&mut self, Broadcast { text, at }: Broadcast, _: &mut Context<Self>) {
-        let frame = encode::event(&Event::Notice { text, at });
+        let notice = encode::event_for_all(&Event::Notice { text, at });
         let in_session = |connection: &&Rc<Connection>| connection.rates.borrow().is_some();
         let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
         for connection in &listeners {
-            connection.push(frame.clone());
+            connection.push_shared(&notice);
         }
         self.deliveries.push(listeners);
     }

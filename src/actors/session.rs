@@ -291,9 +291,6 @@ impl SessionActor {
         {
             self.say_last_words(reason, text);
         }
-        if self.phase == Phase::Leaving {
-            written = self.connection.poll_flush(task).is_ready();
-        }
         let nothing_left =
             read == Progress::AllHandled && self.peer_is_done && self.connection.unanswered() == 0;
         if self.phase == Phase::Talking && nothing_left {
@@ -302,6 +299,9 @@ impl SessionActor {
             self.leave_everything();
             self.connection.push_last_words(ending, false);
             self.phase = Phase::Leaving;
+        }
+        if self.phase == Phase::Leaving {
+            written = self.connection.poll_flush(task).is_ready();
         }
         if self.phase == Phase::Leaving && written {
             self.connection.shut_down_writing();
@@ -332,11 +332,12 @@ impl SessionActor {
     fn say_last_words(&mut self, reason: ByeReason, text: Option<String>) {
         info!(by:% = self.by(); "{} let go: {}", self.label(), reason.as_str());
         let text = text.unwrap_or_else(|| reason.sentence().to_owned());
-        let fault = reason.fault().map(|code| encode::event(&Event::Fault(Refusal::new(code, text.clone()))));
-        let bye = encode::event(&Event::Bye { reason, text });
+        let fault = reason.fault().map(|code| Event::Fault(Refusal::new(code, text.clone())));
+        let events = fault.into_iter().chain([Event::Bye { reason, text }]);
+        let wire = self.connection.wire;
+        let last_words = events.map(|event| encode::event(wire, &event)).chain(self.ending(Some(reason)));
         let too_slow = reason == ByeReason::Fault(ErrorCode::SlowConsumer);
         self.leave_everything();
-        let last_words = fault.into_iter().chain([bye]).chain(self.ending(Some(reason)));
         self.connection.push_last_words(last_words, too_slow);
         self.phase = Phase::Leaving;
     }
@@ -372,7 +373,7 @@ impl Actor for SessionActor {
         match self.refused {
             None => {
                 info!(by:% = self.by(); "{} connected", self.label());
-                self.connection.push(self.context.welcome.clone());
+                self.connection.push_shared(&self.context.welcome);
             }
             Some(code) => self.say_goodbye(ByeReason::Fault(code), None),
         }

@@ -21,6 +21,7 @@ use crate::chat::limits::rate_limiter::Rate;
 use crate::config::Limits;
 use crate::model::{ErrorCode, Event, Spellings, Welcome};
 use crate::secrets::token::TokenHasher;
+use crate::wire::frames::SharedFrames;
 use crate::wire::json::encode;
 
 /// Starts the session of a connection on the thread that it is called on; with a code, one that is told so and
@@ -37,7 +38,7 @@ pub struct SessionContext {
     /// Every bound.
     pub limits: Arc<Limits>,
     /// The first frame of every connection.
-    pub welcome: Bytes,
+    pub welcome: SharedFrames,
     /// The terms of the history.
     pub terms: Arc<Terms>,
     /// The largest message id that was given, 0 for none.
@@ -88,7 +89,7 @@ impl SessionContext {
         });
         SessionContext {
             limits: Arc::new(limits.clone()),
-            welcome: encode::event(&welcome),
+            welcome: encode::event_for_all(&welcome),
             terms: Arc::clone(&handles.terms),
             newest_id: Arc::clone(&handles.newest_id),
             hasher: handles.hasher.clone(),

@@ -1,8 +1,57 @@
-//! Several frames in one piece of bytes, of which everyone gets a reference: all of it, or slices.
+//! Several frames in one piece of bytes, of which everyone gets a reference: all of it, or slices. One such piece
+//! for each wire that someone listens on.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use bytes::Bytes;
+
+use super::Wire;
+
+/// Something that differs from wire to wire, made when it is wanted for the first time.
+#[derive(Debug)]
+pub struct PerWire<T>([OnceCell<T>; Wire::ALL.len()]);
+
+impl<T> PerWire<T> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        PerWire(Wire::ALL.map(|_| OnceCell::new()))
+    }
+
+    /// What there is for this wire, made by `make` the first time.
+    pub fn get(&self, wire: Wire, make: impl FnOnce() -> T) -> &T {
+        self.0[wire as usize].get_or_init(make)
+    }
+}
+
+impl<T> Default for PerWire<T> {
+    fn default() -> Self {
+        PerWire::new()
+    }
+}
+
+/// The same payloads for connections on any wire: encoded once, as frames of the native one. For another wire
+/// that someone listens on, the payloads are copied behind other headers, once.
+#[derive(Debug)]
+pub struct SharedFrames {
+    native: Frames,
+    others: PerWire<Frames>,
+}
+
+impl SharedFrames {
+    /// These frames of the native wire.
+    pub fn new(native: Frames) -> Self {
+        SharedFrames { native, others: PerWire::new() }
+    }
+
+    /// The frames for a connection on this wire.
+    pub fn on(&self, wire: Wire) -> &Frames {
+        match wire {
+            Wire::Native => &self.native,
+            other => self.others.get(other, || Wire::Native.reframe(self.native.all(), other)),
+        }
+    }
+}
 
 /// Frames, one behind the other.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,8 @@
 //! The wires, and what they have in common. Each match over [`Wire`] stands here.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::frames::Frames;
 use super::{native, websocket};
 use crate::model::{ByeReason, ErrorCode};
 
@@ -118,25 +119,27 @@ impl Wire {
 
     // ------------------------------------------------------------ writing
 
-    /// One frame, whose payload `write` puts behind what is there already.
-    pub fn frame(self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    /// One frame, whose payload `write` puts behind what is there already. `capacity_bytes` is about what it
+    /// takes.
+    pub fn frame(self, capacity_bytes: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
         let room = match self {
             Wire::Native => native::HEADER_BYTES,
             Wire::WebSocket => websocket::LONGEST_HEADER,
         };
-        let mut frame = BytesMut::with_capacity(256);
+        let mut frame = BytesMut::with_capacity(capacity_bytes);
         frame.put_bytes(0, room);
         write(&mut frame);
         // The header stands right before the payload, however short it is.
-        let start = room - self.header_bytes(frame.len() - room);
         let payload_bytes = frame.len() - room;
+        let start = room - self.header_bytes(payload_bytes);
         self.put_header(&mut &mut frame[start..room], payload_bytes);
-        frame.freeze().slice(start..)
+        frame.advance(start);
+        frame.freeze()
     }
 
-    /// The same payloads in the frames of another wire, and where each of these frames ends. `frames` are whole
-    /// frames of this wire, one behind the other, as the server writes them.
-    pub fn reframe(self, frames: &[u8], to: Wire) -> (Bytes, Vec<usize>) {
+    /// The same payloads, copied into the frames of another wire. `frames` are whole frames of this wire, one
+    /// behind the other, as the server writes them.
+    pub fn reframe(self, frames: &[u8], to: Wire) -> Frames {
         let payloads = || Payloads { wire: self, frames };
         let (count, bytes) = payloads().fold((0, 0), |(count, bytes), payload| {
             (count + 1, bytes + to.header_bytes(payload.len()) + payload.len())
@@ -147,7 +150,7 @@ impl Wire {
             reframed.put_slice(payload);
             ends.push(reframed.len());
         }
-        (reframed.freeze(), ends)
+        Frames::new(reframed.freeze(), ends)
     }
 
     /// What stands behind the last word of a connection, where the wire has something of the kind: why it ends.

@@ -7,6 +7,7 @@
 //!
 //! The contract itself, with examples, is `docs/protocol.md`. Nothing here does I/O or knows an actor.
 
+#[cfg(feature = "server")]
 pub mod encode;
 pub mod frame;
 mod outgoing;

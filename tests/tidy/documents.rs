@@ -7,6 +7,7 @@ use std::path::Path;
 use veche::actors::console::commands::{TABLE, usage};
 use veche::codec::HEADER_BYTES;
 use veche::model::{ErrorCode, Reference, RequestKind};
+use veche::wire::Wire;
 use veche::wire::json::{RawRequest, ServerFrame, encode};
 
 use super::{code, files, read, root, sources};
@@ -355,7 +356,7 @@ fn every_example_of_the_protocol_document_is_true() {
             let (frame, reference) =
                 ServerFrame::parse(payload.as_bytes()).unwrap_or_else(|why| panic!("line {number}: {why}"));
             let reference = reference.as_deref().and_then(Reference::parse);
-            let written = encode::frame(&frame, reference.as_ref());
+            let written = encode::frame(Wire::Native, &frame, reference.as_ref());
             let written = String::from_utf8_lossy(&written[HEADER_BYTES..]).into_owned();
             assert_eq!(payload, written, "line {number}: the server would write it like this");
             frames += 1;

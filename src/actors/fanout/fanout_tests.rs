@@ -1,5 +1,6 @@
 //! The fan-out over connections in memory, with stand-ins for rooms, sessions and all others.
 
+use bytes::Bytes;
 use std::cell::RefCell;
 
 use tokio::io::AsyncReadExt;

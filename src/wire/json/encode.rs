@@ -1,7 +1,8 @@
 //! What the server says, as payloads in frames: the one place where values become bytes.
 //!
-//! Everything here returns whole frames, header included, ready for a socket. A message's frame and its object in
-//! a list differ only in the `type` at the front.
+//! Everything here returns whole frames, header included, ready for a socket: those for one connection as its wire
+//! wants them, those for many as [`SharedFrames`]. A message's frame and its object in a list differ only in the
+//! `type` at the front.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
@@ -13,12 +14,17 @@ use crate::model::{
     Event, HistoryOf, Keep, MessageId, MessagePage, PresenceChange, Receipt, Reference, Refusal, Reply,
     RoomName, SessionGrant, StoredMessage, Target, Timestamp, UserName,
 };
-use crate::wire::frames::Frames;
+use crate::wire::Wire;
+use crate::wire::frames::{Frames, SharedFrames};
 
 /// What a message's frame has before the members that its object in a list has too.
 const MESSAGE_HEAD: &[u8] = br#"{"type":"message","#;
 /// What a message takes beside its text, in bytes, about.
 const BESIDE_TEXT_BYTES: usize = 160;
+/// What a receipt takes, in bytes, about.
+const RECEIPT_BYTES: usize = 128;
+/// What most other frames take, in bytes, about.
+const FRAME_BYTES: usize = 256;
 
 /// A page's reply without its messages.
 #[derive(Serialize)]
@@ -46,18 +52,23 @@ enum PageHead<'a> {
 
 /// A reply as one frame of at most `max_frame_bytes`, and whether there is more than it says: a list that
 /// does not fit says that there is more.
-pub fn reply(reply: &Reply, reference: Option<&Reference>, max_frame_bytes: usize) -> (Bytes, bool) {
-    let plain = |body: &ServerFrame| (frame(body, reference), false);
+pub fn reply(
+    wire: Wire,
+    reply: &Reply,
+    reference: Option<&Reference>,
+    max_frame_bytes: usize,
+) -> (Bytes, bool) {
+    let plain = |body: &ServerFrame| (frame(wire, body, reference), false);
     match reply {
         Reply::Done => plain(&ServerFrame::Ok { receipt: None }),
-        Reply::Receipt(stored) => (receipt(*stored, reference), false),
+        Reply::Receipt(stored) => (receipt(wire, *stored, reference), false),
         Reply::Identified { name, known } => {
             plain(&ServerFrame::Identified { name: name.to_string(), known: *known })
         }
         Reply::Session(grant) => plain(&session(grant)),
         Reply::Joined { room, members, reset, page, keep } => {
             let head = PageHead::Joined { room, members: *members, reset: *reset };
-            put_page(&head, page, *keep, reference, max_frame_bytes)
+            put_page(wire, &head, page, *keep, reference, max_frame_bytes)
         }
         Reply::History { of, reset, page, keep } => {
             let (room, with) = match of {
@@ -65,6 +76,7 @@ pub fn reply(reply: &Reply, reference: Option<&Reference>, max_frame_bytes: usiz
                 HistoryOf::With(with) => (None, Some(with)),
             };
             put_page(
+                wire,
                 &PageHead::History { room, with, reset: *reset },
                 page,
                 *keep,
@@ -73,7 +85,7 @@ pub fn reply(reply: &Reply, reference: Option<&Reference>, max_frame_bytes: usiz
             )
         }
         Reply::Inbox { reset, page } => {
-            put_page(&PageHead::Inbox { reset: *reset }, page, Keep::Oldest, reference, max_frame_bytes)
+            put_page(wire, &PageHead::Inbox { reset: *reset }, page, Keep::Oldest, reference, max_frame_bytes)
         }
         Reply::Rooms { rooms, more } => {
             let entry = |(room, members): &(RoomName, usize)| RoomEntry {
@@ -81,12 +93,12 @@ pub fn reply(reply: &Reply, reference: Option<&Reference>, max_frame_bytes: usiz
                 members: *members as u64,
             };
             let (rooms, more) = list_that_fits(rooms.iter().map(entry).collect(), *more, max_frame_bytes);
-            (frame(&ServerFrame::Rooms { rooms, more }, reference), more)
+            (frame(wire, &ServerFrame::Rooms { rooms, more }, reference), more)
         }
         Reply::Who { names, more } => {
             let names = names.iter().map(UserName::to_string).collect();
             let (names, more) = list_that_fits(names, *more, max_frame_bytes);
-            (frame(&ServerFrame::Who { names, more }, reference), more)
+            (frame(wire, &ServerFrame::Who { names, more }, reference), more)
         }
         Reply::Pong => plain(&ServerFrame::Pong),
         Reply::Bye(reason) => plain(&ServerFrame::Bye {
@@ -113,9 +125,20 @@ fn error(refusal: &Refusal) -> ServerFrame {
     ServerFrame::Error { code: *code, text: text.clone().into_owned(), retry_after_ms: *retry_after_ms }
 }
 
-/// An event as one frame.
-pub fn event(event: &Event) -> Bytes {
-    let body = match event {
+/// An event for one connection, as one frame.
+pub fn event(wire: Wire, event: &Event) -> Bytes {
+    frame(wire, &event_body(event), None)
+}
+
+/// An event for many connections.
+pub fn event_for_all(event: &Event) -> SharedFrames {
+    let frame = frame(Wire::Native, &event_body(event), None);
+    let end = frame.len();
+    SharedFrames::new(Frames::new(frame, vec![end]))
+}
+
+fn event_body(event: &Event) -> ServerFrame {
+    match event {
         Event::Welcome(welcome) => ServerFrame::Welcome {
             protocol: PROTOCOL_VERSION,
             server: welcome.server.clone(),
@@ -130,32 +153,32 @@ pub fn event(event: &Event) -> Bytes {
         Event::Bye { reason, text } => {
             ServerFrame::Bye { reason: reason.as_str().to_owned(), text: text.clone() }
         }
-    };
-    frame(&body, None)
+    }
 }
 
 /// Stored messages as `message` events.
-pub fn messages<'a>(messages: impl IntoIterator<Item = &'a StoredMessage>) -> Frames {
+pub fn messages<'a>(messages: impl IntoIterator<Item = &'a StoredMessage>) -> SharedFrames {
     let mut frames = BytesMut::new();
     let each = |message| {
         put_message(&mut frames, message);
         frames.len()
     };
     let ends = messages.into_iter().map(each).collect();
-    Frames::new(frames.freeze(), ends)
+    SharedFrames::new(Frames::new(frames.freeze(), ends))
 }
 
 /// Who came into a room and who went, as `presence` events.
-pub fn presence(room: &RoomName, changes: &[PresenceChange]) -> Frames {
+pub fn presence(room: &RoomName, changes: &[PresenceChange]) -> SharedFrames {
     let mut frames = BytesMut::new();
     let each = |change: &PresenceChange| {
         let status = if change.is_in { PresenceStatus::Joined } else { PresenceStatus::Left };
         let (room, name) = (room.to_string(), change.account.to_string());
-        frames.extend_from_slice(&frame(&ServerFrame::Presence { room, name, status, at: change.at }, None));
+        let body = ServerFrame::Presence { room, name, status, at: change.at };
+        frames.extend_from_slice(&frame(Wire::Native, &body, None));
         frames.len()
     };
     let ends = changes.iter().map(each).collect();
-    Frames::new(frames.freeze(), ends)
+    SharedFrames::new(Frames::new(frames.freeze(), ends))
 }
 
 fn put_message(frames: &mut BytesMut, message: &StoredMessage) {
@@ -164,7 +187,9 @@ fn put_message(frames: &mut BytesMut, message: &StoredMessage) {
     frames.put_u32(0);
     frames.put_slice(MESSAGE_HEAD);
     put_members(frames, message);
-    put_length(&mut frames[start..]);
+    let length = frames.len() - start - HEADER_BYTES;
+    let length = u32::try_from(length).expect("a text and its names are no 4 GiB");
+    frames[start..][..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Puts the members of a message, and the brace that closes it.
@@ -182,38 +207,42 @@ fn put_members(frames: &mut BytesMut, message: &StoredMessage) {
 /// Encodes a reply that lists messages, with as many as fit into `max_frame_bytes`; what is left out turns
 /// `more` on. Gives the frame, and `more` as it stands in there.
 fn put_page(
+    wire: Wire,
     head: &PageHead<'_>,
     page: &MessagePage,
     keep: Keep,
     reference: Option<&Reference>,
     max_frame_bytes: usize,
 ) -> (Bytes, bool) {
-    let mut frame = open_frame();
-    put_json(&mut frame, head);
-    frame.truncate(frame.len() - 1);
-    let tail_bytes = r#","messages":[],"more":false,"ref":"#.len()
-        + reference.map_or(0, |reference| reference.as_str().len() * 6 + 2)
-        + 1;
-    let room_bytes = (max_frame_bytes + HEADER_BYTES).saturating_sub(frame.len() + tail_bytes);
-    let (objects, mut places) = match keep {
-        Keep::Newest => fitting(page.messages.iter().rev(), room_bytes),
-        Keep::Oldest => fitting(page.messages.iter(), room_bytes),
-    };
-    if keep == Keep::Newest {
-        places.reverse();
-    }
-    frame.put_slice(br#","messages":["#);
-    for (position, (start, end)) in places.iter().enumerate() {
-        if position > 0 {
-            frame.put_u8(b',');
+    let mut more = page.more;
+    let frame = wire.frame(FRAME_BYTES, |frame| {
+        let start = frame.len();
+        put_json(frame, head);
+        frame.truncate(frame.len() - 1);
+        let tail_bytes = r#","messages":[],"more":false,"ref":"#.len()
+            + reference.map_or(0, |reference| reference.as_str().len() * 6 + 2)
+            + 1;
+        let room_bytes = (max_frame_bytes + start).saturating_sub(frame.len() + tail_bytes);
+        let (objects, mut places) = match keep {
+            Keep::Newest => fitting(page.messages.iter().rev(), room_bytes),
+            Keep::Oldest => fitting(page.messages.iter(), room_bytes),
+        };
+        if keep == Keep::Newest {
+            places.reverse();
         }
-        frame.put_slice(&objects[*start..*end]);
-    }
-    let more = page.more || places.len() < page.messages.len();
-    frame.put_slice(if more { b"],\"more\":true" } else { b"],\"more\":false" });
-    put_reference(&mut frame, reference);
-    frame.put_u8(b'}');
-    (finish(frame), more)
+        frame.put_slice(br#","messages":["#);
+        for (position, (start, end)) in places.iter().enumerate() {
+            if position > 0 {
+                frame.put_u8(b',');
+            }
+            frame.put_slice(&objects[*start..*end]);
+        }
+        more |= places.len() < page.messages.len();
+        frame.put_slice(if more { b"],\"more\":true" } else { b"],\"more\":false" });
+        put_reference(frame, reference);
+        frame.put_u8(b'}');
+    });
+    (frame, more)
 }
 
 /// The first messages as objects, as many as fit into so many bytes, commas included, and where each lies.
@@ -255,41 +284,23 @@ fn list_that_fits<T: Serialize>(mut items: Vec<T>, more: bool, max_frame_bytes: 
 }
 
 /// The `ok` that carries a receipt.
-fn receipt(receipt: Receipt, reference: Option<&Reference>) -> Bytes {
-    let mut frame = BytesMut::with_capacity(128);
-    frame.put_u32(0);
-    frame.put_slice(br#"{"type":"ok","#);
-    put_receipt(&mut frame, receipt);
-    put_reference(&mut frame, reference);
-    frame.put_u8(b'}');
-    finish(frame)
+fn receipt(wire: Wire, receipt: Receipt, reference: Option<&Reference>) -> Bytes {
+    wire.frame(RECEIPT_BYTES, |frame| {
+        frame.put_slice(br#"{"type":"ok","#);
+        put_receipt(frame, receipt);
+        put_reference(frame, reference);
+        frame.put_u8(b'}');
+    })
 }
 
 /// Any frame of the server's, with the `ref` of the request that it answers.
-pub fn frame(body: &ServerFrame, reference: Option<&Reference>) -> Bytes {
-    let mut frame = open_frame();
-    put_json(&mut frame, body);
-    frame.truncate(frame.len() - 1);
-    put_reference(&mut frame, reference);
-    frame.put_u8(b'}');
-    finish(frame)
-}
-
-fn open_frame() -> BytesMut {
-    let mut frame = BytesMut::with_capacity(256);
-    frame.put_u32(0);
-    frame
-}
-
-/// Writes the length into the header that was left open.
-fn finish(mut frame: BytesMut) -> Bytes {
-    put_length(&mut frame);
-    frame.freeze()
-}
-
-fn put_length(frame: &mut [u8]) {
-    let length = u32::try_from(frame.len() - HEADER_BYTES).expect("a frame is built within max_frame, a u32");
-    frame[..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+pub fn frame(wire: Wire, body: &ServerFrame, reference: Option<&Reference>) -> Bytes {
+    wire.frame(FRAME_BYTES, |frame| {
+        put_json(frame, body);
+        frame.truncate(frame.len() - 1);
+        put_reference(frame, reference);
+        frame.put_u8(b'}');
+    })
 }
 
 fn put_receipt(frame: &mut BytesMut, receipt: Receipt) {
@@ -343,7 +354,7 @@ mod tests {
     #[test]
     fn the_event_is_what_the_dictionary_says() {
         let encoded = messages([&message(7, "line\n\"quoted\" ü")]);
-        let (frame, _) = ServerFrame::parse(payload(encoded.all())).expect("a frame");
+        let (frame, _) = ServerFrame::parse(payload(encoded.on(Wire::Native).all())).expect("a frame");
         let expected = ServerFrame::Message(Message {
             id: 7,
             prev: 0,
@@ -354,7 +365,11 @@ mod tests {
             text: "line\n\"quoted\" ü".into(),
         });
         assert_eq!(frame, expected);
-        assert_eq!(payload(encoded.all()), serde_json::to_vec(&expected).expect("plain data"), "same bytes");
+        assert_eq!(
+            payload(encoded.on(Wire::Native).all()),
+            serde_json::to_vec(&expected).expect("plain data"),
+            "same bytes"
+        );
     }
 
     #[test]
@@ -366,7 +381,7 @@ mod tests {
                 let page = MessagePage { messages: all.clone(), more: false };
                 let asked =
                     Reply::History { of: HistoryOf::Room(RoomName::lobby()), reset: false, page, keep };
-                let (frame, cut) = reply(&asked, Some(&reference), max_frame_bytes);
+                let (frame, cut) = reply(Wire::Native, &asked, Some(&reference), max_frame_bytes);
                 assert!(frame.len() <= max_frame_bytes + 4);
                 let (body, answered) = ServerFrame::parse(payload(&frame)).expect("a frame");
                 let ServerFrame::History { messages: listed, more, .. } = body else { panic!("{body:?}") };
@@ -388,7 +403,7 @@ mod tests {
             at: Timestamp::from_millis(0),
         };
         assert_eq!(
-            payload(&receipt(stored, None)),
+            payload(&receipt(Wire::Native, stored, None)),
             br#"{"type":"ok","id":9,"prev":8,"at":"1970-01-01T00:00:00.000Z"}"#
         );
     }
