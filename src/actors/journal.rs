@@ -59,9 +59,11 @@ pub struct JournalActor {
     fault: Option<LogFault>,
     page_reads: Arc<Semaphore>,
     drained: Vec<oneshot::Sender<()>>,
-    /// How many messages were stored or refused since the start.
-    settled: u64,
-    /// Who waits until so many are.
+    /// How many messages were stored since the start, for someone here, …
+    stored: u64,
+    /// … and how many the log has refused.
+    refused: u64,
+    /// Who waits until so many are stored or refused.
     catching_up: VecDeque<(u64, oneshot::Sender<()>)>,
     /// Whether it takes nothing more.
     closed: bool,
@@ -104,7 +106,8 @@ impl JournalActor {
             fault: None,
             page_reads: Arc::new(Semaphore::new(limits.page_reads.max(1))),
             drained: Vec::new(),
-            settled: 0,
+            stored: 0,
+            refused: 0,
             catching_up: VecDeque::new(),
             closed: false,
             syncing: false,
@@ -204,7 +207,8 @@ impl JournalActor {
             outcomes.push(waiting, CommitOutcome::Stored(message));
         }
         outcomes.send(&self.subscribers);
-        self.count_settled(count);
+        self.stored += count as u64;
+        self.tell_caught_up();
     }
 
     /// Others have stored these: whoever is here hears of them, and nobody gets a receipt.
@@ -244,13 +248,14 @@ impl JournalActor {
             outcomes.push(waiting, CommitOutcome::Refused(refusal.clone()));
         }
         outcomes.send(&self.subscribers);
-        self.count_settled(drafts.len());
+        self.refused += drafts.len() as u64;
+        self.tell_caught_up();
     }
 
     /// After their outcomes are on their way.
-    fn count_settled(&mut self, drafts: usize) {
-        self.settled += drafts as u64;
-        while self.catching_up.front().is_some_and(|(until, _)| *until <= self.settled) {
+    fn tell_caught_up(&mut self) {
+        let settled = self.stored + self.refused;
+        while self.catching_up.front().is_some_and(|(until, _)| *until <= settled) {
             if let Some((_, caught_up)) = self.catching_up.pop_front() {
                 let _ = caught_up.send(()); // who has asked may have given up
             }
@@ -369,7 +374,8 @@ impl Handler<Observe<JournalSnapshot>> for JournalActor {
             newest_id: self.newest_id.load(Ordering::Relaxed),
             waiting: self.waiting.len(),
             queued: self.queue.len(),
-            settled: self.settled,
+            stored: self.stored,
+            refused: self.refused,
             subscribers: self.subscribers.len(),
             page_reads: self.config.limits.page_reads.max(1) - self.page_reads.available_permits(),
             fault: fault.map(|fault| fault.to_string()),
@@ -383,7 +389,8 @@ impl Handler<CatchUp> for JournalActor {
     fn handle(&mut self, _: CatchUp, _: &mut Context<Self>) -> ResponseFuture<()> {
         let (sender, receiver) = oneshot::channel();
         if !self.waiting.is_empty() {
-            self.catching_up.push_back((self.settled + self.waiting.len() as u64, sender));
+            let settled = self.stored + self.refused;
+            self.catching_up.push_back((settled + self.waiting.len() as u64, sender));
         }
         Box::pin(async move {
             // With nothing under way nobody sends, and that ends the wait as well.

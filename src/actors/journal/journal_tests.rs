@@ -196,6 +196,7 @@ async fn what_cannot_be_stored_is_refused_and_may_be_said_again<R: LogRig>() {
     assert_eq!(stored(&results(&stage.tea, 1).await[0]).prev, None, "nobody has seen the first");
     let status = stage.status().await;
     assert_eq!((status.fault, status.messages, status.waiting), (None, 1, 0));
+    assert_eq!((status.stored, status.refused), (1, 2), "a duplicate is none of its own");
 }
 
 async fn a_drain_stores_what_was_accepted_and_takes_nothing_more<R: LogRig>() {

@@ -137,8 +137,10 @@ pub struct JournalSnapshot {
     pub waiting: usize,
     /// Those of them that the log has not taken yet.
     pub queued: usize,
-    /// Messages that were stored or refused since the start.
-    pub settled: u64,
+    /// Messages that were stored since the start, for someone here.
+    pub stored: u64,
+    /// Messages that the log has refused since the start.
+    pub refused: u64,
     /// Rooms, and the directory, that what is stored goes on to.
     pub subscribers: usize,
     /// Pages of the past that are being read.
