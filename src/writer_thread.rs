@@ -12,6 +12,7 @@
 //! - What is kept for it ([`start`]'s `kept`) is dropped when it ends, by a panic too: a `Critical` of
 //!   `actors::panic_watch` tells the server.
 
+use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 use std::thread::{self, JoinHandle};
@@ -52,8 +53,13 @@ pub struct QueueBounds {
 }
 
 /// The way to a writer thread. Cheap to clone; the thread ends after the last clone is gone.
-#[derive(Debug)]
 pub struct WriterQueue<J>(Sender<J>);
+
+impl<J> fmt::Debug for WriterQueue<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriterQueue({} waiting)", self.waiting())
+    }
+}
 
 impl<J> Clone for WriterQueue<J> {
     fn clone(&self) -> Self {

@@ -9,12 +9,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 use rustix::fs::{OFlags, fstatvfs};
 use tokio::sync::oneshot;
@@ -24,11 +26,14 @@ use super::line_with;
 use crate::config::Limits;
 use crate::disk::real::close_to_others;
 use crate::model::Timestamp;
+use crate::writer_thread::{self, BatchWriter, QueueBounds, WriterQueue};
 
 /// What may wait to be written, in bytes; lines beyond it are dropped.
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes that are written at once.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// The most lines that are taken from the queue at once.
+const MAX_BATCH_LINES: usize = 1_024;
 
 /// The log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +57,7 @@ pub enum LogError {
 /// The handle on the log: cheap to clone, and nothing about it waits for the disk but [`LogControl::flush`].
 #[derive(Debug, Clone)]
 pub struct LogControl {
-    queue: Sender<Order>,
+    queue: WriterQueue<LogJob>,
     shared: Arc<Shared>,
 }
 
@@ -70,7 +75,7 @@ struct Shared {
 /// How a line gets to the console; it must not wait.
 pub type ConsoleLine = Box<dyn Fn(&str) + Send>;
 
-enum Order {
+enum LogJob {
     Line(Box<[u8]>),
     /// A line that somebody else brought about.
     Repeat(Box<[u8]>),
@@ -84,7 +89,6 @@ enum Order {
 
 /// Opens the log file and starts its thread, which ends when the last handle is gone.
 pub(super) fn open(path: &Path, limits: &Limits) -> Result<LogControl, LogError> {
-    let (queue, orders) = mpsc::channel();
     let shared = Arc::new(Shared {
         path: path.to_owned(),
         queued_bytes: AtomicUsize::new(0),
@@ -94,7 +98,7 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<LogControl, LogError>
         started: Instant::now(),
     });
     let file = open_file(path).map_err(|error| LogError::Open { path: path.to_owned(), error })?;
-    let writer = Writer {
+    let writer = LogWriter {
         shared: shared.clone(),
         file: Some(file),
         torn: false,
@@ -103,12 +107,12 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<LogControl, LogError>
         most_bytes: limits.log_file_bytes,
         leaves_bytes: limits.log_leaves_bytes,
         is_scarce: None,
+        batch: Vec::new(),
     };
-    std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || writer.run(&orders))
-        .map_err(LogError::Thread)?;
-    Ok(LogControl { queue, shared })
+    // Lines that wait are bounded by their bytes.
+    let bounds = QueueBounds { most_waiting: None, most_at_once: MAX_BATCH_LINES };
+    let thread = writer_thread::start("log", bounds, (), writer).map_err(LogError::Thread)?;
+    Ok(LogControl { queue: thread.detached(), shared })
 }
 
 impl LogControl {
@@ -119,7 +123,7 @@ impl LogControl {
 
     /// Where lines go while they are shown on the console. `print` must not wait.
     pub fn set_console(&self, print: ConsoleLine) {
-        self.order(Order::Console(print));
+        self.give(LogJob::Console(print));
     }
 
     /// Shows the lines on the console too, or hides them there. Answers whether that changed anything.
@@ -138,41 +142,41 @@ impl LogControl {
     /// What the system says when the file cannot be emptied, or that the thread is gone.
     pub async fn clear(&self) -> io::Result<()> {
         let (answer, answered) = oneshot::channel();
-        self.order(Order::Clear(answer));
+        self.give(LogJob::Clear(answer));
         answered.await.unwrap_or_else(|_| Err(io::Error::other("the log's thread has ended")))
     }
 
     /// Opens the file anew before the next line, as SIGHUP asks for.
     pub fn reopen(&self) {
-        self.order(Order::Reopen);
+        self.give(LogJob::Reopen);
     }
 
     /// Waits until what was logged before is written, but not longer than `patience`. Answers whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
         let (answer, answered) = mpsc::channel();
-        self.order(Order::Flush(answer));
+        self.give(LogJob::Flush(answer));
         answered.recv_timeout(patience).is_ok()
     }
 
     /// Queues a line, newline included, unless the queue is full.
     pub(super) fn queue_line(&self, line: &[u8]) {
-        self.queue(line, Order::Line);
+        self.queue(line, LogJob::Line);
     }
 
-    fn queue(&self, line: &[u8], order: impl FnOnce(Box<[u8]>) -> Order) {
+    fn queue(&self, line: &[u8], job: impl FnOnce(Box<[u8]>) -> LogJob) {
         let queued = self.shared.queued_bytes.fetch_add(line.len(), Ordering::Relaxed);
         if queued + line.len() > MAX_QUEUED_BYTES {
             self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
             self.shared.dropped_lines.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.order(order(line.into()));
+        self.give(job(line.into()));
     }
 
     /// Queues a line that somebody else brought about.
     pub(super) fn queue_repeat(&self, line: &[u8]) {
         self.shared.folds().wrote(line.len());
-        self.queue(line, Order::Repeat);
+        self.queue(line, LogJob::Repeat);
     }
 
     /// Whether a line that somebody else brought about is written; else it is counted. What was counted in the
@@ -186,13 +190,13 @@ impl LogControl {
         drop(folds);
         over.iter().for_each(|folded| self.queue_line(told(folded).as_bytes()));
         if !admits && !waited {
-            self.order(Order::Folded);
+            self.give(LogJob::Folded);
         }
         admits
     }
 
-    fn order(&self, order: Order) {
-        let _ = self.queue.send(order); // an error means that the thread is gone, and nobody is left to tell
+    fn give(&self, job: LogJob) {
+        let _ = self.queue.send(job); // an error means that the thread is gone, and nobody is left to tell
     }
 }
 
@@ -209,7 +213,7 @@ fn told(folded: &Folded) -> String {
     line_with(Timestamp::now(), *level, target, &text) + "\n"
 }
 
-struct Writer {
+struct LogWriter {
     shared: Arc<Shared>,
     /// `None` while it cannot be opened.
     file: Option<File>,
@@ -223,6 +227,8 @@ struct Writer {
     leaves_bytes: u64,
     /// Whether there is less, and when that was looked at.
     is_scarce: Option<(bool, Instant)>,
+    /// What is to be written together; kept for its memory.
+    batch: Vec<u8>,
 }
 
 /// Lines that could not be written, since this was last told, and why.
@@ -232,71 +238,75 @@ struct Lost {
     why: Option<io::Error>,
 }
 
-impl Writer {
-    fn run(mut self, orders: &Receiver<Order>) {
-        let mut batch = Vec::new();
-        loop {
-            let folds_wait = self.shared.folds().wait(self.shared.started.elapsed());
-            let first = match folds_wait {
-                Some(wait) => orders.recv_timeout(wait),
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut next = match first {
-                Ok(order) => Some(order),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.tell_folded(&mut batch, false);
-                    None
+impl BatchWriter for LogWriter {
+    type Job = LogJob;
+
+    fn write(&mut self, jobs: Drain<'_, LogJob>) -> ControlFlow<()> {
+        let mut batch = std::mem::take(&mut self.batch);
+        for job in jobs {
+            match job {
+                LogJob::Line(line) => {
+                    self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                    batch.extend_from_slice(&line);
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            while let Some(order) = next {
-                match order {
-                    Order::Line(line) => {
-                        self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                LogJob::Repeat(line) => {
+                    self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                    if self.disk_is_scarce() {
+                        self.lost.lines += 1;
+                        self.lost.why = Some(io::Error::other("the disk is nearly full"));
+                    } else {
                         batch.extend_from_slice(&line);
                     }
-                    Order::Repeat(line) => {
-                        self.shared.queued_bytes.fetch_sub(line.len(), Ordering::Relaxed);
-                        if self.disk_is_scarce() {
-                            self.lost.lines += 1;
-                            self.lost.why = Some(io::Error::other("the disk is nearly full"));
-                        } else {
-                            batch.extend_from_slice(&line);
-                        }
-                    }
-                    // What it is about is looked at before the next wait.
-                    Order::Folded => {}
-                    other => {
-                        self.write(&mut batch);
-                        self.obey(other);
-                    }
                 }
-                next = if batch.len() < MAX_BATCH_BYTES { orders.try_recv().ok() } else { None };
+                // What it is about is looked at before the next wait.
+                LogJob::Folded => {}
+                other => {
+                    self.write_batch(&mut batch);
+                    self.obey(other);
+                }
             }
-            self.write(&mut batch);
+            if batch.len() >= MAX_BATCH_BYTES {
+                self.write_batch(&mut batch);
+            }
         }
+        self.write_batch(&mut batch);
+        self.batch = batch;
+        ControlFlow::Continue(())
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Line(_) | Order::Repeat(_) | Order::Folded => {}
-            Order::Console(print) => self.console = Some(print),
-            Order::Clear(answer) => {
+    fn wakes_in(&self) -> Option<Duration> {
+        self.shared.folds().wait(self.shared.started.elapsed())
+    }
+
+    fn wake(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.tell_folded(&mut batch, false);
+        self.write_batch(&mut batch);
+        self.batch = batch;
+    }
+}
+
+impl LogWriter {
+    fn obey(&mut self, job: LogJob) {
+        match job {
+            LogJob::Line(_) | LogJob::Repeat(_) | LogJob::Folded => {}
+            LogJob::Console(print) => self.console = Some(print),
+            LogJob::Clear(answer) => {
                 let cleared = self.clear();
                 let _ = answer.send(cleared); // whoever asked may have gone
             }
-            Order::Reopen => self.file = None,
-            Order::Flush(answer) => {
+            LogJob::Reopen => self.file = None,
+            LogJob::Flush(answer) => {
                 let mut batch = Vec::new();
                 self.tell_folded(&mut batch, true);
-                self.write(&mut batch);
+                self.write_batch(&mut batch);
                 let _ = answer.send(());
             }
         }
     }
 
     /// Writes the batch and leaves it empty.
-    fn write(&mut self, batch: &mut Vec<u8>) {
+    fn write_batch(&mut self, batch: &mut Vec<u8>) {
         if batch.is_empty() {
             return;
         }

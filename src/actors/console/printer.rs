@@ -4,28 +4,31 @@
 //! line. When the output is closed, what is printed is forgotten, and nothing else happens.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 use rustyline::ExternalPrinter;
 
+use crate::writer_thread::{self, BatchWriter, QueueBounds, WriterQueue};
+
 /// What may wait to be printed, in texts.
 const MAX_QUEUED_TEXTS: usize = 1_024;
-/// How often to look whether a full queue has room for whoever waits.
-const FULL_QUEUE_POLL: Duration = Duration::from_millis(1);
 /// Clears a terminal's screen and what lies above it, and goes to the top.
 const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J\x1b[3J";
 
 /// The way to standard output; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Printer {
-    queue: SyncSender<Order>,
+    queue: WriterQueue<Print>,
 }
 
 /// The line editor's own way of printing above the line that is being typed.
 pub(super) type AboveLine = Box<dyn ExternalPrinter + Send>;
 
-enum Order {
+/// Something to do with the output.
+enum Print {
     Text(String),
     ClearScreen,
     Through(Option<AboveLine>),
@@ -43,45 +46,39 @@ impl Printer {
     }
 
     fn writing_to(output: Box<dyn Write + Send>, terminal: bool) -> io::Result<Self> {
-        let (queue, orders) = mpsc::sync_channel(MAX_QUEUED_TEXTS);
         let screen = Screen { output, terminal, closed: false, above_line: None };
-        std::thread::Builder::new().name("console output".into()).spawn(move || screen.run(&orders))?;
-        Ok(Printer { queue })
+        let bounds = QueueBounds { most_waiting: Some(MAX_QUEUED_TEXTS), most_at_once: 1 };
+        let thread = writer_thread::start("console output", bounds, (), screen)?;
+        Ok(Printer { queue: thread.detached() })
     }
 
     /// Prints one or more lines, newline added. Never waits: what finds the queue full is forgotten.
     pub fn print(&self, text: &str) {
-        let _ = self.queue.try_send(Order::Text(format!("{text}\n"))); // see above
+        let _ = self.queue.send(Print::Text(format!("{text}\n"))); // see above
     }
 
     /// Like [`Printer::print`], but waits for room: for the thread that reads the commands.
     pub fn print_patiently(&self, text: &str) {
-        let _ = self.queue.send(Order::Text(format!("{text}\n"))); // the thread lives as long as this
+        let _ = self.queue.send_patiently(Print::Text(format!("{text}\n"))); // the thread lives as long as this
     }
 
     /// Clears the screen, where the output is one. Never waits.
     pub fn clear_screen(&self) {
-        let _ = self.queue.try_send(Order::ClearScreen); // an unclear screen is no fault
+        let _ = self.queue.send(Print::ClearScreen); // an unclear screen is no fault
     }
 
     /// From now on prints above the line that is being typed, or straight out again. Never waits: an output
     /// whose queue is full shows nothing to anybody.
     pub(super) fn print_through(&self, above_line: Option<AboveLine>) {
-        let _ = self.queue.try_send(Order::Through(above_line)); // see above
+        let _ = self.queue.send(Print::Through(above_line)); // see above
     }
 
     /// Waits until what was printed before is out, but not longer than `patience`. Answers whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let (answer, answered) = mpsc::channel();
-        let mut order = Order::Flush(answer);
-        while let Err(full) = self.queue.try_send(order) {
-            let TrySendError::Full(again) = full else { return false };
-            if Instant::now() >= deadline {
-                return false;
-            }
-            order = again;
-            std::thread::sleep(FULL_QUEUE_POLL);
+        if self.queue.send_within(Print::Flush(answer), patience).is_err() {
+            return false;
         }
         answered.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }
@@ -95,21 +92,26 @@ struct Screen {
     above_line: Option<AboveLine>,
 }
 
-impl Screen {
-    fn run(mut self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
-            match order {
-                Order::Text(text) => self.show(text),
-                Order::ClearScreen if self.terminal => self.show(CLEAR_SCREEN.into()),
-                Order::ClearScreen => {}
-                Order::Through(above_line) => self.above_line = above_line,
-                Order::Flush(answer) => {
+impl BatchWriter for Screen {
+    type Job = Print;
+
+    fn write(&mut self, jobs: Drain<'_, Print>) -> ControlFlow<()> {
+        for job in jobs {
+            match job {
+                Print::Text(text) => self.show(text),
+                Print::ClearScreen if self.terminal => self.show(CLEAR_SCREEN.into()),
+                Print::ClearScreen => {}
+                Print::Through(above_line) => self.above_line = above_line,
+                Print::Flush(answer) => {
                     let _ = answer.send(()); // whoever asked may have lost patience
                 }
             }
         }
+        ControlFlow::Continue(())
     }
+}
 
+impl Screen {
     fn show(&mut self, text: String) {
         if let Some(editor) = &mut self.above_line {
             if editor.print(text.clone()).is_ok() {
@@ -126,6 +128,8 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Receiver;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
