@@ -120,7 +120,8 @@ impl State {
     fn expire(&mut self) {
         let bye = EndSession { reason: ByeReason::Expired, text: None };
         let expired = self.sessions.expire(Instant::now());
-        let died = expired.lost_previous.into_iter().map(|number| SessionEvent::Used { number });
+        let died = expired.lost_previous.into_iter();
+        let died = died.map(|(number, token)| SessionEvent::Used { number, token });
         self.note(died.collect(), Vec::new());
         self.tell_ended(expired.ended, &bye);
     }

@@ -128,10 +128,13 @@ pub enum SessionEvent {
     Resume(Box<StoredSession>),
     /// A session is to have again the tokens that it had; nothing when it has ended before.
     Restore(Box<StoredSession>),
-    /// The fresh token was used: the one before it is dead.
+    /// A session's fresh token was used: the one before it is dead; nothing when it has got another token
+    /// meanwhile, whose own token before is this one perhaps.
     Used {
         /// The session's number.
         number: u64,
+        /// The token that was used.
+        token: TokenHash,
     },
     /// The session lost its connection.
     Seen {
@@ -159,7 +162,7 @@ impl SessionEvent {
             SessionEvent::Open(session) | SessionEvent::Resume(session) | SessionEvent::Restore(session) => {
                 Some(session.number)
             }
-            SessionEvent::Used { number }
+            SessionEvent::Used { number, .. }
             | SessionEvent::Seen { number, .. }
             | SessionEvent::End { number } => Some(*number),
             SessionEvent::Alive { .. } => None,

@@ -361,7 +361,7 @@ impl Life {
         let token = sessions[&number];
         Some(match random.below(4) {
             0 => (number, None, SessionEvent::End { number }),
-            1 => (number, Some(token), SessionEvent::Used { number }),
+            1 => (number, Some(token), SessionEvent::Used { number, token }),
             2 if !owed => (number, Some(fresh), SessionEvent::Resume(stored(number, Some(token)))),
             _ => (number, Some(token), SessionEvent::Seen { number, at: Timestamp::default() }),
         })

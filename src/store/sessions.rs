@@ -170,7 +170,7 @@ impl SessionFile {
                 (SessionEvent::Open(session), _) | (SessionEvent::Resume(session), Some(_)) => {
                     Some((**session).clone())
                 }
-                (SessionEvent::Used { .. }, Some(session)) => {
+                (SessionEvent::Used { token, .. }, Some(session)) if session.token == *token => {
                     Some(StoredSession { previous: None, ..session.clone() })
                 }
                 (SessionEvent::End { .. }, _) => None,
@@ -215,7 +215,10 @@ impl SessionFile {
                 line(Line::Open(session.clone()), session)
             }
             (SessionEvent::Resume(_), Some(_)) => String::new(),
-            (SessionEvent::Used { number }, Some(session)) => line(Line::Used(*number), session),
+            (SessionEvent::Used { number, token }, Some(session)) if session.token == *token => {
+                line(Line::Used(*number), session)
+            }
+            (SessionEvent::Used { .. }, Some(_)) => String::new(),
             (SessionEvent::Seen { number, at }, Some(session)) => line(Line::Seen(*number, *at), session),
             (SessionEvent::End { number }, Some(session)) => line(Line::End(*number), session),
             (SessionEvent::Alive { at }, _) => line::alive(&self.sealer, *at, self.synced_len),
@@ -238,8 +241,10 @@ impl SessionFile {
                     *known = session.clone();
                 }
             }
-            SessionEvent::Used { number } => {
-                if let Some(session) = self.sessions.get_mut(number) {
+            SessionEvent::Used { number, token } => {
+                if let Some(session) = self.sessions.get_mut(number)
+                    && session.token == *token
+                {
                     session.previous = None;
                 }
             }

@@ -71,7 +71,7 @@ fn events_come_back() {
     assert_eq!(found.sessions[0].seen_at, Some(seen));
     assert_eq!(found.sessions[1], StoredSession { seen_at: Some(alive), ..resumed.clone() });
     let mut file = found.file;
-    commit(&mut file, &[SessionEvent::Used { number: 3 }], false).expect("ok");
+    commit(&mut file, &[SessionEvent::Used { number: 3, token: resumed.token }], false).expect("ok");
     let found = open(dir.path());
     assert_eq!((found.sessions[1].previous, found.sessions[1].token), (None, resumed.token));
     assert_eq!(found.sessions[1].seen_at, Some(alive), "it stays over a second start");
@@ -116,7 +116,7 @@ fn eventful(dir: &Path) -> (Vec<u8>, Vec<usize>) {
     for event in [
         SessionEvent::Open(Box::new(twin)),
         SessionEvent::Resume(Box::new(resumed)),
-        SessionEvent::Used { number: 2 },
+        SessionEvent::Used { number: 2, token: TokenHash::from_bytes([99; 16]) },
         SessionEvent::End { number: 4 },
         SessionEvent::Alive { at: Timestamp::from_millis(1_795_284_500_000) },
         opened(5),

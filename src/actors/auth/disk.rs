@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::SessionOwner;
 use crate::actors::panic_watch::Critical;
 use crate::chat::accounts::sessions::{Ended, Resumed};
-use crate::model::{Account, AccountChange, Device, ErrorCode, Refusal, SessionEvent, SessionId, Timestamp};
+use crate::model::{Account, AccountChange, Device, ErrorCode, Refusal, SessionEvent, Timestamp};
 use crate::store::accounts::{AccountFile, StoreError};
 use crate::store::devices::{DeviceEvent, DeviceFile};
 use crate::store::sessions::{Events, SessionFile};
@@ -35,20 +35,8 @@ pub struct WriteRequest {
     pub accounts: Vec<AccountChange>,
     /// Events of sessions.
     pub sessions: Vec<SessionEvent>,
-    /// Whose connection asks, where an event is about that.
-    pub by: Asker,
-}
-
-/// Whose connection asks for something that is to be written.
-#[derive(Debug, Default)]
-pub enum Asker {
-    /// None that matters.
-    #[default]
-    Nobody,
-    /// One that is to hold the session that is resumed.
-    NewOwner(SessionOwner),
-    /// The one that holds this session, if it still does.
-    Holder(SessionId),
+    /// Who is to hold the session that is resumed.
+    pub owner: Option<SessionOwner>,
 }
 
 /// What became true with a request that was written.

@@ -216,7 +216,7 @@ impl FoundSessions {
             if !table.restore(stored, Timestamp::now(), Instant::now()) {
                 over.push(SessionEvent::End { number });
             } else if stored.previous.is_some_and(|token| table.holder_of(&token).is_none()) {
-                over.push(SessionEvent::Used { number });
+                over.push(SessionEvent::Used { number, token: stored.token });
             }
         }
         Ok(FoundSessions {

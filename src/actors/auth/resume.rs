@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::disk::{Asker, WriteRequest};
+use super::disk::WriteRequest;
 use super::opening::{Fresh, LastSeen, Opening, last_seen, too_often};
 use super::state::{Auth, State};
 use crate::actors::messages::auth::{CloseSession, Detach, OpenedSession, TokenUsed};
@@ -23,7 +23,7 @@ pub(super) async fn resume(auth: Auth, opening: Opening, shown: TokenText) -> Re
             from: Some(from),
         }],
         sessions: vec![SessionEvent::Resume(Box::new(fresh.stored.clone()))],
-        by: Asker::NewOwner(opening.owner.clone()),
+        owner: Some(opening.owner.clone()),
     };
     let applied = auth.store(request).await?;
 
@@ -52,14 +52,9 @@ pub(super) async fn resume(auth: Auth, opening: Opening, shown: TokenText) -> Re
 
 /// The fresh token of a session is used for the first time: the one before it dies.
 pub(super) async fn token_used(auth: Auth, TokenUsed { session }: TokenUsed) -> Result<(), Refusal> {
-    if !auth.state().sessions.has_previous(session) {
-        return Ok(());
-    }
-    let request = WriteRequest {
-        sessions: vec![SessionEvent::Used { number: session.number() }],
-        by: Asker::Holder(session),
-        ..WriteRequest::default()
-    };
+    let Some(token) = auth.state().sessions.unused_token(session) else { return Ok(()) };
+    let used = SessionEvent::Used { number: session.number(), token };
+    let request = WriteRequest { sessions: vec![used], ..WriteRequest::default() };
     auth.store(request).await?;
     Ok(())
 }

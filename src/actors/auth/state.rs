@@ -18,7 +18,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::SessionOwner;
-use super::disk::{Applied, Asker, Batch, ClearedFile, Disk, Outcome, WriteFault, WriteRequest};
+use super::disk::{Applied, Batch, ClearedFile, Disk, Outcome, WriteFault, WriteRequest};
 use super::hashing::{HashPool, Hashed, NotHashed, Owner, Work};
 use super::leaving::{Leaving, WayOfMessages};
 use crate::actors::messages::session::EndSession;
@@ -229,12 +229,12 @@ impl State {
             self.apply_change(change, &mut applied);
         }
         for event in &request.sessions {
-            match (event, &request.by) {
+            match (event, &request.owner) {
                 (SessionEvent::End { number }, _) => applied.ended.extend(self.sessions.end(*number)),
-                (SessionEvent::Used { .. }, Asker::Holder(session)) => {
-                    self.sessions.token_used(*session);
+                (SessionEvent::Used { number, token }, _) => {
+                    self.sessions.token_used(*number, token);
                 }
-                (SessionEvent::Resume(stored), Asker::NewOwner(owner)) => {
+                (SessionEvent::Resume(stored), Some(owner)) => {
                     applied.resumed = Some(self.sessions.resume(stored, owner.clone(), Instant::now()));
                 }
                 _ => {}

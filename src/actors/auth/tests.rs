@@ -540,6 +540,8 @@ fn a_panic_in_a_story_is_the_actors() {
 }
 
 #[path = "operator_tests.rs"]
-mod operator_tests;
+mod operator_commands;
+#[path = "restart_tests.rs"]
+mod restart;
 #[path = "storage_tests.rs"]
 mod storage;

@@ -184,6 +184,8 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::{StoredPassword, Timestamp};
 
@@ -261,5 +263,38 @@ mod tests {
         assert!(second > first);
         let again = Accounts::new(accounts.by_row.clone(), second);
         assert_eq!(again.next_row, second + 1);
+    }
+
+    /// Names that can be taken for each other in every way, and some that cannot.
+    const NAMES: [&str; 8] = ["scope", "ѕсоре", "straße", "strasse", "alice", "bob", "modem", "rnodern"];
+
+    proptest! {
+        #[test]
+        fn all_that_is_known_agrees_after_every_step(
+            steps in prop::collection::vec((0_u8..8, 0_usize..NAMES.len()), 1..80),
+        ) {
+            let mut accounts = Accounts::new(AccountsByRow::new(), 0);
+            for (step, at) in steps {
+                let of = name(NAMES[at]);
+                let row = accounts.named(&of).map(|account| account.row);
+                match (step, row) {
+                    (0..3, None) if accounts.reserve(&of) => drop(add(&mut accounts, NAMES[at])),
+                    (3, _) => drop(accounts.reserve(&of)),
+                    (4, _) => accounts.release(&of),
+                    (5, Some(row)) => {
+                        accounts.apply(&AccountChange::Remove { row });
+                        accounts.keep(&of);
+                    }
+                    (6, Some(row)) => accounts.apply(&AccountChange::Password {
+                        row,
+                        password: StoredPassword::of_password("another hash"),
+                        sessions: Default::default(),
+                    }),
+                    (7, _) if at == 0 => accounts.clear(),
+                    _ => {}
+                }
+                accounts.check_invariants();
+            }
+        }
     }
 }

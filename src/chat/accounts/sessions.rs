@@ -28,8 +28,8 @@ pub struct SessionLifetimes {
 pub struct Expired<O> {
     /// Sessions that have ended.
     pub ended: Vec<Ended<O>>,
-    /// Sessions whose token before the last has died.
-    pub lost_previous: Vec<u64>,
+    /// Sessions whose token before the last has died, each with the one that it has.
+    pub lost_previous: Vec<(u64, TokenHash)>,
 }
 
 /// A session that is not any more, and who held it.
@@ -235,22 +235,19 @@ impl<O> SessionTable<O> {
         Ok((id, before))
     }
 
-    /// Whether the token before this connection's is still good.
-    pub fn has_previous(&self, id: SessionId) -> bool {
-        self.held(id).is_some_and(|session| session.previous.is_some())
+    /// The fresh token of the connection that holds a session, while the one before it is still good.
+    pub fn unused_token(&self, id: SessionId) -> Option<TokenHash> {
+        self.held(id).filter(|session| session.previous.is_some()).map(|session| session.token)
     }
 
-    /// The fresh token was used: the one before it is dead. Returns whether there was one.
-    pub fn token_used(&mut self, id: SessionId) -> bool {
-        if self.held(id).is_none() {
-            return false;
-        }
-        let dead = self.sessions.get_mut(&id.number()).and_then(|session| session.previous.take());
-        if let Some((token, _)) = dead {
-            self.tokens.remove(&token);
-            self.set_timer(id.number());
-        }
-        dead.is_some()
+    /// The fresh token of a session was used: the one before it is dead. Returns whether there was one;
+    /// nothing happens when the session has got another token meanwhile.
+    pub fn token_used(&mut self, number: u64, token: &TokenHash) -> bool {
+        let session = self.sessions.get_mut(&number).filter(|session| session.token == *token);
+        let Some((dead, _)) = session.and_then(|session| session.previous.take()) else { return false };
+        self.tokens.remove(&dead);
+        self.set_timer(number);
+        true
     }
 
     /// The connection that held the session is gone. Returns the session's account, `None` when another
@@ -332,7 +329,7 @@ impl<O> SessionTable<O> {
             }
             if let Some((token, _)) = session.previous.take_if(|(_, dies_at)| *dies_at <= now) {
                 self.tokens.remove(&token);
-                expired.lost_previous.push(number);
+                expired.lost_previous.push((number, session.token));
             }
             self.set_timer(number);
         }
@@ -384,6 +381,14 @@ impl<O> SessionTable<O> {
             account: session.account,
             owner: session.owner,
         })
+    }
+
+    /// All sessions, as the file is to have them but for when they were seen, by number.
+    #[cfg(test)]
+    pub fn stored_sessions(&self) -> Vec<StoredSession> {
+        let mut all: Vec<_> = self.sessions.iter().map(|(number, session)| session.stored(*number)).collect();
+        all.sort_by_key(|session| session.number);
+        all
     }
 
     /// Panics unless all that this knows agrees.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const LIFETIMES: SessionLifetimes =
@@ -62,8 +64,9 @@ fn a_resume_changes_hands_and_the_old_token_dies_with_the_first_use() {
     assert_eq!(ended, Some("first"));
     assert_eq!((second.number(), second == first), (1, false));
     assert!(stage.table.detach(first, stage.at(2)).is_none(), "the old connection has no say");
-    assert!(!stage.table.token_used(first));
-    assert!(stage.table.token_used(second) && !stage.table.token_used(second));
+    assert!(!stage.table.token_used(first.number(), &token(1)));
+    let used = &token(2);
+    assert!(stage.table.token_used(second.number(), used) && !stage.table.token_used(second.number(), used));
     assert!(stage.resume(1, 3, "thief", 3).is_none());
     assert!(stage.resume(2, 3, "third", 3).is_some());
     stage.table.check_invariants();
@@ -94,7 +97,7 @@ fn two_resumes_that_cross_leave_one_holder() {
     stage.table.resume(&one, "one", now).expect("resumed");
     let (id, ended) = stage.table.resume(&other, "other", now).expect("resumed");
     assert_eq!(ended, Some("one"));
-    stage.table.token_used(id);
+    stage.table.token_used(id.number(), &token(3));
     let instead = stage.table.resume(&late, "late", now).expect_err("its token died").expect("lives");
     assert_eq!((instead.token, instead.previous), (token(3), None));
     stage.table.end(id.number()).expect("ended");
@@ -166,4 +169,91 @@ fn the_wall_clock_ages_sessions_over_a_restart_alone() {
     assert!(stage.table.expire(stage.at(69)).ended.is_empty());
     assert_eq!(stage.table.expire(stage.at(70)).ended.len(), 1);
     stage.table.check_invariants();
+}
+
+/// Something that happens to sessions; numbers choose one of those there are.
+#[derive(Debug, Clone)]
+enum Step {
+    Open { account: u64 },
+    Resume { shown: usize },
+    Used { session: usize },
+    Detach { session: usize },
+    End { session: usize },
+    EndAccount { account: u64, but: Option<usize> },
+    MakeRoom { account: u64 },
+    Pass { seconds: u64 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let one = || 0_usize..1_000;
+    prop_oneof![
+        4 => (0_u64..3).prop_map(|account| Step::Open { account }),
+        4 => one().prop_map(|shown| Step::Resume { shown }),
+        2 => one().prop_map(|session| Step::Used { session }),
+        2 => one().prop_map(|session| Step::Detach { session }),
+        1 => one().prop_map(|session| Step::End { session }),
+        1 => (0_u64..3, prop::option::of(one()))
+            .prop_map(|(account, but)| Step::EndAccount { account, but }),
+        1 => (0_u64..3).prop_map(|account| Step::MakeRoom { account }),
+        2 => (1_u64..200).prop_map(|seconds| Step::Pass { seconds }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn all_that_is_known_agrees_after_every_step(steps in prop::collection::vec(any_step(), 1..100)) {
+        let mut stage = Stage::new();
+        let (mut opened, mut tokens, mut after, mut fresh) = (Vec::<SessionId>::new(), Vec::new(), 0, 0_u8);
+        for step in steps {
+            let now = stage.at(after);
+            let some = |at: usize| (!opened.is_empty()).then(|| opened[at % opened.len()]);
+            match step {
+                Step::Open { account } => {
+                    let number = opened.len() as u64 + 1;
+                    fresh += 1;
+                    tokens.push(fresh);
+                    opened.push(stage.table.open(&stored(number, account, fresh), "opened", now));
+                }
+                Step::Resume { shown } if !tokens.is_empty() => {
+                    fresh += 1;
+                    let shown = tokens[shown % tokens.len()];
+                    if let Some((id, _)) = stage.resume(shown, fresh, "resumed", after) {
+                        tokens.push(fresh);
+                        opened.push(id);
+                    }
+                }
+                Step::Used { session } => {
+                    let used = some(session).and_then(|id| Some((id, stage.table.unused_token(id)?)));
+                    if let Some((id, token)) = used {
+                        prop_assert!(stage.table.token_used(id.number(), &token));
+                        prop_assert_eq!(stage.table.unused_token(id), None);
+                    }
+                }
+                Step::Detach { session } => drop(some(session).and_then(|id| stage.table.detach(id, now))),
+                Step::End { session } => {
+                    let ended = some(session).and_then(|id| stage.table.end(id.number()));
+                    prop_assert!(ended.is_none_or(|ended| stage.table.account_of(ended.id).is_none()));
+                }
+                Step::EndAccount { account, but } => {
+                    let and = but.and_then(some).map(SessionId::number);
+                    stage.table.end_account(account, SessionsFrom { and, ..SessionsFrom::NONE });
+                    prop_assert!(stage.table.of_account(account) <= usize::from(and.is_some()));
+                }
+                Step::MakeRoom { account } => {
+                    if let Some(number) = stage.table.make_room(account) {
+                        stage.table.spare(number);
+                    }
+                }
+                Step::Pass { seconds } => {
+                    after += seconds;
+                    stage.table.expire(stage.at(after));
+                }
+                Step::Resume { .. } => {}
+            }
+            stage.table.check_invariants();
+        }
+        stage.table.end_all();
+        stage.table.check_invariants();
+        prop_assert!(stage.table.is_empty() && stage.table.tokens.is_empty());
+    }
 }
