@@ -199,6 +199,8 @@ impl Actor for DirectoryActor {
         let to = Some(ctx.address().recipient());
         self.handles.journal.do_send(Subscribe { route: Subscriber::Direct, room: None, to });
         ctx.run_interval(SWEEP, Self::sweep);
+        #[cfg(test)]
+        ctx.spawn(super::invariants::CheckAfterEachStep);
     }
 }
 

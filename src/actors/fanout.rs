@@ -5,6 +5,7 @@
 //! vectored write, and passes no mailbox. The actor also keeps the thread's time: one tick for all of its
 //! connections.
 
+mod observe;
 mod turns;
 
 use std::collections::HashMap;
@@ -82,6 +83,9 @@ pub struct FanoutActor {
     /// The same, by the rooms' batches.
     deliveries: FairQueue<Rc<Connection>>,
     dismissed: Option<oneshot::Sender<()>>,
+    /// Batches that rooms have sent, and how often one went to a member.
+    batches: u64,
+    delivered: u64,
 }
 
 impl FanoutActor {
@@ -100,6 +104,8 @@ impl FanoutActor {
             unwritten: Vec::new(),
             deliveries: FairQueue::default(),
             dismissed: None,
+            batches: 0,
+            delivered: 0,
         }
     }
 
@@ -150,6 +156,8 @@ impl Actor for FanoutActor {
         ctx.spawn(WriteOut);
         ctx.spawn(GiveTurns::default());
         ctx.run_later(TICK, Self::tick);
+        #[cfg(test)]
+        ctx.spawn(super::invariants::CheckAfterEachStep);
     }
 }
 
@@ -197,6 +205,8 @@ impl Handler<Deliver> for FanoutActor {
                     connection.push_shared(&frames);
                 }
             }
+            self.batches += 1;
+            self.delivered += members.len() as u64;
             self.deliveries.push(members.clone());
         }
         for receipt in &*batch.receipts {

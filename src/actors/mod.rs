@@ -27,6 +27,8 @@ pub mod connection;
 pub mod console;
 pub mod directory;
 pub mod fanout;
+#[cfg(test)]
+mod invariants;
 pub mod journal;
 pub mod listener;
 pub mod messages;

@@ -5,6 +5,7 @@
 //! fan-outs. So a member's events begin right behind its `joined` and end right before the reply to its
 //! `leave`.
 
+mod observe;
 mod presence_update;
 
 use actix::fut::ActorFutureExt;
@@ -263,6 +264,8 @@ impl Actor for ChatRoomActor {
         debug!("{} opened", self.name);
         let to = Some(ctx.address().recipient());
         self.subscribe(to);
+        #[cfg(test)]
+        ctx.spawn(super::invariants::CheckAfterEachStep);
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {

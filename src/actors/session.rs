@@ -11,6 +11,7 @@
 //! - `requests`: what each request does;
 //! - `pages`: the requests that read the past or list names.
 
+mod observe;
 mod pages;
 mod reading;
 mod requests;

@@ -9,6 +9,7 @@ use crate::actors::messages::fanout::Unicast;
 use crate::actors::messages::journal::{
     Append, CommitOutcome, CommitResult, Committed, PageAnswer, Requester,
 };
+use crate::actors::messages::observe::Observe;
 use crate::actors::messages::stand_in::{Neighbours, StandIn};
 use crate::config::Limits;
 use crate::model::{
@@ -210,5 +211,27 @@ fn the_operator_speaks_only_in_rooms_that_people_have_made() {
             stage.directory.do_send(OperatorSaid { ticket: asked.ticket, outcome });
         });
         assert_eq!(said.expect("it is there"), Err(ErrorCode::StorageUnavailable.into()));
+    });
+}
+
+#[test]
+fn it_can_be_observed() {
+    run(async {
+        let mut stage = Stage::new(Limits::default());
+        let alice = stage.online("alice").await;
+        stage.online("bob").await;
+        stage.join(&alice, "tea");
+        let tea = RoomName::parse("tea").expect("a name");
+        stage.directory.do_send(RoomCount { room: tea, accounts: 1 });
+        let seen = stage.directory.send(Observe::now()).await.expect("the directory is there").state;
+        assert_eq!((seen.accounts_online, seen.sessions_online), (2, 2));
+        assert_eq!(
+            (seen.rooms_open, seen.rooms_occupied, seen.rooms_retiring),
+            (1, 2, 0),
+            "the lobby is listed"
+        );
+        stage.directory.do_send(Offline { member: alice });
+        let seen = stage.directory.send(Observe::now()).await.expect("the directory is there").state;
+        assert_eq!((seen.accounts_online, seen.accounts_with_rates), (1, 2), "rates stay for a while");
     });
 }

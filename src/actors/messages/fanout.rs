@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use actix::Message;
 use bytes::Bytes;
+use serde::Serialize;
 
+use super::observe::Observe;
 use super::room::RoomHandle;
 use crate::chat::limits::rate_limiter::AccountRates;
 use crate::model::{
@@ -31,6 +33,7 @@ handle! {
         connection_closed: ConnectionClosed,
         stop_requests: StopRequests,
         close_all: CloseAll,
+        observe: Observe<FanoutSnapshot>,
     }
 }
 
@@ -209,3 +212,26 @@ pub struct StopRequests;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct CloseAll;
+
+/// What the fan-out of an I/O thread tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FanoutSnapshot {
+    /// The number of its thread.
+    pub thread: usize,
+    /// Connections on the thread, those that are saying goodbye included.
+    pub connections: usize,
+    /// Connections with a session.
+    pub sessions: usize,
+    /// Rooms that somebody on the thread is in.
+    pub rooms: usize,
+    /// Places in those rooms: a connection that is in two counts twice.
+    pub members: usize,
+    /// What waits in all outboxes, in bytes, with what its bookkeeping takes.
+    pub outbox_bytes: usize,
+    /// Writes that are due.
+    pub writes_waiting: usize,
+    /// Batches of messages that rooms have sent since the start.
+    pub batches: u64,
+    /// Times that a batch went to a member since the start.
+    pub deliveries: u64,
+}

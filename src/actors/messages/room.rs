@@ -1,9 +1,11 @@
 //! What is said to a ChatRoomActor.
 
 use actix::Message;
+use serde::Serialize;
 
 use super::directory::{Flush, Join};
 use super::journal::Committed;
+use super::observe::Observe;
 use crate::model::{
     ConnectionId, Member, MessageId, MessageKey, MessageText, ReplyTo, RoomId, RoomName, Ticket, UserName,
 };
@@ -19,6 +21,7 @@ handle! {
         committed: Committed,
         retire: Retire,
         flush: Flush,
+        observe: Observe<RoomSnapshot>,
     }
 }
 
@@ -85,4 +88,21 @@ pub struct SayByOperator {
     pub text: MessageText,
     /// The operator's request at the directory.
     pub ticket: Ticket,
+}
+
+/// What a room tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoomSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Accounts that are in.
+    pub accounts: usize,
+    /// Connections that are in, by I/O thread.
+    pub connections: Vec<usize>,
+    /// Newest messages that it keeps for those who join.
+    pub recent_messages: usize,
+    /// Joins that wait for their page.
+    pub joins_waiting: usize,
+    /// Messages that are at the journal.
+    pub messages_at_journal: usize,
 }

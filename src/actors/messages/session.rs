@@ -1,6 +1,7 @@
 //! What is said to a SessionActor.
 
 use actix::Message;
+use serde::Serialize;
 
 use crate::model::ByeReason;
 
@@ -13,4 +14,21 @@ pub struct EndSession {
     pub reason: ByeReason,
     /// A sentence, where there is a better one than the reason's own.
     pub text: Option<String>,
+}
+
+/// What a session tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionSnapshot {
+    /// Where it connects from, `HOST:PORT`.
+    pub peer: String,
+    /// Whose it is, when a session is open.
+    pub account: Option<String>,
+    /// Rooms that it is in.
+    pub rooms: usize,
+    /// Requests that are not answered yet.
+    pub unanswered_requests: usize,
+    /// What waits to be written to it, in bytes, with what its bookkeeping takes.
+    pub outbox_bytes: usize,
+    /// Whether it takes frames; not since goodbye was said.
+    pub open: bool,
 }

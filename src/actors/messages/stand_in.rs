@@ -7,10 +7,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::auth::AuthHandle;
 use super::directory::DirectoryHandle;
@@ -23,6 +25,9 @@ use crate::chat::journal::terms::Terms;
 use crate::config::{Config, Limits};
 use crate::model::{StoredTerm, TermName, Timestamp};
 use crate::secrets::token::TokenHasher;
+
+/// Nothing that a test waits for takes this long, on any machine.
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 type Answer = Box<dyn Any>;
 type Answers = HashMap<TypeId, Box<dyn FnMut(Box<dyn Any>) -> Pin<Box<dyn Future<Output = Answer>>>>>;
@@ -64,7 +69,7 @@ impl StandIn {
                     .downcast::<M>()
                     .unwrap_or_else(|_| panic!("the next message is no {}", type_name::<M>()));
             }
-            self.came.notified().await;
+            self.wait().await;
         }
     }
 
@@ -76,8 +81,13 @@ impl StandIn {
                     return *message;
                 }
             }
-            self.came.notified().await;
+            self.wait().await;
         }
+    }
+
+    /// Waits for one more. Far too long is for ever: who should have sent it has panicked, and that is told.
+    async fn wait(&self) {
+        timeout(FAR_TOO_LONG, self.came.notified()).await.expect("a message that has to come");
     }
 
     /// How many messages came that nobody has looked at.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::actors::messages::observe::Observe;
 use crate::actors::messages::stand_in::Neighbours;
 use crate::actors::test_rig::journal_on;
 use crate::config::Limits;
@@ -154,5 +155,18 @@ fn a_message_of_the_operators_goes_to_the_members_and_its_receipt_to_the_directo
         let said = stage.around.directory.next::<OperatorSaid>().await;
         assert_eq!(said.ticket, Ticket(5));
         assert_eq!(said.outcome, Ok(batch.messages[0].receipt()));
+    });
+}
+
+#[test]
+fn it_can_be_observed() {
+    on_every_log(&Limits::default(), async |mut stage: Stage| {
+        let alice = member("alice");
+        stage.join(&alice, Page::Newest).await;
+        stage.say(&alice, "one");
+        stage.delivered(1).await;
+        let seen = stage.room.send(Observe::now()).await.expect("the room is there").state;
+        assert_eq!((seen.name.as_str(), seen.accounts, &seen.connections[..1]), ("lobby", 1, &[1][..]));
+        assert_eq!((seen.recent_messages, seen.joins_waiting, seen.messages_at_journal), (1, 0, 0));
     });
 }

@@ -26,6 +26,16 @@ impl<T> FairQueue<T> {
         }
     }
 
+    /// How many pieces of work wait.
+    pub fn len(&self) -> usize {
+        self.batches.iter().map(Vec::len).sum()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Does up to `budget` pieces of work, a share of each batch in turn. Whether nothing is left.
     pub fn work(&mut self, budget: usize, mut work: impl FnMut(T)) -> bool {
         let mut left = budget;

@@ -23,6 +23,16 @@ impl RecentMessages {
         RecentMessages { messages: VecDeque::new(), capacity: capacity.max(1), evicted: None }
     }
 
+    /// How many messages it holds.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// The newest message that was delivered, as far as the window knows.
     pub fn newest(&self) -> Option<MessageId> {
         self.messages.back().map(|message| message.id)
