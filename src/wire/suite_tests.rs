@@ -149,7 +149,7 @@ pub fn masked(data: Data, payload: &[u8], is_final: bool) -> Vec<u8> {
 }
 
 /// What the server wrote, as a stream that takes nothing.
-struct ReadOnly<'a>(&'a [u8]);
+pub struct ReadOnly<'a>(pub &'a [u8]);
 
 impl std::io::Read for ReadOnly<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
