@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn what_another_server_has_stored_takes_nothing_from_those_who_wait_here() {
+        let mut table = table();
+        let (alice, k) = (alice(), key("k"));
+        table.look_up(&alice, None, &k, print("hi"), "a", SECOND);
+        table.look_up(&alice, None, &k, print("hi"), "b", SECOND);
+        table.restore(&alice, k.clone(), print("hi"), receipt(5), SECOND);
+        assert_eq!(table.settle(&alice, &k, Some(receipt(7)), SECOND), ["b"]);
+    }
+
+    #[test]
     fn another_target_is_another_message() {
         let room = Target::Room(RoomName::parse("bob").expect("a name"));
         let account = Target::Account(UserName::parse("bob").expect("a name"));
