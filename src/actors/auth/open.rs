@@ -26,7 +26,7 @@ use crate::secrets::password::{PasswordError, PasswordHashing};
 use crate::secrets::seal::Sealer;
 use crate::secrets::token::TokenHasher;
 use crate::store::accounts::{AccountFile, AccountsError, RejectedRow, StoreError, open_keys};
-use crate::store::devices::{DeviceFile, DeviceLimits};
+use crate::store::devices::{DeviceFile, DeviceLimits, OpenedDevices};
 use crate::store::sessions::SessionFile;
 
 /// Why accounts could not be opened, in sentences that say what to do.
@@ -113,14 +113,7 @@ impl AuthActor {
             AccountFile::open(Arc::clone(data), Arc::clone(&sealer), key_path, config.server.accept_loss)?;
         let hashing = hashing.covering(found.accounts.values().map(|account| &account.password));
         let sessions = FoundSessions::open(config, data, &sealer, &found.accounts)?;
-        let limits =
-            DeviceLimits { per_account: config.limits.devices_per_account, days: config.limits.device_days };
-        let mut remembered =
-            DeviceFile::open(Arc::clone(data), Arc::clone(&sealer), limits, Timestamp::now(), |row| {
-                found.accounts.contains_key(&row)
-            })
-            .map_err(AuthStartError::Devices)?;
-        remembered.add(&sessions.dropped, Timestamp::now()).map_err(AuthStartError::Devices)?;
+        let remembered = open_devices(config, data, &sealer, &found.accounts, &sessions.dropped)?;
 
         let pool = start_pool(config, &hashing)?;
         let (to_actor, done) = mpsc::unbounded_channel();
@@ -279,6 +272,24 @@ fn place_of_key(
 /// account ended those below some number.
 fn next_session(from_file: u64, accounts: &AccountsByRow) -> u64 {
     accounts.values().map(|account| account.sessions.number).fold(from_file, u64::max)
+}
+
+/// The devices, with the tokens of sessions that their account has ended.
+fn open_devices(
+    config: &Config,
+    data: &Arc<dyn Folder>,
+    sealer: &Arc<Sealer>,
+    accounts: &AccountsByRow,
+    dropped: &[StoredSession],
+) -> Result<OpenedDevices, AuthStartError> {
+    let limits =
+        DeviceLimits { per_account: config.limits.devices_per_account, days: config.limits.device_days };
+    let now = Timestamp::now();
+    let is_there = |row| accounts.contains_key(&row);
+    let mut devices = DeviceFile::open(Arc::clone(data), Arc::clone(sealer), limits, now, is_there)
+        .map_err(AuthStartError::Devices)?;
+    devices.add(dropped, now).map_err(AuthStartError::Devices)?;
+    Ok(devices)
 }
 
 fn start_pool(config: &Config, hashing: &PasswordHashing) -> Result<HashPool, AuthStartError> {
