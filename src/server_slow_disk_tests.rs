@@ -121,7 +121,7 @@ async fn waiting(runtime: &Runtime, count: usize) {
     timeout(PATIENCE, enough).await.expect("they are on their way");
 }
 
-// issue 7: a letter to a removed account is read by the name's next owner
+// issue 7: a direct message to a removed account is read by the name's next owner
 #[test]
 fn whoever_takes_a_name_gets_nothing_that_waited_for_the_disk() {
     for clears in [false, true] {

@@ -295,11 +295,11 @@ fn who_takes_a_freed_name_does_not_inherit_its_letters() {
         let with_bob = alice.expect("history", json!({"type": "history", "with": "bob"}));
         assert_eq!(with_bob["messages"], nothing);
     }
-    let letter = bob.tell("alice", "for the second alice");
+    let direct_message = bob.tell("alice", "for the second alice");
     let inbox = alice.expect("inbox", json!({"type": "inbox"}));
-    assert_eq!(inbox["messages"][0]["id"], letter["id"]);
+    assert_eq!(inbox["messages"][0]["id"], direct_message["id"]);
     assert_eq!(inbox["messages"].as_array().unwrap().len(), 1);
-    assert_eq!(letter["prev"], 0, "`prev` names no message that its reader cannot see");
+    assert_eq!(direct_message["prev"], 0, "`prev` names no message that its reader cannot see");
 }
 
 // issue 2, line 5

@@ -253,19 +253,19 @@ fn a_client_hears_what_is_said_after_a_history_was_put_back_under_it() {
     while bob.event_of("presence")["name"] != "script" {}
     for number in 0..5 {
         bob.say("lobby", &format!("lost {number}"));
-        bob.tell("alice", &format!("lost letter {number}"));
+        bob.tell("alice", &format!("lost direct message {number}"));
     }
-    terminal.has("lost letter 4");
+    terminal.has("lost direct message 4");
     script.line_with("lost 4");
 
     put_back(&mut server, backup.path());
     let mut bob = server.login("bob");
     bob.join("lobby");
     bob.say("lobby", "said behind the copy");
-    bob.tell("alice", "a letter behind the copy");
+    bob.tell("alice", "a direct message behind the copy");
     terminal.has("history was put back");
     terminal.has("bob: said behind the copy");
-    terminal.has("a letter behind the copy");
+    terminal.has("a direct message behind the copy");
     script.line_with("said behind the copy");
     bob.say("lobby", "and heard");
     terminal.has("bob: and heard");
@@ -293,8 +293,8 @@ fn the_netcat_helper_registers_joins_says_and_hears() {
     bob.enter("/say who");
     assert_eq!(alice.event_of("message")["text"], "who");
     bob.enter("tell alice psst");
-    let letter = alice.event_of("message");
-    assert_eq!((&letter["text"], &letter["to"]), (&json!("psst"), &json!("alice")));
+    let direct_message = alice.event_of("message");
+    assert_eq!((&direct_message["text"], &direct_message["to"]), (&json!("psst"), &json!("alice")));
     bob.enter(r#"{"type":"say","room":"lobby","text":"raw"}"#);
     assert_eq!(alice.event_of("message")["text"], "raw", "the token is added");
     bob.enter("who");

@@ -81,7 +81,7 @@ fn a_row_is_what_the_documentation_says() {
     let mut bob = server.register("bob");
     let first = alice.say("tea", "hello, \"world\"");
     alice.request(json!({"type": "say", "room": "tea", "text": "keyed", "key": "=k,1"}));
-    let letter = bob.tell("alice", "a letter");
+    let direct_message = bob.tell("alice", "a direct message");
     let rows = csv_rows(&newest_history(&server.data_dir()));
     let header = ["id", "prev", "at", "room", "from", "to", "text", "key", "crc32"];
     assert_eq!(rows[0], header);
@@ -102,7 +102,7 @@ fn a_row_is_what_the_documentation_says() {
     );
     assert_eq!((&*rows[2][1], &*rows[2][7]), (&*rows[1][0], "'=k,1"));
     assert_eq!((&*rows[3][3], &*rows[3][4], &*rows[3][5]), ("", "bob", "alice"));
-    assert_eq!(rows[3][0], number(&letter["id"]));
+    assert_eq!(rows[3][0], number(&direct_message["id"]));
     for row in &rows[1..] {
         assert_eq!(row[8], format!("x{:08x}", crc32fast::hash(row[..8].join(",").as_bytes())));
     }

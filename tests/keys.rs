@@ -91,9 +91,9 @@ fn a_key_that_stands_for_another_message_is_refused() {
 fn direct_messages_have_keys_too() {
     let server = Server::start();
     let (mut alice, mut bob) = (server.register("alice"), server.register("bob"));
-    let letter = json!({"type": "tell", "to": "bob", "text": "hello", "key": "é=\n"});
-    let first = alice.expect("ok", letter.clone());
-    assert_eq!(alice.expect("ok", letter), first);
+    let direct_message = json!({"type": "tell", "to": "bob", "text": "hello", "key": "é=\n"});
+    let first = alice.expect("ok", direct_message.clone());
+    assert_eq!(alice.expect("ok", direct_message), first);
     alice.tell("bob", "end");
     let heard: Vec<_> = bob.events_until("end").iter().map(id).collect();
     assert_eq!(heard[0], id(&first));

@@ -95,8 +95,8 @@ fn accounts_and_rooms_from_before_the_rules_are_reached_by_their_spelling() {
     }
     for (client, name) in clients.iter_mut().zip(old) {
         ivan.request(json!({"type": "tell", "to": name, "text": name}));
-        let letter = client.message();
-        assert_eq!((&letter["to"], &letter["text"]), (&json!(name), &json!(name)));
+        let direct_message = client.message();
+        assert_eq!((&direct_message["to"], &direct_message["text"]), (&json!(name), &json!(name)));
         let past = ivan.request(json!({"type": "history", "with": name}));
         assert_eq!(texts(&past["messages"]), [name], "{past}");
     }

@@ -157,7 +157,7 @@ fn strangers_who_pour_are_served_behind_those_who_talk_and_those_who_are_new() {
     }
     for round in 0..20 {
         for stranger in &pouring {
-            // As much as it takes at once; where it is cut does not matter, it is all the same letter.
+            // As much as it takes at once; where it is cut does not matter, it is all the same direct message.
             let _ = stranger.stream().write(&ping);
         }
         alice.say("lobby", &format!("round {round}"));

@@ -207,7 +207,7 @@ fn direct_messages_page_like_rooms() {
     let mut all = Vec::new();
     for n in 0..30 {
         let (from, to) = if n % 3 == 0 { (&mut bob, "alice") } else { (&mut alice, "bob") };
-        all.push(id(&from.tell(to, &format!("letter {n}"))));
+        all.push(id(&from.tell(to, &format!("direct message {n}"))));
     }
     let page =
         alice.expect("history", json!({"type": "history", "with": "bob", "limit": 10, "before": all[20]}));

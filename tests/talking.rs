@@ -203,10 +203,10 @@ fn a_direct_message_reaches_both_accounts_sessions_and_nobody_else() {
     let mut carol = server.member("carol", "lobby");
     let receipt = alice.tell("Bob", "between us");
     for session in [&mut alice_too, &mut bob, &mut bob_too] {
-        let letter = session.message();
-        assert_eq!((&letter["from"], &letter["to"]), (&json!("alice"), &json!("bob")));
-        assert_eq!((id(&letter), &letter["text"]), (id(&receipt), &json!("between us")));
-        assert!(letter.get("room").is_none(), "{letter}");
+        let direct_message = session.message();
+        assert_eq!((&direct_message["from"], &direct_message["to"]), (&json!("alice"), &json!("bob")));
+        assert_eq!((id(&direct_message), &direct_message["text"]), (id(&receipt), &json!("between us")));
+        assert!(direct_message.get("room").is_none(), "{direct_message}");
     }
     alice.say("lobby", "for all");
     assert_eq!(carol.message()["text"], "for all", "nothing before it");

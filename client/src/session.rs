@@ -123,7 +123,7 @@ pub struct Session {
     outbox: Outbox,
     inbox: Inbox,
     past: Past,
-    /// The moment of the previous session, until the letters since then were read.
+    /// The moment of the previous session, until the direct messages since then were read.
     away_since: Option<Option<Timestamp>>,
     backoff: Backoff,
     /// When the connection was lost, while it is.
@@ -188,7 +188,7 @@ impl Session {
             random,
             actions: VecDeque::new(),
         };
-        // Without letters to show, the inbox waits for the first room, which tells where to begin.
+        // Without direct messages to show, the inbox waits for the first room, which tells where to begin.
         if session.away_since.is_some() {
             session.read_inbox();
         }

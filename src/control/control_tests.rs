@@ -14,21 +14,21 @@ use crate::actors::messages::observe::Observe;
 use crate::model::Timestamp;
 
 /// Stands in for the console and the AuthActor.
-struct House {
+struct Rig {
     busy: bool,
 }
 
-impl Actor for House {
+impl Actor for Rig {
     type Context = Context<Self>;
 }
 
 macro_rules! answers {
-    ($($message:ty => |$house:ident, $asked:ident| $answer:expr;)+) => {
-        $(impl Handler<$message> for House {
+    ($($message:ty => |$rig:ident, $asked:ident| $answer:expr;)+) => {
+        $(impl Handler<$message> for Rig {
             type Result = MessageResult<$message>;
 
             fn handle(&mut self, $asked: $message, _: &mut Self::Context) -> Self::Result {
-                let $house = self;
+                let $rig = self;
                 MessageResult($answer)
             }
         })+
@@ -38,7 +38,7 @@ macro_rules! answers {
 /// Lets the command `slow` end.
 static GO: tokio::sync::Notify = tokio::sync::Notify::const_new();
 
-impl Handler<RunCommand> for House {
+impl Handler<RunCommand> for Rig {
     type Result = actix::ResponseFuture<Result<CommandOutput, String>>;
 
     fn handle(&mut self, asked: RunCommand, _: &mut Self::Context) -> Self::Result {
@@ -46,7 +46,7 @@ impl Handler<RunCommand> for House {
     }
 }
 
-impl Handler<Observe<ConsoleSnapshot>> for House {
+impl Handler<Observe<ConsoleSnapshot>> for Rig {
     type Result = MessageResult<Observe<ConsoleSnapshot>>;
 
     fn handle(&mut self, asked: Observe<ConsoleSnapshot>, _: &mut Self::Context) -> Self::Result {
@@ -67,7 +67,7 @@ async fn do_command(line: &str) -> Result<CommandOutput, String> {
 }
 
 answers! {
-    AddAccount => |house, asked| if std::mem::replace(&mut house.busy, false) {
+    AddAccount => |rig, asked| if std::mem::replace(&mut rig.busy, false) {
         Err(OperatorError::Busy { retry_after_ms: 1 })
     } else if asked.password.expose() == "correct horse" {
         Ok(())
@@ -95,10 +95,10 @@ answers! {
 fn with_server<T: Send + 'static>(data_dir: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
     let data_dir = data_dir.to_owned();
     actix_rt::System::new().block_on(async move {
-        let house = House { busy: true }.start();
+        let rig = Rig { busy: true }.start();
         let socket = server::bind(&data_dir).unwrap();
-        let console = ConsoleHandle::of(&house);
-        let server = server::serve(socket, console, AccountsHandle::of(&house));
+        let console = ConsoleHandle::of(&rig);
+        let server = server::serve(socket, console, AccountsHandle::of(&rig));
         let done = tokio::task::spawn_blocking(work).await.unwrap();
         server.stop().await;
         assert!(!data_dir.join(SOCKET_FILE).exists());

@@ -27,7 +27,7 @@ pub enum Reading {
 /// The direct messages that were seen.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    /// When the letters were written that were seen.
+    /// When the direct messages were written that were seen.
     pub moments: Moments,
     /// Everything up to this id counts as seen.
     floor: u64,

@@ -120,7 +120,7 @@ impl Session {
             return self.checked(false);
         }
         self.past.checking = true;
-        // Letters that come meanwhile may have ids that were seen in another history.
+        // Direct messages that come meanwhile may have ids that were seen in another history.
         self.inbox.start_reading();
         let (after, term) = (MessageId::new(self.past.newest), self.past.seen_in.clone());
         self.ask(&Request::Inbox { after, limit: 1, term }, Asked::Check);
@@ -139,7 +139,7 @@ impl Session {
         if !self.reads_inbox_to_show() {
             for held in self.inbox.release() {
                 if let Show::Message { message, .. } = &held {
-                    self.letter(message.id, held);
+                    self.direct_message(message.id, held);
                 }
             }
         }

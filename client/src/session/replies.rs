@@ -155,7 +155,7 @@ impl Session {
                 self.letters_before(&messages, more);
             }
             (Asked::Inbox(reading), ServerFrame::Inbox { messages, more, .. }) => {
-                self.letters(reading, messages, more);
+                self.direct_messages(reading, messages, more);
             }
             (Asked::Rooms(pages), ServerFrame::Rooms { rooms, more }) => {
                 let last = rooms.last().and_then(|entry| RoomName::from_canonical(&entry.room).ok());
@@ -362,7 +362,7 @@ impl Session {
             Some(Err(_)) => self.show(show),
             None => {
                 if let Some(show) = self.inbox.hold(show) {
-                    self.letter(id, show);
+                    self.direct_message(id, show);
                 }
             }
         }
@@ -407,7 +407,7 @@ impl Session {
         }
     }
 
-    /// Whether the inbox is read for letters that are shown, not for its end only.
+    /// Whether the inbox is read for direct messages that are shown, not for its end only.
     pub(super) fn reads_inbox_to_show(&self) -> bool {
         self.away_since.is_some() || self.inbox.has_begun()
     }
@@ -434,7 +434,7 @@ impl Session {
     }
 
     /// The first room was entered, and this is its newest message. Where nobody reads what was missed, the
-    /// letters up to there are old, and those behind it that lie there already: the room may have been
+    /// direct messages up to there are old, and those behind it that lie there already: the room may have been
     /// silent for long, or for ever.
     fn begin_inbox(&mut self, newest: u64) {
         if self.away_since.is_some() || self.inbox.has_begun() {
@@ -460,10 +460,10 @@ impl Session {
     }
 
     /// A page of direct messages: those that came while nobody was here, or while the connection was lost.
-    fn letters(&mut self, reading: Reading, messages: Vec<Message>, more: bool) {
+    fn direct_messages(&mut self, reading: Reading, messages: Vec<Message>, more: bool) {
         let last = messages.last().map(|message| message.id);
         for message in messages {
-            // Of what came while nobody was here, one's own letters and those read then are known.
+            // Of what came while nobody was here, one's own direct messages and those read then are known.
             let was_here = self.away_since.flatten().is_some_and(|since| message.at <= since);
             let old = reading == Reading::Missed && (was_here || message.from == self.name.as_str());
             let old = old || self.inbox.moments.are_of(&message, &self.name);
@@ -481,13 +481,13 @@ impl Session {
         self.inbox.begin();
         for show in held {
             if let Show::Message { message, .. } = &show {
-                self.letter(message.id, show);
+                self.direct_message(message.id, show);
             }
         }
     }
 
     /// Shows a live direct message, once.
-    pub(super) fn letter(&mut self, id: u64, show: Show) {
+    pub(super) fn direct_message(&mut self, id: u64, show: Show) {
         if self.inbox.take(id) {
             self.show(show);
         }

@@ -163,11 +163,11 @@ fn event(id: u64, prev: u64, text: &str) -> Value {
     event
 }
 
-fn letter(id: u64, text: &str) -> Value {
+fn direct_message(id: u64, text: &str) -> Value {
     json!({"type": "message", "id": id, "prev": 0, "at": AT, "to": "ann", "from": "bob", "text": text})
 }
 
-fn letters(messages: &[Value], more: bool) -> Value {
+fn direct_messages(messages: &[Value], more: bool) -> Value {
     json!({"type": "inbox", "messages": messages, "more": more})
 }
 
@@ -365,16 +365,21 @@ fn an_answer_of_a_newer_server_is_an_answer() {
 #[test]
 fn letters_are_shown_once_whatever_their_order() {
     let mut bench = Bench::in_lobby();
-    bench.frame(letter(12, "twelve"));
-    bench.frame(letter(11, "eleven"));
+    bench.frame(direct_message(12, "twelve"));
+    bench.frame(direct_message(11, "eleven"));
     bench.lose();
     let resume = bench.reconnect();
     bench.reply(&resume, session("T2"));
     bench.expect("join");
     let inbox = bench.expect("inbox");
     assert_eq!(inbox["after"], 5, "from where this session began");
-    bench
-        .reply(&inbox, letters(&[letter(11, "eleven"), letter(12, "twelve"), letter(13, "thirteen")], false));
+    bench.reply(
+        &inbox,
+        direct_messages(
+            &[direct_message(11, "eleven"), direct_message(12, "twelve"), direct_message(13, "thirteen")],
+            false,
+        ),
+    );
     assert_eq!(bench.texts(), ["twelve", "eleven", "thirteen"]);
 }
 
@@ -390,14 +395,17 @@ fn a_script_never_sees_letters_from_before_its_login() {
     );
     let inbox = bench.expect("inbox");
     assert_eq!(inbox["after"], 0);
-    bench.frame(letter(9, "nine, live"));
+    bench.frame(direct_message(9, "nine, live"));
     assert_eq!(bench.texts(), ["nine, live"], "what comes live does not wait");
-    bench.reply(&inbox, letters(&[letter(3, "three"), letter(4, "four")], true));
+    bench.reply(&inbox, direct_messages(&[direct_message(3, "three"), direct_message(4, "four")], true));
     let inbox = bench.expect("inbox");
     assert_eq!(inbox["after"], 4);
-    bench.reply(&inbox, letters(&[letter(8, "eight"), letter(9, "nine, live")], false));
+    bench.reply(
+        &inbox,
+        direct_messages(&[direct_message(8, "eight"), direct_message(9, "nine, live")], false),
+    );
     assert!(bench.sent.is_empty(), "{:?}", bench.sent);
-    bench.frame(letter(8, "eight, live"));
+    bench.frame(direct_message(8, "eight, live"));
     assert_eq!(bench.texts(), ["eight, live"], "a page may overtake what comes live");
 
     bench.lose();
@@ -406,7 +414,7 @@ fn a_script_never_sees_letters_from_before_its_login() {
     bench.expect("join");
     let inbox = bench.expect("inbox");
     assert_eq!(inbox["after"], 9);
-    bench.reply(&inbox, letters(&[letter(10, "ten")], false));
+    bench.reply(&inbox, direct_messages(&[direct_message(10, "ten")], false));
     assert_eq!(bench.texts(), ["ten"]);
 }
 
@@ -420,7 +428,10 @@ fn a_connection_lost_at_once_brings_no_old_letters_either() {
         if joined {
             bench.reply(&join, joined_frame.clone());
             let inbox = bench.expect("inbox");
-            bench.reply(&inbox, letters(&[letter(3, "three"), letter(4, "four")], true));
+            bench.reply(
+                &inbox,
+                direct_messages(&[direct_message(3, "three"), direct_message(4, "four")], true),
+            );
             bench.expect("inbox");
         }
         bench.lose();
@@ -438,9 +449,9 @@ fn a_connection_lost_at_once_brings_no_old_letters_either() {
             },
         );
         assert!(bench.sent.is_empty(), "one reading is enough: {:?}", bench.sent);
-        bench.reply(&inbox, letters(&[letter(5, "five")], false));
+        bench.reply(&inbox, direct_messages(&[direct_message(5, "five")], false));
         assert!(bench.texts().is_empty());
-        bench.frame(letter(6, "six"));
+        bench.frame(direct_message(6, "six"));
         assert_eq!(bench.texts(), ["six"]);
     }
 }
@@ -453,7 +464,7 @@ fn who_enters_another_room_misses_no_letter() {
     bench.reply(&join, json!({"type": "joined", "room": "tea", "members": 1, "messages": [said(9, 0, "nine")], "more": false}));
     assert!(bench.sent.is_empty(), "{:?}", bench.sent);
     bench.texts();
-    bench.frame(letter(8, "eight"));
+    bench.frame(direct_message(8, "eight"));
     assert_eq!(bench.texts(), ["eight"]);
 }
 
@@ -462,7 +473,7 @@ fn who_enters_another_room_misses_no_letter() {
 fn a_history_that_was_put_back_is_told_and_read_anew() {
     let mut bench = Bench::in_lobby();
     bench.frame(event(6, 5, "six"));
-    bench.frame(letter(20, "twenty"));
+    bench.frame(direct_message(20, "twenty"));
     bench.say("mine");
     let mine = bench.expect("say");
     bench.lose();
@@ -471,10 +482,12 @@ fn a_history_that_was_put_back_is_told_and_read_anew() {
     let check = bench.expect("inbox");
     assert_eq!((&check["after"], &check["term"]), (&json!(20), &json!("A")), "the newest, where it was seen");
     assert!(bench.sent.is_empty(), "nothing is asked or said before that is answered: {:?}", bench.sent);
-    bench.frame(letter(20, "another twenty"));
+    bench.frame(direct_message(20, "another twenty"));
     bench.shown.clear();
-    bench
-        .reply(&check, json!({"type": "inbox", "reset": true, "messages": [letter(2, "two")], "more": true}));
+    bench.reply(
+        &check,
+        json!({"type": "inbox", "reset": true, "messages": [direct_message(2, "two")], "more": true}),
+    );
     let told = |show: &Show| matches!(show, Show::Info(text) if text.contains("put back"));
     assert!(bench.shown.iter().any(told), "{:?}", bench.shown);
     let join = bench.expect("join");
@@ -487,9 +500,9 @@ fn a_history_that_was_put_back_is_told_and_read_anew() {
     assert_eq!(bench.texts(), ["four", "another five"], "as many as on entering a room");
     let inbox = bench.expect("inbox");
     assert_eq!(inbox["after"], 0);
-    let mut late = letter(7, "late");
+    let mut late = direct_message(7, "late");
     late["at"] = said_later(6, 1, 0, "")["at"].clone();
-    bench.reply(&inbox, letters(&[letter(2, "two"), late], false));
+    bench.reply(&inbox, direct_messages(&[direct_message(2, "two"), late], false));
     assert_eq!(bench.texts(), ["late", "another twenty"], "what was said after all that was seen");
     let again = bench.expect("say");
     assert_eq!(again["key"], mine["key"]);
@@ -510,7 +523,7 @@ fn a_server_that_was_merely_started_again_goes_on_where_it_was() {
         let check = bench.expect("inbox");
         assert_eq!((&check["after"], &check["term"]), (&json!(5), &json!("A")));
         if term == "C" {
-            bench.reply(&check, letters(&[], false));
+            bench.reply(&check, direct_messages(&[], false));
         }
     }
     let join = bench.expect("join");

@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// More breaks than these would take longer than the server remembers a key.
 const MAX_CUTS: usize = 7;
 
-/// Letters of Bob's that lie there from before Ann's login; they are not for this session.
+/// Direct messages of Bob's that lie there from before Ann's login; they are not for this session.
 const OLD_LETTERS: usize = 3;
 
 struct World {
@@ -133,7 +133,7 @@ impl World {
         (0..OLD_LETTERS).for_each(|_| world.store("bob", "to", "ann", "old"));
         world.in_session = true;
         world.act();
-        // Ann is in the room, and knows where her letters begin, before anything happens there, so that she
+        // Ann is in the room, and knows where her direct messages begin, before anything happens there, so that she
         // has to see all of it.
         while !world.to_server.is_empty() {
             world.serve(1);

@@ -1,6 +1,6 @@
 //! A name is free when everything that was meant for its last owner, or said by them, is stored or refused.
 //!
-//! A letter gets its recipient when it is taken, and its id when the disk has come so far; a room's message
+//! A direct message gets its recipient when it is taken, and its id when the disk has come so far; a room's message
 //! has its author's name in the same way. So the name of an account that is removed stays taken until its
 //! sessions have left, the directory and the rooms have passed on what they had, and the journal has caught
 //! up. Whoever takes the name then begins behind the last of it.

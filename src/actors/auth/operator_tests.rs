@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn the_operator_bans_kicks_and_removes() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
         let target = || name("alice");
         let why = Some("be nice".to_owned());
@@ -17,7 +17,7 @@ fn the_operator_bans_kicks_and_removes() {
 
         assert_eq!(auth.send(Ban { name: target() }).await.expect("alive"), Ok(1));
         assert_eq!(client.ended().await.reason, ByeReason::Fault(ErrorCode::Banned));
-        for auth in [&auth, &house.after_a_crash().open()] {
+        for auth in [&auth, &rig.after_a_crash().open()] {
             assert_eq!(code(client.ask(auth, login("alice", "wrong"), HOME).await), ErrorCode::WrongPassword);
             assert_eq!(code(client.ask(auth, login("alice", SECRET), HOME).await), ErrorCode::Banned);
             assert_eq!(code(client.ask(auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
@@ -50,8 +50,8 @@ fn the_operator_bans_kicks_and_removes() {
 #[test]
 fn clearing_ends_everything_and_keeps_a_copy() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
         let cleared = auth.send(ClearAccounts);
         let left = async {
@@ -61,7 +61,7 @@ fn clearing_ends_everything_and_keeps_a_copy() {
         let cleared = tokio::join!(cleared, left).0.expect("alive").expect("room on the disk");
         assert_eq!((cleared.accounts, cleared.sessions), (1, 1));
         assert!(cleared.copy.exists());
-        for auth in [&auth, &house.after_a_crash().open()] {
+        for auth in [&auth, &rig.after_a_crash().open()] {
             assert_eq!(code(client.ask(auth, resume(&opened.token), HOME).await), ErrorCode::BadToken);
             assert_eq!(code(client.ask(auth, login("alice", SECRET), HOME).await), ErrorCode::WrongPassword);
             client.ask(auth, register("alice", "a new life"), HOME).await.expect("the name is free");
@@ -72,8 +72,8 @@ fn clearing_ends_everything_and_keeps_a_copy() {
 #[test]
 fn imported_accounts_log_in_and_lose_their_md5() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         // md5("password")
         let md5 = "5F4DCC3B5AA765D61D8327DEB882CF99";
         let import = |login: &str, md5: &str, ip: &str| {
@@ -98,7 +98,7 @@ fn imported_accounts_log_in_and_lose_their_md5() {
         assert!(matches!(import("server", md5, "").await.expect("alive"), Err(OperatorError::NameTaken(_))));
 
         // The import was cut off here; what was answered is there, and it goes on.
-        let crashed = house.after_a_crash();
+        let crashed = rig.after_a_crash();
         for entry in fs::read_dir(crashed.dir.path()).expect("the folder").flatten() {
             let bytes = fs::read(entry.path()).expect("a file");
             let text = String::from_utf8_lossy(&bytes).to_lowercase();
@@ -125,8 +125,8 @@ fn imported_accounts_log_in_and_lose_their_md5() {
 #[test]
 fn registrations_are_bounded_and_can_be_closed() {
     run(async {
-        let house = House::new(|config| config.limits.registrations_per_minute = 2);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.limits.registrations_per_minute = 2);
+        let auth = rig.open();
         let (client, _) = alice(&auth).await;
         client.ask(&auth, register("bob", SECRET), HOME).await.expect("a session");
         assert_eq!(code(client.ask(&auth, register("bob", SECRET), HOME).await), ErrorCode::NameTaken);
@@ -134,7 +134,7 @@ fn registrations_are_bounded_and_can_be_closed() {
         assert_eq!(refusal.code, ErrorCode::RateLimited);
         assert!(refusal.retry_after_ms.is_some());
         client.ask(&auth, register("carol", SECRET), AWAY).await.expect("another address");
-        let closed = House::new(|config| config.auth.registration = Registration::Closed);
+        let closed = Rig::new(|config| config.auth.registration = Registration::Closed);
         let refused = client.ask(&closed.open(), register("alice", SECRET), HOME).await;
         assert_eq!(code(refused), ErrorCode::RegistrationClosed);
     });

@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn what_the_disk_does_not_take_is_not_acknowledged() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
-        let obstacles = [house.file(".clients.csv.tmp"), house.file(".sessions.csv.tmp")];
+        let obstacles = [rig.file(".clients.csv.tmp"), rig.file(".sessions.csv.tmp")];
         obstacles.iter().for_each(|path| fs::create_dir(path).expect("a folder"));
-        fs::remove_file(house.file("clients.csv")).expect("removed");
-        fs::remove_file(house.file("sessions.csv")).expect("removed");
+        fs::remove_file(rig.file("clients.csv")).expect("removed");
+        fs::remove_file(rig.file("sessions.csv")).expect("removed");
         let refused = client.ask(&auth, register("bob", SECRET), HOME).await;
         assert_eq!(code(refused), ErrorCode::StorageUnavailable);
         let refused = client.ask(&auth, login("alice", SECRET), HOME).await;
@@ -22,7 +22,7 @@ fn what_the_disk_does_not_take_is_not_acknowledged() {
         obstacles.iter().for_each(|path| fs::remove_dir(path).expect("removed"));
         client.ask(&auth, register("bob", SECRET), HOME).await.expect("the name was given back");
         client.ask(&auth, login("alice", SECRET), HOME).await.expect("a session");
-        let crashed = house.after_a_crash();
+        let crashed = rig.after_a_crash();
         let after = crashed.open();
         client.ask(&after, resume(&opened.token), HOME).await.expect("nothing was lost");
         assert_eq!(after.send(ListAccounts).await.expect("alive").len(), 2);
@@ -33,8 +33,8 @@ fn what_the_disk_does_not_take_is_not_acknowledged() {
 #[test]
 fn sessions_that_an_account_has_ended_stay_ended_whatever_the_session_file_says() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (owner, opened) = alice(&auth).await;
         let thief = Client::new();
         let ends = |how: &'static str| {
@@ -62,9 +62,9 @@ fn sessions_that_an_account_has_ended_stay_ended_whatever_the_session_file_says(
         };
         for how in ["passwd", "kick", "ban", "set"] {
             let stolen = thief.ask(&auth, login("alice", SECRET), AWAY).await.expect("a session");
-            let before = fs::read(house.file("sessions.csv")).expect("the file");
+            let before = fs::read(rig.file("sessions.csv")).expect("the file");
             ends(how).await;
-            let crashed = house.after_a_crash();
+            let crashed = rig.after_a_crash();
             fs::write(crashed.file("sessions.csv"), &before).expect("as if nothing had been written");
             let after = crashed.open();
             assert_eq!(
@@ -79,8 +79,8 @@ fn sessions_that_an_account_has_ended_stay_ended_whatever_the_session_file_says(
             after.send(Shutdown).await.expect("alive");
         }
         // Without a session file numbers are not given again from 1: a new session outlives a restart.
-        fs::remove_file(house.file("sessions.csv")).expect("removed");
-        let crashed = house.after_a_crash();
+        fs::remove_file(rig.file("sessions.csv")).expect("removed");
+        let crashed = rig.after_a_crash();
         let fresh = owner.ask(&crashed.open(), login("alice", SECRET), HOME).await.expect("a session");
         let after = crashed.after_a_crash();
         owner.ask(&after.open(), resume(&fresh.token), HOME).await.expect("it is not one of the ended");
@@ -91,13 +91,13 @@ fn sessions_that_an_account_has_ended_stay_ended_whatever_the_session_file_says(
 #[test]
 fn a_session_that_was_to_make_room_goes_on_when_that_cannot_be_stored() {
     run(async {
-        let house = House::new(|config| config.limits.sessions_per_account = 1);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.limits.sessions_per_account = 1);
+        let auth = rig.open();
         let (client, first) = alice(&auth).await;
         auth.do_send(Detach { session: first.session });
-        let obstacle = house.file(".sessions.csv.tmp");
+        let obstacle = rig.file(".sessions.csv.tmp");
         fs::create_dir(&obstacle).expect("a folder");
-        fs::remove_file(house.file("sessions.csv")).expect("removed");
+        fs::remove_file(rig.file("sessions.csv")).expect("removed");
         for _ in 0..2 {
             let refused = client.ask(&auth, login("alice", SECRET), HOME).await;
             assert_eq!(code(refused), ErrorCode::StorageUnavailable);
@@ -112,22 +112,22 @@ fn a_session_that_was_to_make_room_goes_on_when_that_cannot_be_stored() {
 #[test]
 fn a_name_that_was_set_aside_is_taken_until_the_operator_gives_it() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, _) = alice(&auth).await;
         client.ask(&auth, register("bob", SECRET), HOME).await.expect("a session");
         auth.send(Shutdown).await.expect("alive");
-        let text = fs::read_to_string(house.file("clients.csv")).expect("text");
-        fs::write(house.file("clients.csv"), text.replacen("active", "banned", 1)).expect("written");
+        let text = fs::read_to_string(rig.file("clients.csv")).expect("text");
+        fs::write(rig.file("clients.csv"), text.replacen("active", "banned", 1)).expect("written");
         for _ in 0..2 {
-            let auth = house.open();
+            let auth = rig.open();
             assert!(auth.send(Identify { name: name("alice") }).await.expect("alive"), "it is known");
             assert_eq!(code(client.ask(&auth, register("Alice", SECRET), HOME).await), ErrorCode::NameTaken);
             assert_eq!(code(client.ask(&auth, login("alice", SECRET), HOME).await), ErrorCode::WrongPassword);
             client.ask(&auth, login("bob", SECRET), HOME).await.expect("the others serve");
             auth.send(Shutdown).await.expect("alive");
         }
-        let auth = house.open();
+        let auth = rig.open();
         let add = AddAccount { name: name("alice"), password: Password::given("a new one") };
         auth.send(add).await.expect("alive").expect("the operator may");
         client.ask(&auth, login("alice", "a new one"), HOME).await.expect("a session");

@@ -19,13 +19,13 @@ use crate::store::accounts::{AccountFile, open_keys};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server's worth of settings in a folder of its own.
-struct House {
+struct Rig {
     dir: tempfile::TempDir,
     config: Config,
     newest_id: Arc<AtomicU64>,
 }
 
-impl House {
+impl Rig {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let mut config = Config::default();
@@ -35,7 +35,7 @@ impl House {
         config.limits.logins_per_minute = 0;
         config.limits.registrations_per_minute = 0;
         change(&mut config);
-        House { dir, config, newest_id: Arc::default() }
+        Rig { dir, config, newest_id: Arc::default() }
     }
 
     fn open(&self) -> Addr<AuthActor> {
@@ -52,7 +52,7 @@ impl House {
 
     /// What a machine finds that comes up after this moment: nothing was flushed or closed.
     fn after_a_crash(&self) -> Self {
-        let after = House::new(|config| *config = self.config.clone());
+        let after = Rig::new(|config| *config = self.config.clone());
         for entry in fs::read_dir(self.dir.path()).expect("the folder").flatten() {
             fs::copy(entry.path(), after.dir.path().join(entry.file_name())).expect("copied");
         }
@@ -63,7 +63,7 @@ impl House {
             },
             ..self.config.clone()
         };
-        House { config, ..after }
+        Rig { config, ..after }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -179,9 +179,9 @@ async fn alice(auth: &Addr<AuthActor>) -> (Client, OpenedSession) {
 #[test]
 fn register_then_login() {
     run(async {
-        let house = House::new(|_| {});
-        house.newest_id.store(41, Ordering::Release);
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        rig.newest_id.store(41, Ordering::Release);
+        let auth = rig.open();
         assert!(!auth.send(Identify { name: name("alice") }).await.expect("alive"));
         assert!(auth.send(Identify { name: UserName::server() }).await.expect("alive"));
         let (client, opened) = alice(&auth).await;
@@ -207,8 +207,8 @@ fn register_then_login() {
 #[test]
 fn sixty_four_registrations_of_one_name_have_one_winner() {
     run(async {
-        let house = House::new(|config| config.auth.hash_threads = 4);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.auth.hash_threads = 4);
+        let auth = rig.open();
         let client = Client::new();
         let twins = ["carol", "Carol", "CAROL", "ｃａｒｏｌ"];
         let all = (0..64).map(|at| client.ask(&auth, register(twins[at % 4], SECRET), HOME));
@@ -217,7 +217,7 @@ fn sixty_four_registrations_of_one_name_have_one_winner() {
         assert!(
             results.into_iter().filter(Result::is_err).all(|result| code(result) == ErrorCode::NameTaken)
         );
-        let rows = fs::read_to_string(house.file("clients.csv")).expect("text").lines().count();
+        let rows = fs::read_to_string(rig.file("clients.csv")).expect("text").lines().count();
         assert_eq!(rows, 2, "a header and one row");
     });
 }
@@ -238,8 +238,8 @@ where
 #[test]
 fn a_resume_takes_the_session_over() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (first, opened) = alice(&auth).await;
         let second = Client::new();
         let resumed = second.ask(&auth, resume(&opened.token), AWAY).await.expect("a session");
@@ -266,10 +266,10 @@ fn a_resume_takes_the_session_over() {
 #[test]
 fn what_was_answered_outlives_a_crash() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
-        let crashed = house.after_a_crash();
+        let crashed = rig.after_a_crash();
         let after = crashed.open();
         let resumed = client.ask(&after, resume(&opened.token), HOME).await.expect("the token is still good");
         assert_eq!(code(client.ask(&after, register("alice", SECRET), HOME).await), ErrorCode::NameTaken);
@@ -280,7 +280,7 @@ fn what_was_answered_outlives_a_crash() {
         assert_eq!(code(client.ask(&after, resume(&resumed.token), HOME).await), ErrorCode::BadToken);
 
         auth.send(CloseSession { session: opened.session }).await.expect("alive").expect("room on the disk");
-        let after = house.after_a_crash();
+        let after = rig.after_a_crash();
         assert_eq!(code(client.ask(&after.open(), resume(&opened.token), HOME).await), ErrorCode::BadToken);
     });
 }
@@ -288,14 +288,14 @@ fn what_was_answered_outlives_a_crash() {
 #[test]
 fn a_stopped_server_says_so_and_has_written_what_waited() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
         client.ask(&auth, login("alice", SECRET), AWAY).await.expect("a session");
         auth.send(Shutdown).await.expect("alive");
         assert_eq!(code(client.ask(&auth, login("alice", SECRET), HOME).await), ErrorCode::ShuttingDown);
         auth.send(Shutdown).await.expect("twice is no harm");
-        let opened_again = house.try_open(Arc::default()).expect("sound files");
+        let opened_again = rig.try_open(Arc::default()).expect("sound files");
         assert_eq!((opened_again.accounts, opened_again.sessions), (1, 2));
         let auth = opened_again.actor.start();
         let resumed = client.ask(&auth, resume(&opened.token), HOME).await.expect("a session");
@@ -306,8 +306,8 @@ fn a_stopped_server_says_so_and_has_written_what_waited() {
 #[test]
 fn a_changed_password_ends_the_other_sessions() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (owner, opened) = alice(&auth).await;
         let thief = Client::new();
         let stolen = thief.ask(&auth, login("alice", SECRET), AWAY).await.expect("a session");
@@ -321,7 +321,7 @@ fn a_changed_password_ends_the_other_sessions() {
         assert_eq!(auth.send(change(SECRET)).await.expect("alive"), Ok(()));
         assert_eq!(thief.ended().await.reason, ByeReason::Kicked);
         assert!(owner.heard_nothing());
-        let crashed = house.after_a_crash();
+        let crashed = rig.after_a_crash();
         for auth in [auth, crashed.open()] {
             assert_eq!(code(thief.ask(&auth, resume(&stolen.token), AWAY).await), ErrorCode::BadToken);
             assert_eq!(code(thief.ask(&auth, login("alice", SECRET), AWAY).await), ErrorCode::WrongPassword);
@@ -329,7 +329,7 @@ fn a_changed_password_ends_the_other_sessions() {
             owner.ask(&auth, resume(&opened.token), HOME).await.expect("its own session goes on");
         }
         let gone = ChangePassword { session: SessionId::new(99, 0), ..change(SECRET) };
-        let crashed = house.after_a_crash();
+        let crashed = rig.after_a_crash();
         let auth = crashed.open();
         assert_eq!(code(auth.send(gone).await.expect("alive")), ErrorCode::BadToken);
     });
@@ -338,8 +338,8 @@ fn a_changed_password_ends_the_other_sessions() {
 #[test]
 fn nobody_locks_the_owner_out() {
     run(async {
-        let house = House::new(|config| config.limits.wrong_passwords_per_hour = 5);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.limits.wrong_passwords_per_hour = 5);
+        let auth = rig.open();
         let (owner, _) = alice(&auth).await;
         let thief = Client::new();
         let guess = |at: u8| {
@@ -365,8 +365,8 @@ fn nobody_locks_the_owner_out() {
 #[test]
 fn tokens_are_guessed_at_the_price_of_logins() {
     run(async {
-        let house = House::new(|config| config.limits.logins_per_minute = 3);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.limits.logins_per_minute = 3);
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
         for _ in 0..3 {
             assert_eq!(
@@ -386,16 +386,16 @@ fn tokens_are_guessed_at_the_price_of_logins() {
 #[test]
 fn other_parameters_renew_a_hash_at_the_next_login() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (client, _) = alice(&auth).await;
         auth.send(Shutdown).await.expect("alive");
-        let stronger = House {
+        let stronger = Rig {
             config: Config {
-                auth: crate::config::AuthConfig { argon2_memory_kib: 16, ..house.config.auth.clone() },
-                ..house.config.clone()
+                auth: crate::config::AuthConfig { argon2_memory_kib: 16, ..rig.config.auth.clone() },
+                ..rig.config.clone()
             },
-            ..house
+            ..rig
         };
         let auth = stronger.open();
         for _ in 0..2 {
@@ -412,8 +412,8 @@ fn other_parameters_renew_a_hash_at_the_next_login() {
 #[test]
 fn sessions_expire() {
     run(async {
-        let house = House::new(|config| config.auth.session_max_seconds = 1);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.auth.session_max_seconds = 1);
+        let auth = rig.open();
         let (client, opened) = alice(&auth).await;
         assert!(opened.expires_in_seconds <= 1);
         assert_eq!(client.ended().await, EndSession { reason: ByeReason::Expired, text: None });
@@ -424,8 +424,8 @@ fn sessions_expire() {
 #[test]
 fn an_account_has_so_many_sessions() {
     run(async {
-        let house = House::new(|config| config.limits.sessions_per_account = 2);
-        let auth = house.open();
+        let rig = Rig::new(|config| config.limits.sessions_per_account = 2);
+        let auth = rig.open();
         let (client, first) = alice(&auth).await;
         client.ask(&auth, login("alice", SECRET), HOME).await.expect("the second");
         let refusal = client.ask(&auth, login("alice", SECRET), HOME).await.expect_err("the third");
@@ -440,12 +440,12 @@ fn an_account_has_so_many_sessions() {
 #[test]
 fn sessions_that_are_under_way_count() {
     run(async {
-        let house = House::new(|config| {
+        let rig = Rig::new(|config| {
             config.limits.sessions_per_account = 10;
             // Guesses that are under way count, too, until they turn out to be right.
             config.limits.wrong_passwords_per_hour = 0;
         });
-        let auth = house.open();
+        let auth = rig.open();
         let (client, first) = alice(&auth).await;
         let results = futures((0..50).map(|_| client.ask(&auth, login("alice", SECRET), HOME))).await;
         let (ins, outs): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
@@ -461,8 +461,8 @@ fn sessions_that_are_under_way_count() {
 #[test]
 fn a_connection_that_is_gone_leaves_nothing_behind() {
     run(async {
-        let house = House::new(|_| {});
-        let auth = house.open();
+        let rig = Rig::new(|_| {});
+        let auth = rig.open();
         let (_client, _) = alice(&auth).await;
         let gone = Client::new();
         gone.connection.send(Hangup).await.expect("alive");
@@ -475,13 +475,13 @@ fn a_connection_that_is_gone_leaves_nothing_behind() {
 #[test]
 fn a_flood_of_logins_is_answered_each() {
     run(async {
-        let house = House::new(|config| {
+        let rig = Rig::new(|config| {
             config.auth.hash_threads = 1;
             config.auth.argon2_memory_kib = 2_048;
             config.limits.hash_queue = 5;
             config.limits.wrong_passwords_per_hour = 0;
         });
-        let auth = house.open();
+        let auth = rig.open();
         let (client, _) = alice(&auth).await;
         let results = futures((0..100).map(|_| client.ask(&auth, login("alice", SECRET), HOME))).await;
         let (ins, outs): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
@@ -495,17 +495,17 @@ fn a_flood_of_logins_is_answered_each() {
 
 #[test]
 fn settings_out_of_bounds_stop_the_start() {
-    let house = House::new(|config| config.auth.argon2_memory_kib = 4);
-    let error = house.try_open(Arc::default()).expect_err("too little").to_string();
+    let rig = Rig::new(|config| config.auth.argon2_memory_kib = 4);
+    let error = rig.try_open(Arc::default()).expect_err("too little").to_string();
     assert!(error.contains("auth.argon2_memory_kib"), "{error}");
 }
 
 #[test]
 fn whoever_waits_for_an_actor_that_stops_hears_of_it() {
     run(async {
-        let house = House::new(|_| {});
+        let rig = Rig::new(|_| {});
         // It never starts, so nothing that was written comes back.
-        let actor = house.try_open(Arc::default()).expect("sound files").actor;
+        let actor = rig.try_open(Arc::default()).expect("sound files").actor;
         let client = Client::new();
         let request = |how| OpenSession { how, from: ip(HOME), end: client.connection.clone().recipient() };
         let waits = [register("alice", SECRET), login("bob", SECRET)]
@@ -522,10 +522,10 @@ fn whoever_waits_for_an_actor_that_stops_hears_of_it() {
 #[test]
 fn a_panic_in_a_story_is_the_actors() {
     run(async {
-        let house = House::new(|_| {});
+        let rig = Rig::new(|_| {});
         let (watch, mut deaths) = crate::actors::panic_watch::PanicWatch::new();
         let critical = Some(watch.of("the account keeper"));
-        let opened = AuthActor::open(&house.config, &house.folder(), Arc::default(), critical);
+        let opened = AuthActor::open(&rig.config, &rig.folder(), Arc::default(), critical);
         let actor = opened.expect("sound files").actor;
         let story = actor.answer(|auth| async move {
             let _state = auth.state();

@@ -92,7 +92,7 @@ impl SessionActor {
         let (journal, auth) = (self.context.journal.clone(), self.context.auth.clone());
         let asked = with.clone();
         let question = async move {
-            // Letters from an account that is gone stay readable; only where there are none does it matter
+            // Direct messages from an account that is gone stay readable; only where there are none does it matter
             // whether there is such an account.
             let read = journal.send(read).await?;
             let nobody = matches!(&read, Ok(page) if page.newest.is_none())
