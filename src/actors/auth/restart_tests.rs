@@ -76,14 +76,14 @@ fn what_is_in_memory_is_what_a_restart_finds() {
     let mut compared = 0;
     for seed in 0..12 {
         compared += run(async {
-            let house = House::new(|config| {
+            let rig = Rig::new(|config| {
                 config.auth.hash_threads = 2;
                 config.limits.sessions_per_account = 4;
                 config.limits.sessions_opened_per_minute = 0;
                 config.limits.wrong_passwords_per_hour = 0;
             });
             let mut random = Random(seed);
-            let actor = house.try_open(Arc::default()).expect("sound files").actor;
+            let actor = rig.try_open(Arc::default()).expect("sound files").actor;
             let auth = actor.auth.clone();
             let addr = actor.start();
             let client = Client::new();
@@ -94,7 +94,7 @@ fn what_is_in_memory_is_what_a_restart_finds() {
                 opened.extend(futures(requests.into_iter()).await.into_iter().flatten());
             }
             addr.send(Shutdown).await.expect("alive");
-            let again = house.try_open(Arc::default()).expect("sound files").actor;
+            let again = rig.try_open(Arc::default()).expect("sound files").actor;
             let (accounts, sessions) = known(&auth);
             let (accounts_after, sessions_after) = known(&again.auth);
             assert_eq!(accounts, accounts_after, "seed {seed}");
