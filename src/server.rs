@@ -8,9 +8,9 @@ mod bind;
 mod reach;
 pub mod resources;
 mod signals;
+mod start_error;
 mod thread;
 
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,18 +31,12 @@ use crate::actors::directory::DirectoryActor;
 use crate::actors::fanout::FanoutActor;
 use crate::actors::journal::JournalActor;
 use crate::actors::listener::ListenerActor;
-use crate::actors::messages::auth::AccountsHandle;
-use crate::actors::messages::auth::AuthHandle;
-use crate::actors::messages::auth::Shutdown;
+use crate::actors::messages::auth::{AccountsHandle, AuthHandle, Shutdown};
 use crate::actors::messages::console::ConsoleHandle;
-use crate::actors::messages::directory::DirectoryHandle;
-use crate::actors::messages::directory::Flush;
-use crate::actors::messages::fanout::{CloseAll, StopRequests};
-use crate::actors::messages::fanout::{FanoutHandle, Fanouts};
-use crate::actors::messages::journal::Drain;
-use crate::actors::messages::journal::JournalHandle;
-use crate::actors::messages::listener::ListenerHandle;
-use crate::actors::messages::listener::StopListening;
+use crate::actors::messages::directory::{DirectoryHandle, Flush};
+use crate::actors::messages::fanout::{CloseAll, FanoutHandle, Fanouts, StopRequests};
+use crate::actors::messages::journal::{Drain, JournalHandle};
+use crate::actors::messages::listener::{ListenerHandle, StopListening};
 use crate::actors::panic_watch::{Critical, PanicWatch};
 use crate::actors::room::ChatRoomActor;
 use crate::actors::session::SessionActor;
@@ -54,13 +48,13 @@ use crate::disk::Folder;
 use crate::logging::{self, LogControl};
 use crate::model::{IoThread, MessageId, Spellings, Timestamp};
 use crate::store::history::{self, CsvLog, CsvLogOptions, HistoryOptions, Opened};
-use crate::store::lock::{DataDirLock, LockError};
-use crate::store::owner::{self, OwnerError};
+use crate::store::lock::DataDirLock;
+use crate::store::owner;
 use crate::store::set_aside::SetAside;
-use crate::store::terms::{self, TermsError};
+use crate::store::terms;
 
 pub use bind::BindError;
-use resources::FewFiles;
+pub use start_error::StartError;
 use thread::{ActorThread, IdleThread, Seat, Starter, seat};
 
 /// I/O threads that are started without being asked for by number.
@@ -69,58 +63,6 @@ const MAX_IO_THREADS: usize = 256;
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the parts that no client waits for may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Why the server did not start, or could not go on. Each is one sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory is somebody else's.
-    #[error(transparent)]
-    Owner(#[from] OwnerError),
-    /// The data directory.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The log file.
-    #[error(transparent)]
-    Log(#[from] logging::LogError),
-    /// What is to be logged.
-    #[error(transparent)]
-    Filter(#[from] logging::FilterError),
-    /// The port.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The history.
-    #[error(transparent)]
-    History(#[from] history::HistoryError),
-    /// The terms of the history.
-    #[error(transparent)]
-    Terms(#[from] TermsError),
-    /// Accounts, sessions and their key.
-    #[error(transparent)]
-    Accounts(#[from] crate::actors::auth::AuthStartError),
-    /// An actor that the server cannot do without has panicked; see [`crate::actors::panic_watch`].
-    #[error("{0} has failed, and the server ended to be safe; the log says why, start it again")]
-    Died(&'static str),
-    /// The control socket.
-    #[error(transparent)]
-    Control(#[from] control::ControlError),
-    /// Descriptors.
-    #[error(transparent)]
-    FewFiles(#[from] FewFiles),
-    /// Threads, signals, sockets.
-    #[error("the system refuses {what} ({error}); look for its limits on processes and open files")]
-    System {
-        /// What was asked of it.
-        what: &'static str,
-        /// What it said.
-        error: io::Error,
-    },
-}
-
-impl StartError {
-    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |error| StartError::System { what, error }
-    }
-}
 
 /// Runs the server until `shutdown`, SIGTERM or SIGINT.
 ///
@@ -205,12 +147,12 @@ pub async fn serve(
     };
     let journal = Journal::prepare(&config, history, newest_id, critical.of("the journal"))?;
     let front = Front::prepare(&config, listeners)?;
-    let desk = operator.map(|operator| Desk::prepare(operator, &config)).transpose()?;
+    let inputs = operator.map(|operator| ConsoleInputs::prepare(operator, &config)).transpose()?;
     resources::files_to_serve()?;
 
     // From here on nothing fails any more.
     let runtime = Runtime::build(&config, front, auth, journal, past, critical);
-    let console = desk.map(|desk| runtime.open_console(desk, set_aside));
+    let console = inputs.map(|inputs| runtime.open_console(inputs, set_aside));
     runtime.announce();
     // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
     let (control, _terminal) = console.map(AtTheConsole::read_commands).unzip();
@@ -330,19 +272,19 @@ impl Front {
 }
 
 /// What an operator gives commands through, before there is anybody to ask.
-struct Desk {
+struct ConsoleInputs {
     operator: Operator,
     socket: ControlSocket,
     terminal: WaitingTerminal,
 }
 
-impl Desk {
+impl ConsoleInputs {
     fn prepare(operator: Operator, config: &Config) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
         let socket = control::bind(data_dir)?;
         let terminal = terminal::prepare(operator.printer.clone(), data_dir.join("console_history"))
             .map_err(StartError::system("a thread for the console"))?;
-        Ok(Desk { operator, socket, terminal })
+        Ok(ConsoleInputs { operator, socket, terminal })
     }
 }
 
@@ -418,9 +360,9 @@ impl Runtime {
     }
 
     /// Opens the console, and the control socket to it.
-    fn open_console(&self, desk: Desk, set_aside: SetAside) -> AtTheConsole {
+    fn open_console(&self, inputs: ConsoleInputs, set_aside: SetAside) -> AtTheConsole {
         let Handles { auth, directory, journal, listener, .. } = &self.handles;
-        let Operator { stop, log, printer } = desk.operator;
+        let Operator { stop, log, printer } = inputs.operator;
         let console = ConsoleActor::new(ConsoleContext {
             listener: listener.clone(),
             directory: directory.clone(),
@@ -433,8 +375,8 @@ impl Runtime {
         })
         .start();
         let console = ConsoleHandle::of(&console);
-        let control = control::serve(desk.socket, console.clone(), self.accounts.clone());
-        AtTheConsole { control, console, terminal: desk.terminal }
+        let control = control::serve(inputs.socket, console.clone(), self.accounts.clone());
+        AtTheConsole { control, console, terminal: inputs.terminal }
     }
 
     /// Tells scripts where the server listens. Clients can connect from here on.

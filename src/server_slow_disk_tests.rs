@@ -1,5 +1,6 @@
 //! What waits for a slow disk while the world changes.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 

@@ -168,7 +168,7 @@ impl Guest {
                 (OpCode::Data(Data::Text), 4, length as usize)
             }
             Wire::WebSocket => {
-                let mut cursor = io::Cursor::new(&self.unread[..]);
+                let mut cursor = std::io::Cursor::new(&self.unread[..]);
                 let (header, length) = FrameHeader::parse(&mut cursor).unwrap()?;
                 assert_eq!((header.mask, header.is_final), (None, true));
                 (header.opcode, cursor.position() as usize, length as usize)
