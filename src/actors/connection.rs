@@ -1,11 +1,11 @@
-//! One connection's stream, outbox and unanswered requests.
+//! One connection's stream, its outbox, and where it is in its life.
 //!
-//! A [`Connection`] is shared by two actors of one thread, without a lock: its `SessionActor` reads from it
-//! and decides, the thread's `FanoutActor` puts into it what comes from rooms and writes at once, so that a
-//! delivery passes no mailbox of its own. What the fan-out finds out (the peer does not read, its time has
-//! run out) it leaves in `verdict` and wakes the session.
+//! A [`Connection`] is shared by two actors of one thread, without a lock: its `SessionActor` reads from it,
+//! the thread's `FanoutActor` puts into it what comes from rooms and writes at once, so that a delivery passes
+//! no mailbox of its own. Both tell its [`SessionMachine`] what happens, which decides; what then has to be done
+//! the session does, and is woken for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,12 +17,12 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::messages::room::RoomHandle;
-use crate::chat::limits::rate_limiter::AccountRates;
-use crate::chat::session::deadlines::{Deadlines, Due, Timeouts};
+use crate::chat::session::active::SessionTypes;
+use crate::chat::session::deadlines::Timeouts;
+use crate::chat::session::machine::SessionMachine;
 use crate::chat::session::outbox::Outbox;
-use crate::chat::session::replies::{Concurrency, Replies};
 use crate::config::Limits;
-use crate::model::{ByeReason, ConnectionId, ErrorCode, MessageId, Reference, Reply, ReplyTo, Ticket};
+use crate::model::{ByeReason, ConnectionId, ErrorCode, Reply, ReplyTo, RoomId, RoomName, Ticket};
 use crate::transport::Stream;
 use crate::wire::Wire;
 use crate::wire::frames::SharedFrames;
@@ -42,27 +42,18 @@ pub enum Turn {
     Given,
 }
 
-/// What has to become of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Say this, then goodbye.
-    Dismiss {
-        /// Why.
-        reason: ByeReason,
-        /// A sentence, where there is a better one than the reason's own.
-        text: Option<String>,
-    },
-    /// The socket is broken, or its time to go is over.
-    Drop,
-}
-
-/// A room that a connection is in.
+/// What a connection's [`SessionMachine`] keeps for the actors: replies as bytes of its wire, and one handle of
+/// each room for all of a thread who are in it.
 #[derive(Debug)]
-pub struct JoinedRoom {
-    /// The room; one handle for all of a thread who are in it.
-    pub room: Rc<RoomHandle>,
-    /// While the client fetches the pages between its last message and its first event: where they end.
-    pub pages_up_to: Option<MessageId>,
+pub struct OfActors;
+
+impl SessionTypes for OfActors {
+    type Reply = Bytes;
+    type Room = Rc<RoomHandle>;
+
+    fn room(room: &Rc<RoomHandle>) -> (RoomId, &RoomName) {
+        (room.id, &room.name)
+    }
 }
 
 /// Writes what waits, as much as one call takes.
@@ -83,12 +74,6 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// How its payloads are framed.
     pub wire: Wire,
-    /// The rooms that it is in.
-    pub rooms: RefCell<Vec<JoinedRoom>>,
-    /// How fast its account does things; there from the moment that a session is open.
-    pub rates: RefCell<Option<Arc<AccountRates>>>,
-    /// Whether the session reads from it at the moment.
-    pub reading: Cell<bool>,
     /// Whether it waits for a turn; sessions need none.
     pub turn: Cell<Turn>,
     /// The fan-out's mark on those who spoke in the batch that it hands round.
@@ -98,55 +83,41 @@ pub struct Connection {
     limits: Arc<Limits>,
     /// Whether the socket took no more at the last write, and the session waits until it does.
     blocked: Cell<bool>,
-    replies: RefCell<Replies<Bytes>>,
-    deadlines: Cell<Deadlines>,
-    /// Whether it still takes frames; not since goodbye was said.
-    open: Cell<bool>,
-    /// In a box: hardly any connection has one.
-    verdict: RefCell<Option<Box<Verdict>>>,
+    machine: RefCell<SessionMachine<OfActors>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Connection {
-    /// A connection over this stream, within these limits.
-    pub fn new(id: ConnectionId, peer: SocketAddr, stream: Stream, wire: Wire, limits: Arc<Limits>) -> Self {
+    /// A connection over this stream, within these limits; with a code, one that may not stay.
+    pub fn new(
+        id: ConnectionId,
+        peer: SocketAddr,
+        stream: Stream,
+        wire: Wire,
+        limits: Arc<Limits>,
+        refused: Option<ErrorCode>,
+    ) -> Self {
         Connection {
             id,
             peer,
             wire,
-            rooms: RefCell::default(),
-            rates: RefCell::default(),
-            reading: Cell::new(true),
             turn: Cell::new(Turn::None),
             spoke: Cell::new(false),
             stream: RefCell::new(stream),
             outbox: RefCell::default(),
             limits,
             blocked: Cell::new(false),
-            replies: RefCell::default(),
-            deadlines: Cell::new(Deadlines::connected()),
-            open: Cell::new(true),
-            verdict: RefCell::default(),
+            machine: RefCell::new(SessionMachine::new(refused)),
             waker: RefCell::default(),
         }
     }
 
-    // ------------------------------------------------------------ requests and replies
-
-    /// Whether a request may begin beside those that are unanswered.
-    pub fn may_begin(&self, company: Concurrency) -> bool {
-        self.replies.borrow().may_begin(company)
+    /// Where it is in its life. Nothing else of the connection may be called while this is held.
+    pub fn machine(&self) -> RefMut<'_, SessionMachine<OfActors>> {
+        self.machine.borrow_mut()
     }
 
-    /// Begins a request.
-    pub fn begin(&self, reference: Option<Reference>, company: Concurrency) -> Ticket {
-        self.replies.borrow_mut().begin(reference, company)
-    }
-
-    /// How many requests are unanswered.
-    pub fn unanswered(&self) -> usize {
-        self.replies.borrow().len()
-    }
+    // ------------------------------------------------------------ replies
 
     /// Where the reply to a request goes.
     pub fn reply_to(&self, ticket: Ticket) -> ReplyTo {
@@ -156,18 +127,49 @@ impl Connection {
     /// Takes the reply to a request, which leaves when those before it have left. Whether there is more than it
     /// has room for.
     pub fn answer(&self, ticket: Ticket, reply: &Reply) -> bool {
-        let mut replies = self.replies.borrow_mut();
+        let mut machine = self.machine();
         let (frame, more) =
-            encode::reply(self.wire, reply, replies.reference(ticket), self.limits.max_frame_bytes);
-        replies.answer(ticket, frame);
-        while let Some(frame) = replies.pop_ready() {
+            encode::reply(self.wire, reply, machine.reference(ticket), self.limits.max_frame_bytes);
+        machine.answer(ticket, frame);
+        while let Some(frame) = machine.next_reply() {
+            drop(machine);
             self.push(frame);
+            machine = self.machine();
         }
-        drop(replies);
-        if !self.reading.get() {
+        let needs_driving = machine.needs_driving();
+        drop(machine);
+        if needs_driving {
             self.wake();
         }
         more
+    }
+
+    // ------------------------------------------------------------ the end
+
+    /// Lets it go; see [`SessionMachine::let_go`].
+    pub fn let_go(&self, reason: ByeReason, text: Option<String>) {
+        self.machine().let_go(reason, text);
+        self.wake();
+    }
+
+    fn broken(&self) {
+        self.machine().broken();
+        self.wake();
+    }
+
+    /// One tick has passed. Whether a ping was put into the outbox.
+    pub fn tick(&self, timeouts: &Timeouts, ping: &SharedFrames) -> bool {
+        let mut machine = self.machine();
+        let is_ping_due = machine.tick(timeouts);
+        let is_to_go = !machine.takes_requests();
+        drop(machine);
+        if is_ping_due {
+            self.push_shared(ping);
+        }
+        if is_to_go {
+            self.wake();
+        }
+        is_ping_due
     }
 
     // ------------------------------------------------------------ writing
@@ -180,20 +182,17 @@ impl Connection {
     /// Puts frames of its wire into the outbox; [`Connection::flush`] writes them. A consumer whose outbox is full is let
     /// go.
     pub fn push(&self, frames: Bytes) {
-        if !self.open.get() {
+        if !self.machine.borrow().takes_frames() {
             return;
         }
         if self.outbox.borrow_mut().push(frames, self.limits.outbox_bytes).is_err() {
-            self.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::SlowConsumer), text: None });
+            self.let_go(ByeReason::Fault(ErrorCode::SlowConsumer), None);
         }
     }
 
-    /// Takes the last words in and refuses all that comes behind them. A slow consumer's words stand before
+    /// Puts the last words behind all that waits, or in its place: a slow consumer's words stand before
     /// everything that it was too slow for.
     pub fn push_last_words(&self, words: impl IntoIterator<Item = Bytes>, drop_unsent: bool) {
-        if !self.open.replace(false) {
-            return;
-        }
         let mut outbox = self.outbox.borrow_mut();
         if drop_unsent {
             outbox.keep_started_frame(|frames, position| self.wire.end_of_frame_at(frames, position));
@@ -202,7 +201,6 @@ impl Connection {
             // The bound was kept until here; two last words may go over it.
             let _ = outbox.push(word, usize::MAX);
         }
-        self.with_deadlines(Deadlines::closing);
     }
 
     /// Writes what waits, as far as the socket takes it. This is the fan-out's way; where the socket takes no
@@ -221,7 +219,7 @@ impl Connection {
                 match self.stream.borrow().poll_write_ready(task) {
                     Poll::Ready(Ok(())) => self.blocked.set(false),
                     Poll::Ready(Err(_)) => {
-                        self.judge(Verdict::Drop);
+                        self.broken();
                         return Poll::Ready(());
                     }
                     Poll::Pending => return Poll::Pending,
@@ -247,17 +245,17 @@ impl Connection {
             match result {
                 Ok(written) => {
                     outbox.advance(written);
-                    self.with_deadlines(Deadlines::write_moved);
+                    self.machine().write_moved();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.with_deadlines(Deadlines::write_blocked);
+                    self.machine().write_blocked();
                     self.blocked.set(true);
                     return false;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     outbox.clear();
-                    self.judge(Verdict::Drop);
+                    self.broken();
                     return true;
                 }
             }
@@ -288,54 +286,14 @@ impl Connection {
         let mut buffer = ReadBuf::new(buffer);
         let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(task, &mut buffer);
         read.map_ok(|()| {
-            self.with_deadlines(Deadlines::heard);
+            self.machine().heard();
             buffer.filled().len()
         })
     }
 
-    // ------------------------------------------------------------ time and verdicts
+    // ------------------------------------------------------------ waking
 
-    /// Changes the running times.
-    pub fn with_deadlines(&self, change: impl FnOnce(&mut Deadlines)) {
-        let mut deadlines = self.deadlines.get();
-        change(&mut deadlines);
-        self.deadlines.set(deadlines);
-    }
-
-    /// One tick has passed. Whether a ping was put into the outbox.
-    pub fn tick(&self, timeouts: &Timeouts, ping: &SharedFrames) -> bool {
-        let mut due = Due::Nothing;
-        self.with_deadlines(|deadlines| due = deadlines.tick(timeouts, self.reading.get()));
-        match due {
-            Due::Nothing => {}
-            Due::Ping => self.push_shared(ping),
-            Due::End(code) => self.judge(Verdict::Dismiss { reason: ByeReason::Fault(code), text: None }),
-            Due::Drop => self.judge(Verdict::Drop),
-        }
-        due == Due::Ping
-    }
-
-    /// Leaves a verdict for the session and wakes it. The first one stands, unless the socket breaks.
-    pub fn judge(&self, verdict: Verdict) {
-        let mut place = self.verdict.borrow_mut();
-        if place.is_none() || verdict == Verdict::Drop {
-            *place = Some(Box::new(verdict));
-        }
-        drop(place);
-        self.wake();
-    }
-
-    /// Takes the verdict away.
-    pub fn take_verdict(&self) -> Option<Verdict> {
-        self.verdict.borrow_mut().take().map(|verdict| *verdict)
-    }
-
-    /// Whether it still takes frames.
-    pub fn is_open(&self) -> bool {
-        self.open.get()
-    }
-
-    /// Keeps the task that [`Connection::judge`] and others wake.
+    /// Keeps the task that [`Connection::wake`] wakes.
     pub fn watch(&self, waker: &Waker) {
         let mut place = self.waker.borrow_mut();
         if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {

@@ -21,7 +21,7 @@ use log::{error, warn};
 use tokio::sync::oneshot;
 
 use self::turns::GiveTurns;
-use super::connection::{Connection, JoinedRoom, Verdict};
+use super::connection::Connection;
 use super::messages::fanout::{
     Answer, AuthorReceipt, Broadcast, CloseAll, ConnectionClosed, Deliver, FanoutHandle, JoinAccepted,
     LeaveAccepted, NewConnection, PresenceUpdate, RoomCrashed, SessionAccepted, StopRequests, Unicast,
@@ -110,7 +110,7 @@ impl FanoutActor {
     }
 
     fn connection(&self, id: ConnectionId) -> Option<&Rc<Connection>> {
-        self.connections.get(&id).filter(|connection| connection.is_open())
+        self.connections.get(&id).filter(|connection| connection.machine().takes_frames())
     }
 
     /// Gives an author on this thread what became of its message.
@@ -256,8 +256,8 @@ impl Handler<RoomCrashed> for FanoutActor {
 
     fn handle(&mut self, RoomCrashed { room, .. }: RoomCrashed, _: &mut Context<Self>) {
         for connection in self.rooms.remove(&room).into_iter().flat_map(|local| local.members) {
-            connection.rooms.borrow_mut().retain(|joined| joined.room.id != room);
-            connection.judge(Verdict::Dismiss { reason: ByeReason::Fault(ErrorCode::Internal), text: None });
+            connection.machine().left(room);
+            connection.let_go(ByeReason::Fault(ErrorCode::Internal), None);
         }
     }
 }
@@ -267,7 +267,7 @@ impl Handler<Broadcast> for FanoutActor {
 
     fn handle(&mut self, Broadcast { text, at }: Broadcast, _: &mut Context<Self>) {
         let notice = encode::event_for_all(&Event::Notice { text, at });
-        let in_session = |connection: &&Rc<Connection>| connection.rates.borrow().is_some();
+        let in_session = |connection: &&Rc<Connection>| connection.machine().was_accepted();
         let listeners: Vec<_> = self.connections.values().filter(in_session).cloned().collect();
         for connection in &listeners {
             connection.push_shared(&notice);
@@ -294,7 +294,7 @@ impl Handler<SessionAccepted> for FanoutActor {
 
     fn handle(&mut self, accepted: SessionAccepted, _: &mut Context<Self>) {
         if let Some(connection) = self.connection(accepted.reply_to.connection).cloned() {
-            *connection.rates.borrow_mut() = Some(accepted.rates);
+            connection.machine().accepted(accepted.rates);
             connection.answer(accepted.reply_to.ticket, &Reply::Session(accepted.grant));
             self.unwritten.push(connection);
         }
@@ -306,24 +306,22 @@ impl Handler<JoinAccepted> for FanoutActor {
 
     fn handle(&mut self, accepted: JoinAccepted, _: &mut Context<Self>) {
         let JoinAccepted { reply_to, room, members, reset, page, keep, events_begin_behind } = accepted;
-        let Some(connection) = self.connection(reply_to.connection).cloned() else {
+        let (id, name) = (room.id, room.name.clone());
+        let handle = self.rooms.get(&id).map_or_else(|| Rc::new(room), |local| Rc::clone(&local.room));
+        let pages_up_to = events_begin_behind.filter(|_| keep == Keep::Oldest);
+        let connection = self.connections.get(&reply_to.connection).cloned();
+        let Some(connection) =
+            connection.filter(|of| of.machine().joined(Rc::clone(&handle), pages_up_to).is_ok())
+        else {
             // It went while the room was reading its page; the room thinks that it is in.
-            room.ways.do_send(Leave { connection: reply_to.connection, request: None });
+            handle.ways.do_send(Leave { connection: reply_to.connection, request: None });
             return;
         };
-        let (id, name) = (room.id, room.name.clone());
-        let local =
-            self.rooms.entry(id).or_insert_with(|| LocalRoom { room: Rc::new(room), members: Vec::new() });
+        let local = self.rooms.entry(id).or_insert_with(|| LocalRoom { room: handle, members: Vec::new() });
         local.enter(&connection);
-        let more =
-            connection.answer(reply_to.ticket, &Reply::Joined { room: name, members, reset, page, keep });
-        let pages_up_to = events_begin_behind.filter(|_| more && keep == Keep::Oldest);
-        {
-            let mut rooms = connection.rooms.borrow_mut();
-            rooms.retain(|joined| joined.room.id != id);
-            // Most sessions are in one room, and thousands of them idle.
-            rooms.reserve_exact(1);
-            rooms.push(JoinedRoom { room: Rc::clone(&local.room), pages_up_to });
+        let joined = Reply::Joined { room: name.clone(), members, reset, page, keep };
+        if !connection.answer(reply_to.ticket, &joined) {
+            connection.machine().pages_are_fetched(&name);
         }
         self.unwritten.push(connection);
     }
@@ -340,7 +338,7 @@ impl Handler<LeaveAccepted> for FanoutActor {
             }
         }
         let Some(connection) = self.connection(left.connection).cloned() else { return };
-        connection.rooms.borrow_mut().retain(|joined| joined.room.id != left.room);
+        connection.machine().left(left.room);
         if let Some(ticket) = left.request {
             connection.answer(ticket, &Reply::Done);
             self.unwritten.push(connection);
@@ -380,10 +378,10 @@ impl FanoutActor {
             }
         };
         let id = ConnectionId::fresh(self.thread);
-        let limits = Arc::clone(&context.limits);
-        let connection = Rc::new(Connection::new(id, new.peer, stream, new.wire, limits));
+        let limits = Arc::clone(&context.rules.limits);
+        let connection = Rc::new(Connection::new(id, new.peer, stream, new.wire, limits, new.refused));
         self.connections.insert(id, Rc::clone(&connection));
-        (self.start_session)(connection, Rc::clone(context), new.refused, new.received);
+        (self.start_session)(connection, Rc::clone(context), new.refused.is_some(), new.received);
         context.strangers.charge(start);
     }
 }
@@ -395,7 +393,7 @@ impl Handler<ConnectionClosed> for FanoutActor {
         let start = Strangers::processor_time();
         if let Some(gone) = self.connections.remove(&connection)
             && let Some(context) = &self.context
-            && gone.rates.take().is_none()
+            && !gone.machine().was_accepted()
         {
             // The socket is closed with the last reference to it.
             drop(gone);
@@ -415,7 +413,7 @@ impl Handler<StopRequests> for FanoutActor {
 
     fn handle(&mut self, _: StopRequests, _: &mut Context<Self>) {
         if let Some(context) = &self.context {
-            context.stopping.set(true);
+            context.rules.stopping.set(true);
         }
     }
 }
@@ -427,7 +425,7 @@ impl Handler<CloseAll> for FanoutActor {
         let newcomers = self.context.as_ref().map(|context| context.strangers.take_newcomers());
         newcomers.into_iter().flatten().for_each(|new| self.take_over(new));
         for connection in self.connections.values() {
-            connection.judge(Verdict::Dismiss { reason: ByeReason::ShuttingDown, text: None });
+            connection.let_go(ByeReason::ShuttingDown, None);
         }
         let (sender, receiver) = oneshot::channel();
         if self.connections.is_empty() {

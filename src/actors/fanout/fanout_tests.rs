@@ -2,17 +2,21 @@
 
 use bytes::Bytes;
 use std::cell::RefCell;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::actors::messages::room::RoomWays;
 use crate::actors::messages::stand_in::{Neighbours, StandIn};
-use crate::chat::session::replies::Concurrency;
+use crate::chat::session::active::ActiveSession;
+use crate::chat::session::admission::{Admission, IncomingRequest};
+use crate::chat::session::rules::SessionRules;
 use crate::config::Limits;
 use crate::model::{
-    Keep, MessageId, MessageKind, MessagePage, MessageText, PresenceChange, Reference, ReplyTo, RoomName,
-    StoredMessage, Target, Ticket, Timestamp, UserName,
+    Keep, MessageId, MessageKind, MessagePage, MessageText, Page, PresenceChange, Reference, Refusal,
+    ReplyTo, Request, RequestKind, RoomName, SessionId, StoredMessage, TOKEN_HASH_BYTES, Target, Ticket,
+    Timestamp, TokenHash, UserName,
 };
 use crate::transport::DetachedStream;
 use crate::transport::memory::{MemoryStream, pair};
@@ -23,7 +27,7 @@ thread_local! {
     static CONNECTIONS: RefCell<Vec<Rc<Connection>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn no_session(connection: Rc<Connection>, _: Rc<SessionContext>, _: Option<ErrorCode>, _: Bytes) {
+fn no_session(connection: Rc<Connection>, _: Rc<SessionContext>, _: bool, _: Bytes) {
     CONNECTIONS.with_borrow_mut(|connections| connections.push(connection));
 }
 
@@ -50,10 +54,50 @@ impl Peer {
     }
 
     /// Begins a request that is answered by others.
-    fn asks(&self, mark: &str) -> ReplyTo {
-        let ticket = self.connection.begin(Reference::parse(mark), Concurrency::Pipelined);
+    fn asks(&self, mark: &str, request: Request) -> ReplyTo {
+        let rules = SessionRules::new(&Limits::default());
+        let frame = Ok(Asked { mark: mark.to_owned(), request });
+        let admission = self.connection.machine().admit(frame, 1, &rules, Duration::ZERO);
+        let Admission::Begun(ticket, _) = admission else { panic!("{admission:?}") };
         self.connection.reply_to(ticket)
     }
+}
+
+/// A request of the session that every connection has here.
+struct Asked {
+    mark: String,
+    request: Request,
+}
+
+impl IncomingRequest for Asked {
+    fn kind(&self) -> RequestKind {
+        self.request.kind()
+    }
+
+    fn reference(&self) -> Option<Reference> {
+        Reference::parse(&self.mark)
+    }
+
+    fn token(&self) -> Option<TokenHash> {
+        Some(token())
+    }
+
+    fn request(&self) -> Result<Request, Refusal> {
+        Ok(self.request.clone())
+    }
+}
+
+fn token() -> TokenHash {
+    TokenHash::from_bytes([7; TOKEN_HASH_BYTES])
+}
+
+fn join() -> Request {
+    Request::Join { room: RoomName::lobby(), page: Page::Newest, limit: 0, term: None }
+}
+
+fn say() -> Request {
+    let text = MessageText::parse("it is what the room says that counts").expect("a text");
+    Request::Say { room: RoomName::lobby(), text, key: None }
 }
 
 struct Stage {
@@ -80,6 +124,9 @@ impl Stage {
         self.fanout.do_send(NewConnection::native(DetachedStream::Memory(near), peer, None));
         loop {
             if let Some(connection) = CONNECTIONS.with_borrow(|all| all.get(before).cloned()) {
+                let account = UserName::parse("someone").expect("a name");
+                let session = ActiveSession::new(SessionId::new(1, 0), account, None, token(), None);
+                connection.machine().opened(Box::new(session)).expect("nobody has gone");
                 return Peer { connection, far };
             }
             tokio::task::yield_now().await;
@@ -89,7 +136,7 @@ impl Stage {
     /// A connection that is in the room, with its `joined` read.
     async fn member(&self) -> Peer {
         let mut peer = self.connect().await;
-        self.fanout.do_send(self.joined(peer.asks("join")));
+        self.fanout.do_send(self.joined(peer.asks("join", join())));
         let (joined, mark) = peer.reads().await;
         assert!(matches!(joined, ServerFrame::Joined { members: 3, more: false, .. }), "{joined:?}");
         assert_eq!(mark.as_deref(), Some("join"));
@@ -135,7 +182,7 @@ fn a_batch_reaches_everybody_and_its_authors_get_receipts_for_their_own() {
     run(async {
         let stage = Stage::new();
         let (mut alice, mut bob) = (stage.member().await, stage.member().await);
-        let [one, three] = ["one", "three"].map(|mark| alice.asks(mark));
+        let [one, three] = ["one", "three"].map(|mark| alice.asks(mark, say()));
         let all: Vec<_> =
             ["one", "two", "three", "four"].iter().zip(1..).map(|(text, id)| message(id, text)).collect();
         let receipt = |reply_to, own: usize| AuthorReceipt {
@@ -188,13 +235,13 @@ fn a_room_hears_that_whoever_was_joining_has_gone_and_a_member_that_left_hears_n
         let stage = Stage::new();
         let (mut alice, mut bob) = (stage.member().await, stage.member().await);
         let gone = stage.connect().await;
-        let reply_to = gone.asks("join");
+        let reply_to = gone.asks("join", join());
         stage.fanout.do_send(ConnectionClosed { connection: gone.connection.id });
         stage.fanout.do_send(stage.joined(reply_to));
         let leave = stage.in_room.next::<Leave>().await;
         assert_eq!((leave.connection, leave.request), (gone.connection.id, None));
 
-        let asked = bob.asks("leave");
+        let asked = bob.asks("leave", Request::Leave { room: RoomName::lobby() });
         let (connection, room) = (bob.connection.id, stage.room.id);
         stage.fanout.do_send(LeaveAccepted { connection, room, request: Some(asked.ticket) });
         stage.deliver(vec![message(1, "is bob gone?")], vec![]);
@@ -218,7 +265,7 @@ fn closing_is_over_when_the_last_connection_is() {
         let closing = stage.fanout.send(CloseAll);
         let ends = async {
             // The sessions, which stand behind these, have been told.
-            while alice.connection.take_verdict().is_none() {
+            while alice.connection.machine().takes_requests() {
                 tokio::task::yield_now().await;
             }
             for peer in [&alice, &bob] {
@@ -227,7 +274,7 @@ fn closing_is_over_when_the_last_connection_is() {
         };
         let (closed, ()) = tokio::join!(closing, ends);
         closed.expect("it answers");
-        assert!(bob.connection.take_verdict().is_some());
+        assert!(!bob.connection.machine().takes_requests());
         // Another thread's business is not this one's.
         let elsewhere = ReplyTo { connection: ConnectionId::fresh(IoThread(1)), ticket: Ticket(1) };
         stage.fanout.do_send(Answer { reply_to: elsewhere, reply: Reply::Done });

@@ -14,7 +14,7 @@ impl Handler<Observe<FanoutSnapshot>> for FanoutActor {
         MessageResult(asked.answer(FanoutSnapshot {
             thread: self.thread.0,
             connections: self.connections.len(),
-            sessions: connections.clone().filter(|connection| connection.rates.borrow().is_some()).count(),
+            sessions: connections.clone().filter(|connection| connection.machine().was_accepted()).count(),
             rooms: self.rooms.len(),
             members: self.rooms.values().map(|room| room.members.len()).sum(),
             outbox_bytes: connections.map(|connection| connection.waiting_bytes()).sum(),
@@ -24,6 +24,9 @@ impl Handler<Observe<FanoutSnapshot>> for FanoutActor {
         }))
     }
 }
+
+#[cfg(test)]
+use crate::chat::session::active::ActiveSession;
 
 #[cfg(test)]
 impl crate::actors::invariants::Invariants for FanoutActor {
@@ -43,11 +46,12 @@ impl crate::actors::invariants::Invariants for FanoutActor {
         }
         for (id, connection) in &self.connections {
             assert_eq!((connection.id, id.thread()), (*id, self.thread), "a connection under another's id");
-            let joined = connection.rooms.borrow();
+            let machine = connection.machine();
+            let joined = machine.session().map_or(&[][..], ActiveSession::rooms);
             for (place, room) in joined.iter().map(|joined| joined.room.id).enumerate() {
                 assert!(joined[..place].iter().all(|before| before.room.id != room), "{id} is in twice");
                 let is_in = self.rooms.get(&room).is_some_and(|local| local.place_of(*id).is_ok());
-                assert!(is_in || !connection.is_open(), "{id} has joined {room:?}, which does not know it");
+                assert!(is_in || !machine.takes_frames(), "{id} has joined {room:?}, which does not know it");
             }
         }
     }

@@ -10,14 +10,16 @@ impl Handler<Observe<SessionSnapshot>> for SessionActor {
     type Result = MessageResult<Observe<SessionSnapshot>>;
 
     fn handle(&mut self, asked: Observe<SessionSnapshot>, _: &mut Context<Self>) -> Self::Result {
-        let connection = &self.connection;
+        let outbox_bytes = self.connection.waiting_bytes();
+        let machine = self.machine();
+        let session = machine.session();
         MessageResult(asked.answer(SessionSnapshot {
-            peer: connection.peer.to_string(),
-            account: self.member().map(|member| member.account.to_string()),
-            rooms: connection.rooms.borrow().len(),
-            unanswered_requests: connection.unanswered(),
-            outbox_bytes: connection.waiting_bytes(),
-            open: connection.is_open(),
+            peer: self.connection.peer.to_string(),
+            account: session.map(|session| session.account.to_string()),
+            rooms: session.map_or(0, |session| session.rooms().len()),
+            unanswered_requests: machine.unanswered(),
+            outbox_bytes,
+            open: machine.takes_frames(),
         }))
     }
 }

@@ -39,11 +39,12 @@ impl SessionActor {
         limit: usize,
         ticket: Ticket,
         ctx: &mut Context<Self>,
-    ) {
+    ) -> Result<(), ErrorCode> {
         match of {
             HistoryOf::Room(room) => self.room_history(room, start, limit, ticket, ctx),
-            HistoryOf::With(with) => self.history_with(with, start, limit, ticket, ctx),
+            HistoryOf::With(with) => self.history_with(with, start, limit, ticket, ctx)?,
         }
+        Ok(())
     }
 
     fn room_history(
@@ -56,21 +57,19 @@ impl SessionActor {
     ) {
         let Start { page, reset } = start;
         // Between a `join` with `after` and its last page, pages end where the room's events began.
-        let up_to = if matches!(page, Page::After(_)) { self.pages_up_to(&room) } else { None };
-        let read = ReadPage(PageQuery {
-            list: MessageList::Room(room.clone()),
-            page,
-            limit,
-            visible_from: None,
-            up_to,
-        });
+        let up_to = match page {
+            Page::After(_) => self.machine().room(&room).and_then(|joined| joined.pages_up_to),
+            _ => None,
+        };
+        let list = MessageList::Room(room.clone());
+        let read = ReadPage(PageQuery { list, page, limit, visible_from: None, up_to });
         self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 let of = HistoryOf::Room(room.clone());
                 let reply = Reply::History { of, reset, page: read.into(), keep: keep(page) };
                 let more = act.connection.answer(ticket, &reply);
                 if up_to.is_some() && !more {
-                    act.pages_are_fetched(&room);
+                    act.machine().pages_are_fetched(&room);
                 }
             }
             Err(code) => act.refuse_code(ticket, code),
@@ -84,11 +83,11 @@ impl SessionActor {
         limit: usize,
         ticket: Ticket,
         ctx: &mut Context<Self>,
-    ) {
-        let Some(session) = &self.session else { return };
+    ) -> Result<(), ErrorCode> {
+        let (member, visible_from) = self.author()?;
         let Start { page, reset } = start;
-        let list = MessageList::Pair(session.account.clone(), with.clone());
-        let read = ReadPage(PageQuery { list, page, limit, visible_from: session.first_id, up_to: None });
+        let list = MessageList::Pair(member.account, with.clone());
+        let read = ReadPage(PageQuery { list, page, limit, visible_from, up_to: None });
         let (journal, auth) = (self.context.journal.clone(), self.context.auth.clone());
         let asked = with.clone();
         let question = async move {
@@ -106,6 +105,7 @@ impl SessionActor {
             }
             Err(code) => act.refuse_code(ticket, code),
         });
+        Ok(())
     }
 
     pub(super) fn inbox(
@@ -115,33 +115,17 @@ impl SessionActor {
         limit: usize,
         ticket: Ticket,
         ctx: &mut Context<Self>,
-    ) {
-        let Some(session) = &self.session else { return };
-        let read = ReadPage(PageQuery {
-            list: MessageList::Inbox(session.account.clone()),
-            page: Page::After(after),
-            limit,
-            visible_from: session.first_id,
-            up_to: None,
-        });
+    ) -> Result<(), ErrorCode> {
+        let (member, visible_from) = self.author()?;
+        let list = MessageList::Inbox(member.account);
+        let read = ReadPage(PageQuery { list, page: Page::After(after), limit, visible_from, up_to: None });
         self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 act.reply(ticket, &Reply::Inbox { reset, page: read.into() });
             }
             Err(code) => act.refuse_code(ticket, code),
         });
-    }
-
-    fn pages_up_to(&self, room: &RoomName) -> Option<MessageId> {
-        let rooms = self.connection.rooms.borrow();
-        rooms.iter().find(|joined| joined.room.name == *room)?.pages_up_to
-    }
-
-    fn pages_are_fetched(&self, room: &RoomName) {
-        let mut rooms = self.connection.rooms.borrow_mut();
-        if let Some(joined) = rooms.iter_mut().find(|joined| joined.room.name == *room) {
-            joined.pages_up_to = None;
-        }
+        Ok(())
     }
 
     pub(super) fn rooms(

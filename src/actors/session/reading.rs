@@ -7,17 +7,15 @@
 
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use actix::Context;
 use bytes::{Buf, BytesMut};
 
-use super::{Phase, Progress, SessionActor, Taken};
-use crate::actors::connection::{Turn, Verdict};
+use super::SessionActor;
+use crate::actors::connection::Turn;
 use crate::actors::yield_now;
 use crate::chat::limits::crowd::Lane;
-use crate::chat::session::deadlines::Deadlines;
-use crate::chat::session::replies::Concurrency;
+use crate::chat::session::machine::Readiness;
 use crate::model::ByeReason;
 use crate::wire::{Decoded, WireError, WireState};
 
@@ -25,8 +23,6 @@ use crate::wire::{Decoded, WireError, WireState};
 const FRAMES: usize = 64;
 /// Frames that a stranger has handled in one turn.
 const STRANGERS_FRAMES: usize = 16;
-/// How long a session stands behind the others when it was too fast.
-const STANDS_BEHIND: Duration = Duration::from_secs(1);
 
 /// What is left of a turn.
 struct Left {
@@ -49,58 +45,59 @@ enum Handled {
 }
 
 impl SessionActor {
-    /// Whether it waits for its turns among the strangers. When the server stops, nobody does: all are to go.
+    /// Whether it waits for its turns among the strangers.
     pub(super) fn is_stranger(&self) -> bool {
-        let behind = |at: Duration| self.now().saturating_sub(at) < STANDS_BEHIND;
-        (self.session.is_none() || self.refused_at.is_some_and(behind)) && !self.context.stopping.get()
+        self.machine().is_stranger(&self.context.rules, self.now())
     }
 
-    /// Reads and handles frames until nothing has come, something has to wait, or it is others' turn.
-    pub(super) fn read_frames(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Progress {
+    /// Reads and handles frames until nothing has come, something has to wait, or it is others' turn. Whether it
+    /// waits for the peer to read what it was sent.
+    pub(super) fn read_frames(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> bool {
         let is_stranger = self.is_stranger();
         // What cannot be handled anyway needs no turn.
-        if is_stranger && self.may_take_another() && !self.has_turn() {
-            self.connection.reading.set(false);
-            return Progress::Later;
+        if is_stranger && self.readiness() == Readiness::Ready && !self.has_turn() {
+            self.machine().listen(false);
+            return false;
         }
-        let limits = &self.context.limits;
+        let limits = &self.context.rules.limits;
         let mut left = match is_stranger {
             true => Left { frames: STRANGERS_FRAMES, bytes: limits.stranger_bytes },
             false => Left { frames: FRAMES, bytes: limits.turn_bytes },
         };
-        self.connection.reading.set(true);
+        self.machine().listen(true);
         let context = Rc::clone(&self.context);
         let mut buffer = context.read_buffer.borrow_mut();
         loop {
             let mut unread = std::mem::take(&mut self.unread);
             let kept = self.kept_bytes;
-            let (used, waits) = self.handle_frames(&mut unread, &mut left, ctx);
+            let (used, readiness) = self.handle_frames(&mut unread, &mut left, ctx);
             unread.advance(used);
             if kept > self.kept_bytes {
                 // The next frame's beginning does not keep the memory of a large one.
                 unread = BytesMut::from(&*unread);
             }
             self.keep(unread);
-            if self.phase != Phase::Talking {
-                return Progress::AllHandled;
+            if !self.machine().reads() {
+                return false;
             }
             if left.frames == 0 || left.bytes == 0 {
-                return self.ends_turn(is_stranger, task);
+                self.ends_turn(is_stranger, task);
+                return false;
             }
-            if waits || self.peer_is_done {
-                // Whoever answers wakes a session that does not read.
-                self.connection.reading.set(false);
-                return if waits { Progress::Waits } else { Progress::AllHandled };
+            if readiness != Readiness::Ready {
+                // Whoever answers wakes a session that does not listen.
+                self.machine().listen(false);
+                return readiness == Readiness::WaitsForWrite;
             }
             if let Some(bytes) = self.needs_room() {
-                self.connection.reading.set(false);
+                self.machine().listen(false);
                 context.strangers.queue(&self.connection, Lane::Large(bytes));
-                return Progress::Later;
+                return false;
             }
             let most = left.bytes.min(buffer.len());
             match self.connection.poll_read(task, &mut buffer[..most]) {
-                Poll::Pending => return Progress::AllHandled,
-                Poll::Ready(Ok(0)) => self.peer_is_done = true,
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) => self.machine().peer_ended(),
                 Poll::Ready(Ok(count)) => {
                     left.bytes -= count;
                     self.read_bytes = self.read_bytes.saturating_add(count);
@@ -112,10 +109,7 @@ impl SessionActor {
                         self.unread.extend_from_slice(came);
                     }
                 }
-                Poll::Ready(Err(_)) => {
-                    self.connection.judge(Verdict::Drop);
-                    return Progress::AllHandled;
-                }
+                Poll::Ready(Err(_)) => self.machine().broken(),
             }
         }
     }
@@ -127,26 +121,25 @@ impl SessionActor {
     }
 
     fn lane(&self) -> Lane {
-        if self.read_bytes < self.context.limits.stranger_bytes { Lane::New } else { Lane::Known }
+        if self.read_bytes < self.context.rules.limits.stranger_bytes { Lane::New } else { Lane::Known }
     }
 
     /// It has had its turn, and wants another one.
-    fn ends_turn(&self, is_stranger: bool, task: &mut TaskContext<'_>) -> Progress {
+    fn ends_turn(&self, is_stranger: bool, task: &mut TaskContext<'_>) {
         if is_stranger {
-            self.connection.reading.set(false);
+            self.machine().listen(false);
             self.context.strangers.queue(&self.connection, self.lane());
         } else {
             yield_now(task);
         }
-        Progress::Later
     }
 
     /// A stranger that has the beginning of a large frame needs room for all of it, before more is read: how
     /// much, when there is none at the moment.
     fn needs_room(&mut self) -> Option<usize> {
-        let limits = &self.context.limits;
+        let limits = &self.context.rules.limits;
         let has_come = self.unread.len() + self.wire_state.kept_bytes();
-        if self.session.is_some() || self.kept_bytes > 0 || has_come < limits.stranger_bytes {
+        if self.machine().session().is_some() || self.kept_bytes > 0 || has_come < limits.stranger_bytes {
             return None;
         }
         let frame_bytes = self.connection.wire.announced_bytes(&self.unread);
@@ -174,7 +167,7 @@ impl SessionActor {
 
     /// It is no stranger any more.
     pub(super) fn has_come_in(&mut self) {
-        let limits = &self.context.limits;
+        let limits = &self.context.rules.limits;
         self.connection.set_send_buffer(limits.socket_send_buffer_bytes);
         self.connection.turn.set(Turn::None);
         self.give_back_room();
@@ -185,44 +178,50 @@ impl SessionActor {
     /// Keeps what is unread; nothing is kept of a buffer that is used up, so that an idle session has none.
     fn keep(&mut self, unread: BytesMut) {
         let is_open = !unread.is_empty() || self.wire_state.is_amid_message();
-        self.connection.with_deadlines(|deadlines| deadlines.frame_is_open(is_open));
+        self.machine().frame_is_open(is_open);
         self.unread = if unread.is_empty() { BytesMut::new() } else { unread };
     }
 
-    /// Handles the frames that `bytes` begin with: how many bytes were used, and whether the rest has to wait
-    /// for an answer rather than for more bytes.
-    fn handle_frames(&mut self, bytes: &mut [u8], left: &mut Left, ctx: &mut Context<Self>) -> (usize, bool) {
+    /// Handles the frames that `bytes` begin with: how many bytes were used, and what the rest waits for, if not
+    /// for more bytes.
+    fn handle_frames(
+        &mut self,
+        bytes: &mut [u8],
+        left: &mut Left,
+        ctx: &mut Context<Self>,
+    ) -> (usize, Readiness) {
         let mut used = 0;
-        while self.phase == Phase::Talking && left.frames > 0 {
-            if !self.may_take_another() {
-                return (used, true);
+        while self.machine().reads() && left.frames > 0 {
+            let readiness = self.readiness();
+            if readiness != Readiness::Ready {
+                return (used, readiness);
             }
             match self.handle_first(&mut bytes[used..], ctx) {
                 Handled::Done(length) => {
                     used += length;
                     left.frames -= 1;
                     if !self.wire_state.is_amid_message() {
-                        self.connection.with_deadlines(Deadlines::frame_completed);
+                        self.machine().frame_completed();
                         self.give_back_room();
                     }
                 }
-                Handled::Incomplete => return (used, false),
-                Handled::Waits => return (used, true),
+                Handled::Incomplete => break,
+                Handled::Waits => return (used, Readiness::WaitsForAnswer),
                 Handled::Ends => {
-                    self.peer_is_done = true;
-                    return (bytes.len(), false);
+                    self.machine().peer_ended();
+                    used = bytes.len();
                 }
                 Handled::Broken(why) => {
                     let text = match why {
                         WireError::TooLarge { .. } => None,
                         why => Some(format!("This breaks the framing: {why}.")),
                     };
-                    self.say_goodbye(ByeReason::Fault(why.code()), text);
-                    return (bytes.len(), false);
+                    self.machine().let_go(ByeReason::Fault(why.code()), text);
+                    used = bytes.len();
                 }
             }
         }
-        (used, false)
+        (used, Readiness::Ready)
     }
 
     /// Handles the frame that `bytes` begin with.
@@ -234,19 +233,16 @@ impl SessionActor {
     }
 
     fn handle_with(&mut self, state: &mut WireState, bytes: &mut [u8], ctx: &mut Context<Self>) -> Handled {
-        match self.connection.wire.peek(state, bytes, self.context.limits.max_frame_bytes) {
+        match self.connection.wire.peek(state, bytes, self.context.rules.limits.max_frame_bytes) {
             Ok(Some((Decoded::Payload(payload), length))) => match self.take(payload, ctx) {
-                Taken::Done => {
+                true => {
                     state.taken();
                     Handled::Done(length)
                 }
-                Taken::Waits => Handled::Waits,
+                false => Handled::Waits,
             },
             Ok(Some((Decoded::Control(answer), length))) => {
-                // It is answered in any case, but who sends too many stands behind the others.
-                if self.take_request_rate(length).is_err() {
-                    self.refused_at = Some(self.now());
-                }
+                self.machine().count(length, &self.context.rules, self.now());
                 if let Some(answer) = answer {
                     self.connection.push(answer);
                 }
@@ -258,22 +254,13 @@ impl SessionActor {
         }
     }
 
-    /// Whether another request may be looked at: not while too many are unanswered, one must be alone, or the
-    /// peer does not read its replies.
-    fn may_take_another(&self) -> bool {
-        let limits = &self.context.limits;
-        let unread_replies =
-            if self.session.is_some() { limits.outbox_bytes / 2 } else { limits.stranger_bytes };
-        self.connection.is_open()
-            && self.connection.may_begin(Concurrency::Immediate)
-            && self.connection.unanswered() < limits.requests_in_flight
-            && self.connection.waiting_bytes() <= unread_replies
+    /// Whether another frame may be looked at.
+    fn readiness(&self) -> Readiness {
+        self.machine().readiness(&self.context.rules, self.connection.waiting_bytes())
     }
 
+    /// Reads what nobody looks at any more; `Ready` when the peer has ended its side.
     pub(super) fn read_to_the_end(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        if self.peer_is_done {
-            return Poll::Ready(());
-        }
         let is_stranger = self.is_stranger();
         if is_stranger && !self.has_turn() {
             return Poll::Pending;

@@ -23,8 +23,8 @@ pub struct ActiveSession<T: SessionTypes> {
     pub id: SessionId,
     /// Whose it is.
     pub account: UserName,
-    /// The newest message when the account was made; it sees only direct messages above.
-    pub first_id: Option<MessageId>,
+    /// The newest message when the account was made; it sees only direct messages above it.
+    pub visible_from: Option<MessageId>,
     token: TokenHash,
     /// The token before a `resume`. In a box, for it is seldom there.
     pub(super) previous: Option<Box<PreviousToken>>,
@@ -66,13 +66,13 @@ impl<T: SessionTypes> ActiveSession<T> {
     pub fn new(
         id: SessionId,
         account: UserName,
-        first_id: Option<MessageId>,
+        visible_from: Option<MessageId>,
         token: TokenHash,
         previous: Option<(TokenHash, Duration)>,
     ) -> Self {
         let previous =
             previous.map(|(token, until)| Box::new(PreviousToken { token, until, death: Death::NotYet }));
-        ActiveSession { id, account, first_id, token, previous, rooms: Vec::new() }
+        ActiveSession { id, account, visible_from, token, previous, rooms: Vec::new() }
     }
 
     /// The rooms that it is in.

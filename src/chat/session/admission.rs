@@ -80,9 +80,7 @@ impl<T: SessionTypes> SessionMachine<T> {
         let kind = frame.kind();
         if kind == RequestKind::Pong {
             // It says that the peer lives, which reading it has told already, and has no reply.
-            if self.take_request(bytes, rules, now).is_err() {
-                self.was_too_fast(now);
-            }
+            self.count(bytes, rules, now);
             return Admission::Done;
         }
         if !self.replies.may_begin(concurrency(kind)) {
@@ -97,9 +95,6 @@ impl<T: SessionTypes> SessionMachine<T> {
         let checked = self.check(&frame, kind, bytes, rules, now);
         match checked.and_then(|request| self.check_state(&request, rules, now).map(|()| request)) {
             Ok(request) => {
-                if kind.opens_session() {
-                    self.state = State::Opening;
-                }
                 Admission::Begun(self.replies.begin(frame.reference(), concurrency(kind)), request)
             }
             Err(refusal) if refusal.code == ErrorCode::BadRequest => {
@@ -111,6 +106,14 @@ impl<T: SessionTypes> SessionMachine<T> {
                 }
                 self.refuse(refusal, frame.reference())
             }
+        }
+    }
+
+    /// Counts a frame of so many bytes that is no request and has no reply. It is never refused, but who sends too
+    /// many stands behind the others.
+    pub fn count(&mut self, bytes: usize, rules: &SessionRules, now: Duration) {
+        if self.take_request(bytes, rules, now).is_err() {
+            self.was_too_fast(now);
         }
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! Refused ────────────────────────────────────┐
 //!                                             │ goodbye
-//! Stranger ⇄ Opening → Open ── Finishing ─────┴─→ Leaving → Draining → Over
+//! Stranger ─→ Open ──────────── Finishing ────┴─→ Leaving → Draining → Over
 //! ```
 //!
 //! It reads no clock and no socket, and knows no actor: the session's actor hands it what came
@@ -33,8 +33,6 @@ pub(super) enum State<T: SessionTypes> {
     Refused(ErrorCode),
     /// It has no session.
     Stranger,
-    /// It has asked for one, and nothing else goes on until that is answered.
-    Opening,
     /// It has one.
     Open(Box<ActiveSession<T>>),
     /// It is to go. Requests under way are being answered, no others are taken.
@@ -54,17 +52,6 @@ pub(super) struct Finishing<T: SessionTypes> {
     farewell: Farewell,
     /// Whether the session was ended for good, by `exit`.
     ended: bool,
-}
-
-/// The stream from the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Inbound {
-    /// More may come.
-    Open,
-    /// The peer has ended it; frames that came before may still wait.
-    Ended,
-    /// It is ended, and every frame is handled.
-    Exhausted,
 }
 
 /// Whether another frame may be looked at.
@@ -94,7 +81,8 @@ pub enum Action<T: SessionTypes> {
 #[derive(Debug)]
 pub struct SessionMachine<T: SessionTypes> {
     pub(super) state: State<T>,
-    inbound: Inbound,
+    /// Whether the peer has ended its side of the stream, and all that came before is handled.
+    peer_has_ended: bool,
     /// Whether more is read from the peer at the moment, if it sends some.
     listening: bool,
     pub(super) bad_frames: BadFrames,
@@ -113,7 +101,7 @@ impl<T: SessionTypes> SessionMachine<T> {
     pub fn new(refused: Option<ErrorCode>) -> Self {
         SessionMachine {
             state: refused.map_or(State::Stranger, State::Refused),
-            inbound: Inbound::Open,
+            peer_has_ended: false,
             listening: refused.is_none(),
             bad_frames: BadFrames::default(),
             replies: Replies::default(),
@@ -154,15 +142,20 @@ impl<T: SessionTypes> SessionMachine<T> {
         self.rates.is_some()
     }
 
+    /// Whether more is read from the peer: it may ask for something, or say that it goes.
+    pub fn reads(&self) -> bool {
+        self.takes_requests() && !self.peer_has_ended
+    }
+
     /// Whether requests are taken.
     pub fn takes_requests(&self) -> bool {
-        matches!(self.state, State::Stranger | State::Opening | State::Open(_))
+        matches!(self.state, State::Stranger | State::Open(_))
     }
 
     /// Whether anything may still be put out: replies, events and pings.
     pub fn takes_frames(&self) -> bool {
         match &self.state {
-            State::Refused(_) | State::Stranger | State::Opening | State::Open(_) => true,
+            State::Refused(_) | State::Stranger | State::Open(_) => true,
             State::Finishing(finishing) => !finishing.farewell.is_at_once(),
             State::Leaving | State::Draining | State::Over => false,
         }
@@ -204,7 +197,7 @@ impl<T: SessionTypes> SessionMachine<T> {
     /// Whether more is read from the peer from now on, as soon as it sends some. Silence that nobody listens to
     /// is no fault of the peer's.
     pub fn listen(&mut self, listening: bool) {
-        self.listening = listening && self.takes_requests();
+        self.listening = listening && self.reads();
     }
 
     /// The peer has sent something.
@@ -222,23 +215,10 @@ impl<T: SessionTypes> SessionMachine<T> {
         self.deadlines.frame_completed();
     }
 
-    /// The peer has ended its side of the stream.
+    /// The peer has ended its side of the stream, and every frame that came before is handled.
     pub fn peer_ended(&mut self) {
-        if self.inbound == Inbound::Open {
-            self.inbound = Inbound::Ended;
-        }
-    }
-
-    /// Whether the peer has ended its side of the stream.
-    pub fn peer_has_ended(&self) -> bool {
-        self.inbound != Inbound::Open
-    }
-
-    /// Every whole frame that has come is handled.
-    pub fn all_handled(&mut self) {
-        if self.inbound == Inbound::Ended {
-            self.inbound = Inbound::Exhausted;
-        }
+        self.peer_has_ended = true;
+        self.listening = false;
     }
 
     /// Who is refused for the rate stands behind the others for a moment.
@@ -256,11 +236,7 @@ impl<T: SessionTypes> SessionMachine<T> {
     /// Takes the reply to a request; [`SessionMachine::next_reply`] gives it when those before it have left. A
     /// reply that nobody waits for is passed over.
     pub fn answer(&mut self, ticket: Ticket, reply: T::Reply) {
-        let was_awaited = self.replies.answer(ticket, reply);
-        if was_awaited && matches!(self.state, State::Opening) {
-            // It was alone, so this refuses it.
-            self.state = State::Stranger;
-        }
+        self.replies.answer(ticket, reply);
     }
 
     /// The next reply whose turn it is.
@@ -274,7 +250,7 @@ impl<T: SessionTypes> SessionMachine<T> {
     /// The session, when the connection has gone meanwhile and cannot have it.
     pub fn opened(&mut self, session: Box<ActiveSession<T>>) -> Result<(), Box<ActiveSession<T>>> {
         match &mut self.state {
-            State::Opening => {
+            State::Stranger => {
                 self.state = State::Open(session);
                 self.deadlines.session_opened();
             }
@@ -309,7 +285,7 @@ impl<T: SessionTypes> SessionMachine<T> {
                     finishing.farewell = farewell;
                 }
             }
-            State::Stranger | State::Opening | State::Open(_) => self.finish(farewell, true),
+            State::Stranger | State::Open(_) => self.finish(farewell, true),
             _ => {}
         }
     }
@@ -366,7 +342,8 @@ impl<T: SessionTypes> SessionMachine<T> {
         self.deadlines.write_moved();
     }
 
-    /// One tick has passed. Whether the peer is to be asked if it lives.
+    /// One tick has passed; whether the peer is to be asked if it lives. What has run out shows in
+    /// [`SessionMachine::takes_requests`].
     pub fn tick(&mut self, timeouts: &Timeouts) -> bool {
         match self.deadlines.tick(timeouts, self.listening) {
             Due::Nothing => {}
@@ -389,7 +366,7 @@ impl<T: SessionTypes> SessionMachine<T> {
             {
                 finishing.farewell = farewell;
             }
-            State::Stranger | State::Opening | State::Open(_) => self.finish(farewell, false),
+            State::Stranger | State::Open(_) => self.finish(farewell, false),
             _ => {}
         }
     }
@@ -442,9 +419,7 @@ impl<T: SessionTypes> SessionMachine<T> {
                 };
                 Some(self.goodbye(Some(words), session, ended, State::Leaving))
             }
-            State::Stranger | State::Opening | State::Open(_)
-                if self.inbound == Inbound::Exhausted && unanswered == 0 =>
-            {
+            State::Stranger | State::Open(_) if self.peer_has_ended && unanswered == 0 => {
                 let session = match std::mem::replace(&mut self.state, State::Leaving) {
                     State::Open(session) => Some(session),
                     _ => None,
@@ -455,7 +430,7 @@ impl<T: SessionTypes> SessionMachine<T> {
                 self.state = State::Draining;
                 Some(Action::CloseWriting)
             }
-            State::Draining if self.inbound != Inbound::Open => {
+            State::Draining if self.peer_has_ended => {
                 self.state = State::Over;
                 Some(Action::Stop)
             }

@@ -74,7 +74,7 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
         6 => talk,
         3 => prop::sample::select(vec![RequestKind::Login, RequestKind::Register, RequestKind::Resume]),
         3 => prop::sample::select(RequestKind::ALL).prop_filter("exit is rare", |kind| *kind != RequestKind::Exit),
-        1 => Just(RequestKind::Exit),
+        2 => Just(RequestKind::Exit),
     ];
     let shows = prop_oneof![
         12 => Just(Shows::Fresh), 2 => Just(Shows::Previous), 1 => Just(Shows::Wrong), 1 => Just(Shows::Nothing)
@@ -103,7 +103,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0..200_u64).prop_map(Step::Pass),
         2 => (1..6_u32).prop_map(Step::Ticks),
         1 => (0..3_usize).prop_map(Step::RoomCrashed),
-        1 => reason.prop_map(Step::LetGo),
+        2 => reason.prop_map(Step::LetGo),
         1 => Just(Step::EndWriting),
         1 => Just(Step::Break),
         1 => Just(Step::Stop),
