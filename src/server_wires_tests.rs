@@ -2,6 +2,7 @@
 //! payloads.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -15,6 +16,9 @@ use crate::wire::Wire;
 
 /// What is unread on its way through memory, in bytes: about what a socket has.
 const IN_MEMORY_BYTES: usize = 65_536;
+
+/// Who comes next lives on the next thread.
+static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 
 /// A kind of door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +93,8 @@ impl Guest {
         // As every door does before it hands a connection over.
         runtime.handles.newcomers.fetch_add(1, Ordering::Relaxed);
         let wire = door.wire;
-        runtime.fanouts[0].do_send(NewConnection { stream, peer, wire, received, refused: None });
+        let thread = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % runtime.fanouts.len();
+        runtime.fanouts[thread].do_send(NewConnection { stream, peer, wire, received, refused: None });
         Guest { door, stream: near, unread: BytesMut::new(), token: String::new(), told: Vec::new() }
     }
 
@@ -239,14 +244,16 @@ fn timeless(mut payload: Value) -> Value {
     payload
 }
 
-/// Leads a life through every door, each in a server of its own, and compares what is told.
+/// Leads a life through every door, each in a server of its own, every other one with several I/O threads, and
+/// compares what is told.
 fn through_every_door(change: impl Fn(&mut Config), life: impl AsyncFn(&Runtime, Door) -> Vec<Vec<Value>>) {
     resources::system().unwrap().block_on(async {
         let mut first: Option<(Door, Vec<Vec<Value>>)> = None;
-        for door in doors() {
+        for (io_threads, door) in [1, 3].into_iter().cycle().zip(doors()) {
             let dir = tempfile::tempdir().unwrap();
             let data = crate::disk::real::open_folder(dir.path()).unwrap();
             let runtime = build_with(&dir, &data, |config| {
+                config.server.io_threads = io_threads;
                 config.limits.messages_per_second = 0;
                 config.limits.requests_per_second = 0;
                 change(config);
