@@ -1,7 +1,7 @@
 //! The rules of the repository, as tests: what stays out of which room of the house, and that the documents
 //! say what the code does. `ARCHITECTURE.md` and `CONTRIBUTING.md` give the reasons.
 //!
-//! - [`layers`]: who may import whom;
+//! - [`layers`]: who may import whom, and that every public type has a name of its own;
 //! - [`documents`]: what documents name is there.
 
 mod documents;

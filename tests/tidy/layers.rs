@@ -1,9 +1,10 @@
-//! Who may import whom. `ARCHITECTURE.md` has the table of rooms that this
+//! Who may import whom, and that a name means one thing. `ARCHITECTURE.md` has the table of rooms that this
 //! keeps true; `tests/imports` shows what is.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::root;
+use super::{code, files, is_test_file, root};
 
 /// Folders of `src/` that may import nothing of ours but these.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -131,4 +132,46 @@ fn values_become_bytes_at_the_edge_alone() {
         import.from() == "actors" && ["wire", "codec"].contains(&import.to()) && !is_edge
     });
     assert_none("only fan-out, session and connection know a wire", bad);
+}
+
+/// Every public type has a name of its own, within one crate: whoever reads it, or searches for it, finds one.
+#[test]
+fn no_two_public_types_have_one_name() {
+    for folder in ["src", "client/src"] {
+        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for path in files(folder, ".rs").into_iter().filter(|path| !is_test_file(path)) {
+            for (number, line) in code(&path) {
+                if let Some(name) = public_type(&line) {
+                    places.entry(name.to_owned()).or_default().push(format!("{path}:{number}"));
+                }
+            }
+        }
+        let twice: Vec<_> = places.iter().filter(|(_, places)| places.len() > 1).collect();
+        assert!(twice.is_empty(), "several types of one name: {twice:#?}");
+    }
+}
+
+/// The name of the type that this line makes known to the whole crate or beyond it, by itself or by `handle!`.
+fn public_type(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    if let Some((handle, ways)) = line.split_once(", ")
+        && handle.ends_with("Handle")
+        && ways.ends_with("Ways {")
+    {
+        return Some(handle);
+    }
+    let rest = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub "))?;
+    let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+    let rest = kinds.iter().find_map(|kind| rest.strip_prefix(kind))?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())
+}
+
+#[test]
+fn public_types_are_known_however_they_are_made() {
+    assert_eq!(public_type("pub struct Room<T>(T);"), Some("Room"));
+    assert_eq!(public_type("    pub(crate) type Rooms = Vec<Room>;"), Some("Rooms"));
+    assert_eq!(public_type("    RoomHandle, RoomWays {"), Some("RoomHandle"));
+    for other in ["pub(super) struct Own;", "struct Own;", "pub struct $name(u64);", "pub fn room() {"] {
+        assert_eq!(public_type(other), None, "{other}");
+    }
 }
