@@ -258,3 +258,7 @@ impl ActorFuture<SessionActor> for Drive {
         over
     }
 }
+
+#[cfg(test)]
+#[path = "session/session_tests.rs"]
+mod tests;

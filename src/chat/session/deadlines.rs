@@ -4,6 +4,7 @@
 //! Time is counted in ticks of the connection's thread, not read from a clock: while the whole server stands
 //! still (a suspended laptop, a stopped process) nobody's time runs out.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::Limits;
@@ -55,13 +56,19 @@ pub enum Due {
     Drop,
 }
 
+/// A time that runs: its ticks and one more, so that one that does not run takes no room of its own.
+type Running = Option<NonZeroU32>;
+
+/// A time that begins to run.
+const BEGUN: NonZeroU32 = NonZeroU32::MIN;
+
 /// The running times of one connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Deadlines {
-    login: Option<u32>,
-    frame: Option<u32>,
-    blocked: Option<u32>,
-    closing: Option<u32>,
+    login: Running,
+    frame: Running,
+    blocked: Running,
+    closing: Running,
     silent: u32,
     pings: u8,
 }
@@ -69,7 +76,7 @@ pub struct Deadlines {
 impl Deadlines {
     /// Those of a connection that has just been made.
     pub fn connected() -> Self {
-        Deadlines { login: Some(0), ..Deadlines::default() }
+        Deadlines { login: Some(BEGUN), ..Deadlines::default() }
     }
 
     /// Someone has logged in.
@@ -84,7 +91,7 @@ impl Deadlines {
 
     /// Whether a frame is begun and not complete.
     pub fn frame_is_open(&mut self, open: bool) {
-        self.frame = open.then(|| self.frame.unwrap_or(0));
+        self.frame = open.then(|| self.frame.unwrap_or(BEGUN));
     }
 
     /// A frame is complete; what follows it is counted afresh.
@@ -94,7 +101,7 @@ impl Deadlines {
 
     /// The socket takes nothing more.
     pub fn write_blocked(&mut self) {
-        self.blocked.get_or_insert(0);
+        self.blocked.get_or_insert(BEGUN);
     }
 
     /// The socket has taken something.
@@ -104,15 +111,15 @@ impl Deadlines {
 
     /// Goodbye is said.
     pub fn closing(&mut self) {
-        *self = Deadlines { closing: Some(0), ..Deadlines::default() };
+        *self = Deadlines { closing: Some(BEGUN), ..Deadlines::default() };
     }
 
     /// One tick has passed. `reading` is whether the server reads from this connection: silence that it does
     /// not listen to does not count.
     pub fn tick(&mut self, timeouts: &Timeouts, reading: bool) -> Due {
-        if let Some(ticks) = &mut self.closing {
-            *ticks += 1;
-            return if *ticks > timeouts.close { Due::Drop } else { Due::Nothing };
+        if self.closing.is_some() {
+            let is_over = has_run_out(&mut self.closing, Some(timeouts.close.saturating_add(1)));
+            return if is_over { Due::Drop } else { Due::Nothing };
         }
         if has_run_out(&mut self.blocked, timeouts.write) {
             return Due::End(ErrorCode::SlowConsumer);
@@ -139,10 +146,10 @@ impl Deadlines {
 }
 
 /// Counts a tick of a time that runs; whether it has run out.
-fn has_run_out(running: &mut Option<u32>, limit: Option<u32>) -> bool {
+fn has_run_out(running: &mut Running, limit: Option<u32>) -> bool {
     let (Some(ticks), Some(limit)) = (running, limit) else { return false };
-    *ticks += 1;
-    *ticks >= limit
+    *ticks = ticks.saturating_add(1);
+    ticks.get() > limit
 }
 
 #[cfg(test)]
