@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::Handles;
 use super::messages::auth::AccountInfo;
-use super::messages::directory::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayRefusal};
+use super::messages::directory::{Announce, AskOnline, AskRooms, OnlineAccount, SayAsServer, SayError};
 use super::messages::directory::{
     FindRoom, Flush, Join, ListOnline, ListRooms, Offline, Online, OperatorSaid, RoomCount, Tell,
 };
@@ -82,7 +82,7 @@ pub struct DirectoryActor {
     /// Who waits until the direct messages before this number have gone on.
     flushed: Vec<(u64, oneshot::Sender<()>)>,
     /// Operators who wait for a receipt.
-    operators: HashMap<Ticket, oneshot::Sender<Result<Receipt, ErrorCode>>>,
+    operators: HashMap<Ticket, oneshot::Sender<Result<Receipt, Refusal>>>,
     next_ticket: u64,
 }
 
@@ -325,12 +325,12 @@ impl Handler<FindRoom> for DirectoryActor {
 }
 
 impl Handler<SayAsServer> for DirectoryActor {
-    type Result = ResponseActFuture<Self, Result<Receipt, SayRefusal>>;
+    type Result = ResponseActFuture<Self, Result<Receipt, SayError>>;
 
     fn handle(&mut self, mut say: SayAsServer, _: &mut Context<Self>) -> Self::Result {
         match self.handles.spellings.room(say.room.as_str()) {
             Ok(room) => say.room = room,
-            Err(_) => return Box::pin(fut::err(SayRefusal::NoSuchRoom { nearest: None })),
+            Err(_) => return Box::pin(fut::err(SayError::NoSuchRoom { nearest: None })),
         }
         if self.occupied.contains_key(&say.room) {
             return Box::pin(self.say_as_server(say));
@@ -350,10 +350,10 @@ impl Handler<SayAsServer> for DirectoryActor {
                 let rooms = act.occupied.keys().map(RoomName::as_str);
                 let nearest =
                     nearest(say.room.as_str(), rooms).and_then(|near| RoomName::from_canonical(near).ok());
-                fut::err(SayRefusal::NoSuchRoom { nearest }).boxed_local()
+                fut::err(SayError::NoSuchRoom { nearest }).boxed_local()
             }
-            Ok(Err(code)) => fut::err(code.into()).boxed_local(),
-            Err(_) => fut::err(ErrorCode::Internal.into()).boxed_local(),
+            Ok(Err(code)) => fut::err(SayError::Refused(code.into())).boxed_local(),
+            Err(_) => fut::err(SayError::Refused(ErrorCode::Internal.into())).boxed_local(),
         }))
     }
 }
@@ -363,14 +363,14 @@ impl DirectoryActor {
     fn say_as_server(
         &mut self,
         say: SayAsServer,
-    ) -> impl ActorFuture<Self, Output = Result<Receipt, SayRefusal>> + 'static {
+    ) -> impl ActorFuture<Self, Output = Result<Receipt, SayError>> + 'static {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (sender, receiver) = oneshot::channel();
         self.operators.insert(ticket, sender);
         self.open_room(&say.room).ways.do_send(SayByOperator { text: say.text, ticket });
         fut::wrap_future(async move {
-            receiver.await.unwrap_or(Err(ErrorCode::Internal)).map_err(SayRefusal::from)
+            receiver.await.unwrap_or_else(|_| Err(ErrorCode::Internal.into())).map_err(SayError::from)
         })
     }
 }

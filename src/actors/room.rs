@@ -173,7 +173,6 @@ impl ChatRoomActor {
                 None => {}
                 Some(Requester::Session(reply_to)) => receipts.push(AuthorReceipt { reply_to, outcome, own }),
                 Some(Requester::Operator(ticket)) => {
-                    let outcome = outcome.map_err(|refusal| refusal.code);
                     self.handles.directory.do_send(OperatorSaid { ticket, outcome });
                 }
             }
@@ -323,9 +322,9 @@ impl Handler<Say> for ChatRoomActor {
     type Result = ();
 
     fn handle(&mut self, say: Say, _: &mut Context<Self>) {
-        let Say { member, since, text, key, reply_to } = say;
+        let Say { member, visible_from, text, key, reply_to } = say;
         if self.members.contains(member.connection) {
-            self.append((member.account, since), text, key, Requester::Session(reply_to));
+            self.append((member.account, visible_from), text, key, Requester::Session(reply_to));
         } else {
             let code = ErrorCode::NotInRoom;
             self.answer_refused(reply_to, code);

@@ -9,7 +9,7 @@ use crate::actors::messages::auth::{
     AuthSnapshot, Ban, ClearAccounts, ClearedAccounts, Kick, OperatorError, Unban, Unlock,
 };
 use crate::actors::messages::directory::{
-    Announce, AskOnline, AskRooms, DirectorySnapshot, OnlineAccount, SayAsServer, SayRefusal,
+    Announce, AskOnline, AskRooms, DirectorySnapshot, OnlineAccount, SayAsServer, SayError,
 };
 use crate::actors::messages::journal::JournalSnapshot;
 use crate::actors::messages::listener::{ListenerSnapshot, SetListening};
@@ -92,8 +92,8 @@ fn cast(told: &Told) -> Addr<StandIn> {
     told.answers(&all, |asked: Observe<AuthSnapshot>| asked.answer(AuthSnapshot::default()));
     told.answers(&all, |_: Announce| 2);
     told.answers(&all, |asked: SayAsServer| match asked.room.as_str() {
-        "full" => Err(ErrorCode::StorageUnavailable.into()),
-        "lobyb" => Err(SayRefusal::NoSuchRoom { nearest: Some(RoomName::lobby()) }),
+        "full" => Err(SayError::Refused(ErrorCode::StorageUnavailable.into())),
+        "lobyb" => Err(SayError::NoSuchRoom { nearest: Some(RoomName::lobby()) }),
         _ => Ok(Receipt { id: MessageId::new(42).unwrap(), prev: None, at: Timestamp::now() }),
     });
     told.answers(&all, |_: AskOnline| {

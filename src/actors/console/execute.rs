@@ -11,7 +11,7 @@ use super::{ConsoleContext, status};
 use crate::actors::messages::Reaches;
 use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban, Unlock};
 use crate::actors::messages::console::CommandOutput;
-use crate::actors::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer, SayRefusal};
+use crate::actors::messages::directory::{Announce, AskOnline, AskRooms, SayAsServer, SayError};
 use crate::actors::messages::listener::SetListening;
 use crate::model::{MessageText, RoomName, UserName};
 
@@ -124,14 +124,14 @@ async fn say_to_all(context: &ConsoleContext, text: MessageText) -> Result<Strin
 async fn say_in_room(context: &ConsoleContext, room: RoomName, text: MessageText) -> Result<String, String> {
     match ask(&context.directory, SayAsServer { room: room.clone(), text }).await? {
         Ok(receipt) => Ok(format!("Said in #{room}, as message {}.", receipt.id)),
-        Err(SayRefusal::NoSuchRoom { nearest }) => {
+        Err(SayError::NoSuchRoom { nearest }) => {
             let meant = nearest.map_or_else(String::new, |near| format!(" Did you mean #{near}?"));
             Err(format!(
                 "Not said: there is no room #{room}. It needs a message or somebody in it; only people bring \
                  a room into being.{meant}"
             ))
         }
-        Err(SayRefusal::Code(code)) => Err(format!("Not said in #{room}. {}", code.sentence())),
+        Err(SayError::Refused(refusal)) => Err(format!("Not said in #{room}. {}", refusal.text)),
     }
 }
 

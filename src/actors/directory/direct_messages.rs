@@ -57,13 +57,13 @@ impl DirectoryActor {
         self.handles.journal.do_send(Append {
             route: Subscriber::Direct,
             requester: Requester::Session(tell.reply_to),
-            visible_from: tell.since,
+            visible_from: tell.visible_from,
             draft: Draft {
                 target: Target::Account(tell.to),
                 from: tell.member.account,
                 kind: MessageKind::Text(tell.text),
                 key: tell.key,
-                visible_from: tell.since.max(recipient.visible_from),
+                visible_from: tell.visible_from.max(recipient.visible_from),
             },
         });
     }

@@ -77,7 +77,14 @@ impl Stage {
     fn tell(&mut self, member: &Member, to: &str, text: &str) -> ReplyTo {
         let reply_to = self.reply_to(member);
         let (to, text) = (UserName::parse(to).expect("a name"), MessageText::parse(text).expect("a text"));
-        self.directory.do_send(Tell { member: member.clone(), since: None, to, text, key: None, reply_to });
+        self.directory.do_send(Tell {
+            member: member.clone(),
+            visible_from: None,
+            to,
+            text,
+            key: None,
+            reply_to,
+        });
         reply_to
     }
 }
@@ -201,16 +208,16 @@ fn the_operator_speaks_only_in_rooms_that_people_have_made() {
         };
         let refused = stage.directory.send(say("tea-rom")).await.expect("it is there");
         let nearest = Some(RoomName::parse("tea-room").expect("a name"));
-        assert_eq!(refused, Err(SayRefusal::NoSuchRoom { nearest }));
+        assert_eq!(refused, Err(SayError::NoSuchRoom { nearest }));
 
         let said = stage.directory.send(say("tea-room"));
         let (said, ()) = tokio::join!(said, async {
             let (_, tea_room) = rooms().into_iter().next().expect("it was made");
             let asked = tea_room.next_of::<SayByOperator>().await;
-            let outcome = Err(ErrorCode::StorageUnavailable);
+            let outcome = Err(ErrorCode::StorageUnavailable.into());
             stage.directory.do_send(OperatorSaid { ticket: asked.ticket, outcome });
         });
-        assert_eq!(said.expect("it is there"), Err(ErrorCode::StorageUnavailable.into()));
+        assert_eq!(said.expect("it is there"), Err(SayError::Refused(ErrorCode::StorageUnavailable.into())));
     });
 }
 

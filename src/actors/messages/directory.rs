@@ -8,7 +8,7 @@ use super::journal::Committed;
 use super::observe::Observe;
 use super::room::RoomWays;
 use crate::model::{
-    ErrorCode, Member, MessageId, MessageKey, MessageText, Page, Receipt, ReplyTo, RoomName, SessionGrant,
+    Member, MessageId, MessageKey, MessageText, Page, Receipt, Refusal, ReplyTo, RoomName, SessionGrant,
     Ticket, UserName,
 };
 
@@ -112,7 +112,7 @@ pub struct Tell {
     /// The sender.
     pub member: Member,
     /// The newest message when the sender's account was made.
-    pub since: Option<MessageId>,
+    pub visible_from: Option<MessageId>,
     /// The account that it goes to.
     pub to: UserName,
     /// What is said.
@@ -140,7 +140,7 @@ pub struct OperatorSaid {
     /// The operator's request at the directory.
     pub ticket: Ticket,
     /// The receipt, or why it was refused.
-    pub outcome: Result<Receipt, ErrorCode>,
+    pub outcome: Result<Receipt, Refusal>,
 }
 
 /// ConsoleActor → DirectoryActor: a `notice` to every session. Answers how many there are.
@@ -155,7 +155,7 @@ pub struct Announce {
 /// stored. Only people bring a room into being: one that is not `lobby`, and has neither a past nor somebody in
 /// it, is a slip of the operator's finger.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Receipt, SayRefusal>")]
+#[rtype(result = "Result<Receipt, SayError>")]
 pub struct SayAsServer {
     /// The room.
     pub room: RoomName,
@@ -165,19 +165,19 @@ pub struct SayAsServer {
 
 /// Why the operator's message was not said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SayRefusal {
+pub enum SayError {
     /// There is no such room.
     NoSuchRoom {
         /// One with somebody in it that may have been meant.
         nearest: Option<RoomName>,
     },
     /// It could not be stored or looked for.
-    Code(ErrorCode),
+    Refused(Refusal),
 }
 
-impl From<ErrorCode> for SayRefusal {
-    fn from(code: ErrorCode) -> Self {
-        SayRefusal::Code(code)
+impl From<Refusal> for SayError {
+    fn from(refusal: Refusal) -> Self {
+        SayError::Refused(refusal)
     }
 }
 

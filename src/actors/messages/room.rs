@@ -54,7 +54,7 @@ pub struct Say {
     /// Who says it.
     pub member: Member,
     /// The newest message when the sender's account was made.
-    pub since: Option<MessageId>,
+    pub visible_from: Option<MessageId>,
     /// What is said.
     pub text: MessageText,
     /// The sender's key for it.

@@ -53,7 +53,7 @@ impl Stage {
     fn say(&mut self, member: &Member, text: &str) -> ReplyTo {
         let reply_to = self.reply_to(member);
         let text = MessageText::parse(text).expect("a text");
-        self.room.do_send(Say { member: member.clone(), since: None, text, key: None, reply_to });
+        self.room.do_send(Say { member: member.clone(), visible_from: None, text, key: None, reply_to });
         reply_to
     }
 

@@ -133,13 +133,13 @@ impl SessionActor {
             Request::Say { room, text, key } => {
                 let (machine, reply_to) = (self.machine(), self.connection.reply_to(ticket));
                 let session = machine.session().ok_or(ErrorCode::Unauthenticated)?;
-                let (member, since) = (self.member(session), session.visible_from);
+                let (member, visible_from) = (self.member(session), session.visible_from);
                 let joined = session.room(&room).ok_or(ErrorCode::NotInRoom)?;
-                joined.room.ways.do_send(Say { member, since, text, key, reply_to });
+                joined.room.ways.do_send(Say { member, visible_from, text, key, reply_to });
             }
             Request::Tell { to, text, key } => {
-                let ((member, since), reply_to) = (self.author()?, self.connection.reply_to(ticket));
-                self.context.directory.do_send(Tell { member, since, to, text, key, reply_to });
+                let ((member, visible_from), reply_to) = (self.author()?, self.connection.reply_to(ticket));
+                self.context.directory.do_send(Tell { member, visible_from, to, text, key, reply_to });
             }
             Request::History { of, page, limit, term } => {
                 let start = self.start(page, term.as_ref());
