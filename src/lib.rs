@@ -11,7 +11,8 @@
 //! 3. [`actors::room`]: a small actor, whole. Then, along the way of a message: [`actors::session`],
 //!    [`actors::journal`], [`actors::fanout`].
 //! 4. [`chat`]: the decisions that these actors take, as plain values and functions, with their tests. Begin
-//!    with [`chat::room::recent`], where a page of the past meets the events without a seam.
+//!    with [`chat::session::machine`], the life of a connection, and [`chat::room::recent`], where a page of the
+//!    past meets the events without a seam.
 //! 5. [`store::log`]: what a log promises; [`store::history`]: how a message gets to the disk, and a page back.
 //! 6. [`server`]: how everyone is started, and stopped in order.
 //!

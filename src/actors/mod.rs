@@ -5,7 +5,7 @@
 //!                                        │
 //!  ConsoleActor ──▶ all of them          │    on each:  FanoutActor ──starts──▶ SessionActor
 //!                                        │                  ╲                     ╱
-//!  ListenerActor ───── NewConnection ────┼──▶ (fan-out)      Connection (outbox, replies)
+//!  ListenerActor ───── NewConnection ────┼──▶ (fan-out)      Connection (outbox, machine)
 //!                                        │
 //!  AuthActor ◀── OpenSession, … ─────────┼──  (session)
 //!      ╰──────── EndSession ─────────────┼──▶ (session)

@@ -113,7 +113,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 
 pub(super) fn limits() -> impl Strategy<Value = Limits> {
     let any_of = |values: &'static [u32]| prop::sample::select(values);
-    (any_of(&[0, 3, 1_000]), any_of(&[0, 4, 1_000]), any_of(&[0, 2]), any_of(&[2, 5]), any_of(&[0, 1, 3]))
+    (any_of(&[0, 3, 1_000]), any_of(&[0, 4, 1_000]), any_of(&[0, 1]), any_of(&[2, 5]), any_of(&[0, 1, 3]))
         .prop_map(|(requests, messages, rooms, bad_frames, login)| Limits {
             requests_per_second: requests,
             messages_per_second: messages,
