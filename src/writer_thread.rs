@@ -12,14 +12,16 @@
 //! - What is kept for it ([`start`]'s `kept`) is dropped when it ends, by a panic too: a `Critical` of
 //!   `actors::panic_watch` tells the server.
 
+mod queue;
+
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::vec::Drain;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use self::queue::{Received, Receiver, Sender, queue};
 
 /// What a writer thread does with the jobs that it is given.
 pub trait BatchWriter: Send + 'static {
@@ -73,7 +75,7 @@ impl<J> WriterQueue<J> {
     /// # Errors
     /// The job, when the queue is full or the thread has ended.
     pub fn send(&self, job: J) -> Result<(), J> {
-        self.0.try_send(job).map_err(crossbeam_channel::TrySendError::into_inner)
+        self.0.send(job, Some(Instant::now()))
     }
 
     /// Like [`WriterQueue::send`], but waits for room in a full queue, not longer than `patience`.
@@ -81,7 +83,7 @@ impl<J> WriterQueue<J> {
     /// # Errors
     /// The job, when there was no room in that time or the thread has ended.
     pub fn send_within(&self, job: J, patience: Duration) -> Result<(), J> {
-        self.0.send_timeout(job, patience).map_err(crossbeam_channel::SendTimeoutError::into_inner)
+        self.0.send(job, Some(Instant::now() + patience))
     }
 
     /// Like [`WriterQueue::send`], but waits for room in a full queue for as long as it takes.
@@ -89,7 +91,7 @@ impl<J> WriterQueue<J> {
     /// # Errors
     /// The job, when the thread has ended.
     pub fn send_patiently(&self, job: J) -> Result<(), J> {
-        self.0.send(job).map_err(|refused| refused.0)
+        self.0.send(job, None)
     }
 
     /// How many jobs wait. Those that the thread is at do not.
@@ -152,7 +154,7 @@ pub fn start<W: BatchWriter>(
     kept: impl Send + 'static,
     writer: W,
 ) -> io::Result<WriterThread<W::Job>> {
-    let (sender, jobs) = bounds.most_waiting.map_or_else(unbounded, bounded);
+    let (sender, jobs) = queue(bounds.most_waiting);
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
         let _kept = kept;
         work_off(writer, &jobs, bounds.most_at_once);
@@ -164,20 +166,14 @@ pub fn start<W: BatchWriter>(
 fn work_off<W: BatchWriter>(mut writer: W, jobs: &Receiver<W::Job>, most_at_once: usize) {
     let mut batch = Vec::new();
     loop {
-        let first = match writer.wakes_in() {
-            Some(wait) => jobs.recv_timeout(wait),
-            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match first {
-            Ok(job) => {
-                batch.push(job);
-                batch.extend(jobs.try_iter().take(most_at_once.saturating_sub(1)));
+        match jobs.receive(writer.wakes_in(), most_at_once.max(1), &mut batch) {
+            Received::Jobs => {
                 if writer.write(batch.drain(..)).is_break() {
                     return;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => writer.wake(),
-            Err(RecvTimeoutError::Disconnected) => return writer.finish(),
+            Received::Nothing => writer.wake(),
+            Received::Ended => return writer.finish(),
         }
     }
 }
