@@ -55,7 +55,7 @@ use crate::store::terms;
 
 pub use bind::BindError;
 pub use start_error::StartError;
-use thread::{ActorThread, IdleThread, Seat, Starter, seat};
+use thread::{ActorThread, IdleThread, Mailbox, Starter, mailbox};
 
 /// I/O threads that are started without being asked for by number.
 const MAX_IO_THREADS: usize = 256;
@@ -146,12 +146,12 @@ pub async fn serve(
         spellings: Arc::new(Spellings { users: Arc::clone(&auth.former_spellings), rooms }),
     };
     let journal = Journal::prepare(&config, history, newest_id, critical.of("the journal"))?;
-    let front = Front::prepare(&config, listeners)?;
+    let io = IoResources::prepare(&config, listeners)?;
     let inputs = operator.map(|operator| ConsoleInputs::prepare(operator, &config)).transpose()?;
     resources::files_to_serve()?;
 
     // From here on nothing fails any more.
-    let runtime = Runtime::build(&config, front, auth, journal, past, critical);
+    let runtime = Runtime::build(&config, io, auth, journal, past, critical);
     let console = inputs.map(|inputs| runtime.open_console(inputs, set_aside));
     runtime.announce();
     // The prompt comes behind the lines that scripts wait for. Dropped at the end, it puts the terminal back.
@@ -239,7 +239,7 @@ impl Journal {
         newest_id: Arc<AtomicU64>,
         critical: Critical,
     ) -> Result<Self, StartError> {
-        let (address, its_seat) = seat::<JournalActor>();
+        let (address, its_mailbox) = mailbox::<JournalActor>();
         let options = CsvLogOptions {
             durability: config.journal.durability,
             batch_messages: config.limits.journal_batch_messages,
@@ -248,21 +248,21 @@ impl Journal {
         let log = CsvLog::new(history, options, critical.clone())
             .map_err(StartError::system("a thread for the journal"))?;
         let actor = JournalActor::new(Arc::clone(config), Box::new(log), newest_id, critical);
-        Ok(Journal { address, starter: its_seat.take(move || actor) })
+        Ok(Journal { address, starter: its_mailbox.take(move || actor) })
     }
 }
 
 /// What connections come through and live on, before anybody connects.
-struct Front {
+struct IoResources {
     listeners: Vec<tokio::net::TcpListener>,
     threads: Vec<IdleThread>,
 }
 
-impl Front {
+impl IoResources {
     fn prepare(config: &Config, listeners: Vec<TcpListener>) -> Result<Self, StartError> {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
         let threads = (0..io_threads(config)).map(|index| IdleThread::start(format!("io {index}")));
-        Ok(Front {
+        Ok(IoResources {
             listeners: listeners
                 .collect::<Result<_, _>>()
                 .map_err(StartError::system("a socket to listen on"))?,
@@ -302,7 +302,7 @@ impl Runtime {
     /// Starts everyone. Those who need each other's addresses get them before anyone runs.
     fn build(
         config: &Arc<Config>,
-        Front { listeners, threads }: Front,
+        IoResources { listeners, threads }: IoResources,
         auth: OpenedAuth,
         journal: Journal,
         past: Past,
@@ -311,7 +311,7 @@ impl Runtime {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
         let addresses = addresses.map(|address| address.to_string()).collect();
 
-        let (directory, directory_seat) = seat::<DirectoryActor>();
+        let (directory, directory_mailbox) = mailbox::<DirectoryActor>();
         let listener = Context::<ListenerActor>::new();
         let auth_actor = auth.actor.with(WayOfMessages {
             directory: directory.clone().recipient(),
@@ -333,22 +333,25 @@ impl Runtime {
             listener: ListenerHandle::of(&listener.address()),
             newcomers: Arc::default(),
         };
-        let (fanouts, fanout_seats): (Vec<_>, Vec<_>) = threads.iter().map(|_| seat::<FanoutActor>()).unzip();
+        let (fanouts, fanout_mailboxes): (Vec<_>, Vec<_>) =
+            threads.iter().map(|_| mailbox::<FanoutActor>()).unzip();
         let fanouts: Fanouts = fanouts.iter().map(FanoutHandle::of).collect();
         // The first thread has the rooms and the journal, too: a message between two of its own connections
         // never leaves it but for the disk.
         let (to_directory, its_fanouts) = (handles.clone(), Arc::clone(&fanouts));
         let mut starters = vec![
             journal.starter,
-            directory_seat.take(move || DirectoryActor::new(to_directory, its_fanouts, ChatRoomActor::begin)),
+            directory_mailbox
+                .take(move || DirectoryActor::new(to_directory, its_fanouts, ChatRoomActor::begin)),
         ];
-        let begin = |(index, (thread, seat)): (usize, (IdleThread, Seat<FanoutActor>))| {
+        let begin = |(index, (thread, mailbox)): (usize, (IdleThread, Mailbox<FanoutActor>))| {
             let to_fanout = handles.clone();
-            starters
-                .push(seat.take(move || FanoutActor::new(IoThread(index), to_fanout, SessionActor::begin)));
+            starters.push(
+                mailbox.take(move || FanoutActor::new(IoThread(index), to_fanout, SessionActor::begin)),
+            );
             thread.begin(std::mem::take(&mut starters))
         };
-        let threads = threads.into_iter().zip(fanout_seats).enumerate().map(begin).collect();
+        let threads = threads.into_iter().zip(fanout_mailboxes).enumerate().map(begin).collect();
         listener.run(ListenerActor::new(
             listeners,
             Arc::clone(&fanouts),

@@ -90,8 +90,8 @@ fn build_with(dir: &TempDir, history_data: &Arc<dyn Folder>, change: impl FnOnce
     let (critical, _deaths) = PanicWatch::new();
     let journal = Journal::prepare(&config, history, newest_id, critical.of("the journal")).unwrap();
     let listener = bind::bind("127.0.0.1:0", true).unwrap().listener;
-    let front = Front::prepare(&config, vec![listener]).unwrap();
-    Runtime::build(&config, front, auth, journal, past, critical)
+    let io = IoResources::prepare(&config, vec![listener]).unwrap();
+    Runtime::build(&config, io, auth, journal, past, critical)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use veche::wire::json::{Message, SessionOpened};
 
 use crate::commands::{self, Typed};
 use crate::display::{fit, local_time, own_lines, paragraph, safe};
-use crate::driver::Front;
+use crate::driver::Ui;
 use crate::session::{Command, Session, Show};
 use crate::terminal::{Answer, Ask, Terminal};
 
@@ -276,7 +276,7 @@ pub fn outage(why: &str, pause: Duration) -> String {
     format!("The connection is lost: {why}. Trying again in {:.1} s.", pause.as_secs_f32())
 }
 
-impl Front for Chat {
+impl Ui for Chat {
     const PACED: bool = false;
 
     async fn input(&mut self, session: &Session) -> Command {

@@ -10,7 +10,7 @@ use crate::link::{Address, Link, LinkError, words};
 use crate::session::{Action, Command, End, Session, Show};
 
 /// Whoever types and reads: a person at a terminal, or a script.
-pub trait Front {
+pub trait Ui {
     /// Whether input waits while the session takes no further messages. A person is told instead.
     const PACED: bool;
 
@@ -50,7 +50,7 @@ enum Event {
 }
 
 /// Runs a session until it ends.
-pub async fn run<F: Front>(
+pub async fn run<F: Ui>(
     mut session: Session,
     link: Link,
     address: Address,
@@ -88,7 +88,7 @@ pub async fn run<F: Front>(
     }
 }
 
-impl<F: Front> Driver<'_, F> {
+impl<F: Ui> Driver<'_, F> {
     /// Does what the session wants done; the end, when it has come.
     async fn act(&mut self, session: &mut Session, clock: &Clock) -> std::io::Result<Option<End>> {
         while let Some(action) = session.next_action() {

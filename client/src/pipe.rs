@@ -27,7 +27,7 @@ use veche::wire::json::{Message, ServerFrame};
 
 use crate::chat::{CONNECTED, outage};
 use crate::display::{UNWRAPPED, json_line, one_line, paragraph, safe, screen_of};
-use crate::driver::Front;
+use crate::driver::Ui;
 use crate::link::words;
 use crate::session::{Command, Session, Show};
 
@@ -117,7 +117,7 @@ impl Pipe {
     }
 }
 
-impl Front for Pipe {
+impl Ui for Pipe {
     const PACED: bool = true;
 
     async fn input(&mut self, _: &Session) -> Command {

@@ -35,7 +35,7 @@ use actix::{
 };
 use tokio::sync::mpsc;
 
-use self::disk::Batch;
+use self::disk::BatchDone;
 use self::leaving::WayOfMessages;
 pub use self::open::{AuthStartError, OpenedAuth};
 use self::state::{Auth, State};
@@ -64,11 +64,11 @@ const MAILBOX: usize = 1_024;
 pub struct AuthActor {
     auth: Auth,
     /// What comes back from the disk, until the actor has started.
-    done: Option<mpsc::UnboundedReceiver<Batch>>,
+    done: Option<mpsc::UnboundedReceiver<BatchDone>>,
 }
 
 impl AuthActor {
-    fn new(state: State, critical: Option<Critical>, done: mpsc::UnboundedReceiver<Batch>) -> Self {
+    fn new(state: State, critical: Option<Critical>, done: mpsc::UnboundedReceiver<BatchDone>) -> Self {
         AuthActor { auth: Auth::new(state, critical), done: Some(done) }
     }
 

@@ -52,9 +52,9 @@ mod tests {
     fn a_panic_is_heard_and_an_ordinary_end_is_not() {
         let (signs, mut hears) = PanicWatch::new();
         drop(signs.of("the quiet one"));
-        let vital = signs.of("the loud one");
+        let critical = signs.of("the loud one");
         let ended = thread::spawn(move || {
-            let _critical = vital;
+            let _critical = critical;
             panic!("for the test");
         });
         assert!(ended.join().is_err());

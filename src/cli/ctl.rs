@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Exit, complain, print};
-use crate::actors::console::commands::{self, Entry};
+use crate::actors::console::commands::{self, CommandSpec};
 use crate::actors::console::help_on;
 use crate::control::ControlRequest;
 use crate::control::client::{Client, ClientError};
@@ -72,7 +72,7 @@ pub fn read(words: &[String]) -> Result<Asked, String> {
 }
 
 /// Name, options, then what is left; in front of a free text a `--`, so that the console takes it as it stands.
-fn line_of(entry: &Entry, options: &[&String], operands: &[&String], verbatim: &[String]) -> String {
+fn line_of(entry: &CommandSpec, options: &[&String], operands: &[&String], verbatim: &[String]) -> String {
     let named = if entry.name.contains('#') { 1 } else { entry.name.split(' ').count() };
     let before_text = entry.words_before_text().map(|words| words + usize::from(entry.name.contains('#')));
     let rest = operands.iter().skip(named).copied().chain(verbatim).map(String::as_str);

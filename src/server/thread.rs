@@ -92,15 +92,15 @@ impl ActorThread {
 }
 
 /// The place of an actor whose address is known before it is there.
-pub struct Seat<A: Actor>(AddressReceiver<A>);
+pub struct Mailbox<A: Actor>(AddressReceiver<A>);
 
 /// An address, and the place where its actor will sit.
-pub fn seat<A: Actor<Context = Context<A>>>() -> (Addr<A>, Seat<A>) {
+pub fn mailbox<A: Actor<Context = Context<A>>>() -> (Addr<A>, Mailbox<A>) {
     let (sender, receiver) = channel::channel(MAILBOX);
-    (Addr::new(sender), Seat(receiver))
+    (Addr::new(sender), Mailbox(receiver))
 }
 
-impl<A: Actor<Context = Context<A>>> Seat<A> {
+impl<A: Actor<Context = Context<A>>> Mailbox<A> {
     /// Starts the actor that `make` makes, on the thread that runs the result.
     pub fn take(self, make: impl FnOnce() -> A + Send + 'static) -> Starter {
         Box::new(move || {
@@ -146,9 +146,10 @@ mod tests {
 
     #[test]
     fn what_was_sent_before_the_actor_came_is_not_lost() {
-        let (counter, its_seat) = seat::<Counter>();
+        let (counter, its_mailbox) = mailbox::<Counter>();
         counter.do_send(Count);
-        let thread = IdleThread::start("test".into()).unwrap().begin(vec![its_seat.take(Counter::default)]);
+        let thread =
+            IdleThread::start("test".into()).unwrap().begin(vec![its_mailbox.take(Counter::default)]);
         let counted = actix_rt::System::new().block_on(counter.send(Count)).unwrap();
         assert_eq!(counted, 2);
         assert!(thread.stop());
@@ -157,8 +158,8 @@ mod tests {
 
     #[test]
     fn an_actor_that_panics_takes_nobody_with_it() {
-        let ((one, its_seat), (other, others_seat)) = (seat::<Counter>(), seat::<Counter>());
-        let seats = vec![its_seat.take(Counter::default), others_seat.take(Counter::default)];
+        let ((one, its_mailbox), (other, others_mailbox)) = (mailbox::<Counter>(), mailbox::<Counter>());
+        let seats = vec![its_mailbox.take(Counter::default), others_mailbox.take(Counter::default)];
         let thread = IdleThread::start("test".into()).unwrap().begin(seats);
         actix_rt::System::new().block_on(async {
             assert!(one.send(Panic).await.is_err());

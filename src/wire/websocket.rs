@@ -63,13 +63,15 @@ pub(super) fn peek<'a>(
 ) -> Result<Option<Peeked<'a>>, WireError> {
     match first_of(state, bytes, max_frame_bytes) {
         Ok(None) => Ok(None),
-        Ok(Some((Found::Control(answer), used))) => Ok(Some((Decoded::Control(answer), used))),
-        Ok(Some((Found::End(code), used))) => {
+        Ok(Some((FrameRead::Control(answer), used))) => Ok(Some((Decoded::Control(answer), used))),
+        Ok(Some((FrameRead::End(code), used))) => {
             *state = State::boxed(Vec::new(), Some(code));
             Ok(Some((Decoded::End, used)))
         }
-        Ok(Some((Found::Here { start }, used))) => Ok(Some((Decoded::Payload(&bytes[start..used]), used))),
-        Ok(Some((Found::InPieces, used))) => {
+        Ok(Some((FrameRead::Here { start }, used))) => {
+            Ok(Some((Decoded::Payload(&bytes[start..used]), used)))
+        }
+        Ok(Some((FrameRead::InPieces, used))) => {
             Ok(Some((Decoded::Payload(state.as_ref().map_or(&[], |state| &state.message)), used)))
         }
         Err(why) => {
@@ -80,7 +82,7 @@ pub(super) fn peek<'a>(
 }
 
 /// What a frame comes to.
-enum Found {
+enum FrameRead {
     Control(Option<Bytes>),
     End(CloseCode),
     /// A payload that lies in the frame, from here to its end.
@@ -96,7 +98,7 @@ fn first_of(
     state: &mut Option<Box<State>>,
     bytes: &mut [u8],
     max_frame_bytes: usize,
-) -> Result<Option<(Found, usize)>, WireError> {
+) -> Result<Option<(FrameRead, usize)>, WireError> {
     let Some((header, start, length)) = header(bytes)? else { return Ok(None) };
     if header.len(length) != start || length > i64::MAX as u64 {
         return Err(WireError::Broken("a length that is not written as short as can be"));
@@ -112,12 +114,12 @@ fn first_of(
     let found = match header.opcode {
         OpCode::Data(Data::Text) if header.is_final => {
             std::str::from_utf8(payload).map_err(|_| WireError::NotUtf8)?;
-            Found::Here { start }
+            FrameRead::Here { start }
         }
         OpCode::Data(_) => piece(state, payload, header.is_final, max_frame_bytes)?,
-        OpCode::Control(Control::Ping) => Found::Control(Some(control(Control::Pong, payload))),
-        OpCode::Control(Control::Close) => Found::End(asked_close(payload)?),
-        OpCode::Control(_) => Found::Control(None),
+        OpCode::Control(Control::Ping) => FrameRead::Control(Some(control(Control::Pong, payload))),
+        OpCode::Control(Control::Close) => FrameRead::End(asked_close(payload)?),
+        OpCode::Control(_) => FrameRead::Control(None),
     };
     Ok(Some((found, end)))
 }
@@ -168,7 +170,7 @@ fn piece(
     payload: &[u8],
     is_last: bool,
     max_frame_bytes: usize,
-) -> Result<Found, WireError> {
+) -> Result<FrameRead, WireError> {
     let state =
         state.get_or_insert_with(|| Box::new(State { message: Vec::new(), kept_bytes: 0, close: None }));
     state.message.truncate(state.kept_bytes);
@@ -181,10 +183,10 @@ fn piece(
     state.message.extend_from_slice(payload);
     if !is_last {
         state.kept_bytes = state.message.len();
-        return Ok(Found::Control(None));
+        return Ok(FrameRead::Control(None));
     }
     std::str::from_utf8(&state.message).map_err(|_| WireError::NotUtf8)?;
-    Ok(Found::InPieces)
+    Ok(FrameRead::InPieces)
 }
 
 /// The code that a peer closes with, which is also the answer.

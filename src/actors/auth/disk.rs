@@ -113,7 +113,7 @@ pub enum Outcome {
 
 /// What came of a batch.
 #[derive(Debug)]
-pub struct Batch {
+pub struct BatchDone {
     /// What came of the tasks for which somebody waits, in the order of the disk.
     pub outcomes: Vec<Outcome>,
     /// The accounts that it changed, as this thread has them: to share them in memory.
@@ -139,7 +139,7 @@ impl Disk {
         sessions: SessionFile,
         devices: DeviceFile,
         critical: Option<Critical>,
-        done: mpsc::UnboundedSender<Batch>,
+        done: mpsc::UnboundedSender<BatchDone>,
     ) -> io::Result<Self> {
         let writer = AuthFiles { accounts, sessions, devices, done, flush_at: None };
         let bounds = QueueBounds { most_waiting: None, most_at_once: MAX_BATCH };
@@ -184,7 +184,7 @@ struct AuthFiles {
     accounts: AccountFile,
     sessions: SessionFile,
     devices: DeviceFile,
-    done: mpsc::UnboundedSender<Batch>,
+    done: mpsc::UnboundedSender<BatchDone>,
     /// When what could wait is to be written.
     flush_at: Option<Instant>,
 }
@@ -260,7 +260,7 @@ impl AuthFiles {
         let accounts: Vec<_> =
             changes.iter().filter_map(|change| self.accounts.account(change.row()).cloned()).collect();
         if !outcomes.is_empty() || !accounts.is_empty() || !devices.is_empty() {
-            self.tell(Batch { outcomes, accounts, devices });
+            self.tell(BatchDone { outcomes, accounts, devices });
         }
     }
 
@@ -285,10 +285,10 @@ impl AuthFiles {
     }
 
     fn give_back(&self, outcome: Outcome) {
-        self.tell(Batch { outcomes: vec![outcome], accounts: Vec::new(), devices: Vec::new() });
+        self.tell(BatchDone { outcomes: vec![outcome], accounts: Vec::new(), devices: Vec::new() });
     }
 
-    fn tell(&self, batch: Batch) {
+    fn tell(&self, batch: BatchDone) {
         // An actor that is gone waits for nothing.
         let _ = self.done.send(batch);
     }

@@ -18,7 +18,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::SessionOwner;
-use super::disk::{Applied, Batch, ClearedFile, Disk, Outcome, WriteFault, WriteRequest};
+use super::disk::{Applied, BatchDone, ClearedFile, Disk, Outcome, WriteFault, WriteRequest};
 use super::hashing::{HashPool, Hashed, NotHashed, Owner, Work};
 use super::leaving::{Leaving, WayOfMessages};
 use crate::actors::messages::session::EndSession;
@@ -133,7 +133,7 @@ impl Auth {
     }
 
     /// Makes true what comes back from the disk, for as long as something can.
-    pub(super) async fn take_back_all(self, mut done: mpsc::UnboundedReceiver<Batch>) {
+    pub(super) async fn take_back_all(self, mut done: mpsc::UnboundedReceiver<BatchDone>) {
         while let Some(batch) = done.recv().await {
             self.state().take_back(batch);
             self.pass_on();
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// Makes true what was written, in the order of the disk; who waits goes on when this has returned.
-    fn take_back(&mut self, batch: Batch) {
+    fn take_back(&mut self, batch: BatchDone) {
         // Before the sessions end that had these tokens.
         for device in batch.devices {
             self.devices.add(device);

@@ -30,7 +30,7 @@ pub enum Command {
     /// The commands there are.
     Help,
     /// How one command is typed, and what it does.
-    HelpOn(&'static Entry),
+    HelpOn(&'static CommandSpec),
     /// How things stand.
     Status {
         /// As JSON, for programs.
@@ -128,7 +128,7 @@ impl From<String> for Trouble {
 }
 
 /// A command as people see it, and what makes one of the words after its name.
-pub struct Entry {
+pub struct CommandSpec {
     /// Its name, one or two words in lower case.
     pub name: &'static str,
     /// The options that it has.
@@ -140,7 +140,7 @@ pub struct Entry {
     build: fn(&Given<'_>) -> Result<Command, Trouble>,
 }
 
-impl Entry {
+impl CommandSpec {
     /// How many words stand between the name and a text that is free, for a command that takes one.
     pub fn words_before_text(&self) -> Option<usize> {
         let last = self.arguments.split(' ').next_back()?;
@@ -148,15 +148,15 @@ impl Entry {
     }
 }
 
-impl PartialEq for Entry {
+impl PartialEq for CommandSpec {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for Entry {}
+impl Eq for CommandSpec {}
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for CommandSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }
@@ -166,7 +166,7 @@ impl std::fmt::Debug for Entry {
 pub const SURE: &str = "--yes";
 
 /// Every command, in the order in which `help` shows them.
-pub static TABLE: [Entry; 17] = [
+pub static TABLE: [CommandSpec; 17] = [
     entry("help", "", "shows this", |_| Ok(Command::Help)),
     entry("status", "", "shows how things stand; --seen: what was set aside has been looked at", |given| {
         Ok(Command::Status { json: given.has("--json"), seen: given.has("--seen") })
@@ -210,12 +210,12 @@ const fn entry(
     arguments: &'static str,
     help: &'static str,
     build: fn(&Given<'_>) -> Result<Command, Trouble>,
-) -> Entry {
-    Entry { name, options: &[], arguments, help, build }
+) -> CommandSpec {
+    CommandSpec { name, options: &[], arguments, help, build }
 }
 
-impl Entry {
-    const fn with(mut self, options: &'static [&'static str]) -> Entry {
+impl CommandSpec {
+    const fn with(mut self, options: &'static [&'static str]) -> CommandSpec {
         self.options = options;
         self
     }
@@ -246,7 +246,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
 ///
 /// # Errors
 /// A sentence that names the nearest command.
-pub fn find(line: &str) -> Result<(&'static Entry, &str), String> {
+pub fn find(line: &str) -> Result<(&'static CommandSpec, &str), String> {
     let (first, rest) = split_word(line);
     if first.is_empty() {
         return Err("There is no command in this line; `help` shows those there are.".into());
@@ -267,7 +267,7 @@ pub fn find(line: &str) -> Result<(&'static Entry, &str), String> {
 }
 
 /// Takes the options off the front of what follows a name.
-fn options_of<'a>(entry: &Entry, rest: &'a str) -> Result<Given<'a>, Trouble> {
+fn options_of<'a>(entry: &CommandSpec, rest: &'a str) -> Result<Given<'a>, Trouble> {
     let mut given = Given { options: Vec::new(), rest: rest.trim(), verbatim: false };
     loop {
         let (word, behind) = split_word(given.rest);
@@ -293,7 +293,7 @@ fn no_option(name: &str, word: &str) -> Trouble {
 }
 
 /// A command with what follows it: `kick NAME [WHY]`.
-pub fn usage(entry: &Entry) -> String {
+pub fn usage(entry: &CommandSpec) -> String {
     let options: String = entry.options.iter().map(|option| format!(" [{option}]")).collect();
     format!("{}{options} {}", entry.name, entry.arguments).trim_end().to_owned()
 }

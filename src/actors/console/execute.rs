@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::{MailboxError, Message};
 
-use super::commands::{Command, Entry, SURE, TABLE, usage};
+use super::commands::{Command, CommandSpec, SURE, TABLE, usage};
 use super::{ConsoleContext, status};
 use crate::actors::messages::Reaches;
 use crate::actors::messages::auth::{Ban, ClearAccounts, Kick, Unban, Unlock};
@@ -88,7 +88,7 @@ fn help() -> String {
 }
 
 /// How one command is typed, and what it does.
-pub fn help_on(entry: &Entry) -> String {
+pub fn help_on(entry: &CommandSpec) -> String {
     format!("{}\n  {}", usage(entry), entry.help)
 }
 

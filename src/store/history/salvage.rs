@@ -23,7 +23,7 @@ const TIME_T: usize = 10;
 const MAX_ID_DIGITS: usize = 16;
 
 /// A row that was found in a line.
-struct Found {
+struct WholeRow {
     at: Range<usize>,
     /// Whether it stands outside of quotes, as far as can be seen.
     outside: bool,
@@ -32,7 +32,7 @@ struct Found {
 /// Where whole rows stand in a line that is none, in their order.
 pub(super) fn whole_rows(reader: &mut LineReader, line: &[u8]) -> Vec<Range<usize>> {
     let mut search = Search { reader, left: MAX_SEARCHED_BYTES };
-    let mut found: Vec<Found> = search.row_at(line, 0).into_iter().collect();
+    let mut found: Vec<WholeRow> = search.row_at(line, 0).into_iter().collect();
     let mut end = found.last().map_or(0, |row| row.at.end);
     let (mut counted, mut open) = (end, false);
     for time in times(line) {
@@ -56,11 +56,11 @@ pub(super) fn whole_rows(reader: &mut LineReader, line: &[u8]) -> Vec<Range<usiz
 }
 
 /// The rows that are no part of a text.
-fn believed(line: &[u8], found: Vec<Found>) -> Vec<Range<usize>> {
+fn believed(line: &[u8], found: Vec<WholeRow>) -> Vec<Range<usize>> {
     let mut rows = Vec::with_capacity(found.len());
     // Where the rows begin that fill the line to its end, with a damaged byte between two of them at most.
     let mut filled_from = line.len();
-    for Found { at, outside } in found.into_iter().rev() {
+    for WholeRow { at, outside } in found.into_iter().rev() {
         let fills = at.end + 1 >= filled_from;
         if fills {
             filled_from = at.start;
@@ -82,13 +82,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The row that begins at `start`.
-    fn row_at(&mut self, line: &[u8], start: usize) -> Option<Found> {
+    fn row_at(&mut self, line: &[u8], start: usize) -> Option<WholeRow> {
         let line = &line[start..line.len().min(start + MAX_ROW_BYTES)];
         for at in memchr::memchr_iter(b'x', line) {
             let Some(end) = row_end(line, at) else { continue };
             self.left = self.left.checked_sub(end)?;
             if matches!(self.reader.read(&line[..end]), Ok(Line::Row(_))) {
-                return Some(Found { at: start..start + end, outside: true });
+                return Some(WholeRow { at: start..start + end, outside: true });
             }
         }
         None
