@@ -18,17 +18,14 @@ use std::fmt;
 use std::task::{Context, Poll};
 
 use crate::model::{
-    Draft, MAX_MESSAGE_ID, MessageId, MessageKey, MessageList, MessagePage, Page, PageQuery, RoomName,
-    StoredMessage, UserName,
+    Draft, MAX_MESSAGE_ID, MessageId, MessageKey, MessageList, MessagePage, Page, PageQuery, StoredMessage,
+    UserName,
 };
 
 /// Where messages are kept in their order.
 pub trait MessageLog: fmt::Debug + Send {
     /// What a start needs to know. Asked once, before anything else.
     fn tail(&mut self) -> LogTail;
-
-    /// All rooms that something was said in.
-    fn rooms(&self) -> Vec<RoomName>;
 
     /// How many messages there are.
     fn messages(&self) -> u64;

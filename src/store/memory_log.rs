@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use super::log::{LogEvent, LogFault, LogTail, MessageLog, PageRead, PlannedPage, RefusedDraft};
 use crate::disk::simulated::Random;
 use crate::model::{
-    Draft, MessageId, MessageList, MessagePage, Page, PageQuery, RoomName, StoredMessage, Target, Timestamp,
+    Draft, MessageId, MessageList, MessagePage, Page, PageQuery, StoredMessage, Target, Timestamp,
 };
 
 /// Drafts that may be under way.
@@ -156,18 +156,6 @@ impl MessageLog for MemoryLog {
         let state = self.store.state();
         let keyed = state.messages.iter().filter(|message| message.key.is_some());
         LogTail { used: MessageId::new(state.next_id - 1), recent_keyed: keyed.cloned().collect() }
-    }
-
-    fn rooms(&self) -> Vec<RoomName> {
-        let mut rooms = Vec::new();
-        for message in &self.store.state().messages {
-            if let Target::Room(room) = &message.target
-                && !rooms.contains(room)
-            {
-                rooms.push(room.clone());
-            }
-        }
-        rooms
     }
 
     fn messages(&self) -> u64 {

@@ -19,7 +19,7 @@ use crate::config::Durability;
 use crate::disk::Folder;
 use crate::disk::append::MAX_UNSYNCED_BYTES;
 use crate::model::{
-    Draft, MAX_MESSAGE_ID, MessageId, MessageList, MessagePage, PageQuery, RoomName, StoredMessage, Timestamp,
+    Draft, MAX_MESSAGE_ID, MessageId, MessageList, MessagePage, PageQuery, StoredMessage, Timestamp,
 };
 use crate::store::log::{LogEvent, LogFault, LogTail, MessageLog, PageRead, PlannedPage, RefusedDraft};
 use crate::writer_thread::{self, BatchWriter, QueueBounds, WriterThread};
@@ -169,10 +169,6 @@ impl CsvLog {
 impl MessageLog for CsvLog {
     fn tail(&mut self) -> LogTail {
         std::mem::take(&mut self.tail)
-    }
-
-    fn rooms(&self) -> Vec<RoomName> {
-        self.index.rooms().cloned().collect()
     }
 
     fn messages(&self) -> u64 {
