@@ -373,7 +373,7 @@ impl FanoutActor {
             Ok(stream) => stream,
             Err(why) => {
                 warn!(by:% = new.peer.ip(); "the connection from {} could not be taken over: {why}", new.peer);
-                context.listener.do_send(Closed { peer: new.peer, refused: new.refused.is_some() });
+                context.handles.listener.do_send(Closed { peer: new.peer, refused: new.refused.is_some() });
                 return;
             }
         };

@@ -102,7 +102,7 @@ impl SessionActor {
 
     /// The time since the thread started, for rates.
     fn now(&self) -> Duration {
-        self.context.started.elapsed()
+        self.context.handles.started.elapsed()
     }
 
     /// Who this is, for the log.
@@ -176,9 +176,9 @@ impl SessionActor {
             for joined in session.rooms().iter().filter(|_| !self.context.rules.stopping.get()) {
                 joined.room.ways.do_send(Leave { connection: self.connection.id, request: None });
             }
-            self.context.directory.do_send(Offline { member: self.member(&session) });
+            self.context.handles.directory.do_send(Offline { member: self.member(&session) });
             if !ended {
-                self.context.auth.do_send(Detach { session: session.id });
+                self.context.handles.auth.do_send(Detach { session: session.id });
             }
         }
         let drop_unsent = words.as_ref().is_some_and(LastWords::drop_unsent);
@@ -226,7 +226,7 @@ impl Drop for SessionActor {
             self.say_goodbye(goodbye);
         }
         self.context.fanout.do_send(ConnectionClosed { connection: self.connection.id });
-        self.context.listener.do_send(Closed { peer: self.connection.peer, refused: self.refused });
+        self.context.handles.listener.do_send(Closed { peer: self.connection.peer, refused: self.refused });
     }
 }
 

@@ -2,24 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::Handles;
 use super::connection::Connection;
-use super::messages::auth::AuthHandle;
-use super::messages::directory::DirectoryHandle;
 use super::messages::fanout::FanoutHandle;
-use super::messages::journal::JournalHandle;
-use super::messages::listener::ListenerHandle;
 use super::strangers::Strangers;
-use crate::chat::journal::terms::Terms;
 use crate::chat::session::rules::SessionRules;
-use crate::model::{Event, Spellings, Welcome};
-use crate::secrets::token::TokenHasher;
+use crate::model::{Event, Welcome};
 use crate::wire::frames::SharedFrames;
 use crate::wire::json::encode;
 
@@ -33,26 +24,10 @@ pub struct SessionContext {
     pub rules: SessionRules,
     /// The first frame of every connection.
     pub welcome: SharedFrames,
-    /// The terms of the history.
-    pub terms: Arc<Terms>,
-    /// The largest message id that was given, 0 for none.
-    pub newest_id: Arc<AtomicU64>,
-    /// Checks tokens.
-    pub hasher: TokenHasher,
-    /// What names mean.
-    pub spellings: Arc<Spellings>,
-    /// Who knows accounts.
-    pub auth: AuthHandle,
-    /// Who knows rooms and who is online.
-    pub directory: DirectoryHandle,
-    /// Who knows the past.
-    pub journal: JournalHandle,
-    /// Who counts connections.
-    pub listener: ListenerHandle,
+    /// The actors that there is one of, and what everybody goes by.
+    pub handles: Handles,
     /// The fan-out of this thread.
     pub fanout: FanoutHandle,
-    /// When the thread started; rates count from here.
-    pub started: Instant,
     /// Those of the thread's connections that have no session.
     pub strangers: Strangers,
     /// The buffer that all connections of the thread read into. A connection has bytes of its own only while
@@ -74,16 +49,8 @@ impl SessionContext {
         SessionContext {
             rules: SessionRules::new(limits),
             welcome: encode::event_for_all(&welcome),
-            terms: Arc::clone(&handles.terms),
-            newest_id: Arc::clone(&handles.newest_id),
-            hasher: handles.hasher.clone(),
-            spellings: Arc::clone(&handles.spellings),
-            auth: handles.auth.clone(),
-            directory: handles.directory.clone(),
-            journal: handles.journal.clone(),
-            listener: handles.listener.clone(),
+            handles: handles.clone(),
             fanout,
-            started: handles.started,
             strangers: Strangers::new(limits),
             read_buffer: RefCell::new(vec![0; limits.turn_bytes].into_boxed_slice()),
         }

@@ -27,8 +27,8 @@ impl SessionActor {
     /// Where a page begins that the client wants behind an id of this term.
     pub(super) fn start(&self, page: Page, term: Option<&TermName>) -> Start {
         let Page::After(after) = page else { return Start { page, reset: false } };
-        let given = MessageId::new(self.context.newest_id.load(Ordering::Acquire));
-        let reset = self.context.terms.is_of_another_history(after, term, given);
+        let given = MessageId::new(self.context.handles.newest_id.load(Ordering::Acquire));
+        let reset = self.context.handles.terms.is_of_another_history(after, term, given);
         Start { page: if reset { Page::Newest } else { page }, reset }
     }
 
@@ -63,7 +63,7 @@ impl SessionActor {
         };
         let list = MessageList::Room(room.clone());
         let read = ReadPage(PageQuery { list, page, limit, visible_from: None, up_to });
-        self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
+        self.ask(self.context.handles.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 let of = HistoryOf::Room(room.clone());
                 let reply = Reply::History { of, reset, page: read.into(), keep: keep(page) };
@@ -88,7 +88,7 @@ impl SessionActor {
         let Start { page, reset } = start;
         let list = MessageList::Pair(member.account, with.clone());
         let read = ReadPage(PageQuery { list, page, limit, visible_from, up_to: None });
-        let (journal, auth) = (self.context.journal.clone(), self.context.auth.clone());
+        let (journal, auth) = (self.context.handles.journal.clone(), self.context.handles.auth.clone());
         let asked = with.clone();
         let question = async move {
             // Direct messages from an account that is gone stay readable; only where there are none does it matter
@@ -119,7 +119,7 @@ impl SessionActor {
         let (member, visible_from) = self.author()?;
         let list = MessageList::Inbox(member.account);
         let read = ReadPage(PageQuery { list, page: Page::After(after), limit, visible_from, up_to: None });
-        self.ask(self.context.journal.send(read), ticket, ctx, move |act, read, _| match read {
+        self.ask(self.context.handles.journal.send(read), ticket, ctx, move |act, read, _| match read {
             Ok(read) => {
                 act.reply(ticket, &Reply::Inbox { reset, page: read.into() });
             }
@@ -135,7 +135,7 @@ impl SessionActor {
         ticket: Ticket,
         ctx: &mut Context<Self>,
     ) {
-        let list = self.context.directory.send(ListRooms { after, limit });
+        let list = self.context.handles.directory.send(ListRooms { after, limit });
         self.ask(list, ticket, ctx, move |act, (rooms, more), _| {
             act.reply(ticket, &Reply::Rooms { rooms, more });
         });
@@ -149,7 +149,7 @@ impl SessionActor {
         ticket: Ticket,
         ctx: &mut Context<Self>,
     ) {
-        let directory = self.context.directory.clone();
+        let directory = self.context.handles.directory.clone();
         let question = async move {
             let Some(room) = room else {
                 return directory.send(ListOnline { after, limit }).await;

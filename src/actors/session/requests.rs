@@ -52,11 +52,11 @@ impl IncomingRequest for JsonRequest<'_> {
     }
 
     fn token(&self) -> Option<TokenHash> {
-        Some(self.context.hasher.hash(&TokenText::new(self.raw.token()?)))
+        Some(self.context.handles.hasher.hash(&TokenText::new(self.raw.token()?)))
     }
 
     fn request(&self) -> Result<Request, Refusal> {
-        self.raw.to_request(self.kind, &self.context.spellings)
+        self.raw.to_request(self.kind, &self.context.handles.spellings)
     }
 }
 
@@ -84,7 +84,7 @@ impl SessionActor {
 
     /// The fresh token of the session is in use, so the one before it is to die.
     fn end_previous_token(&self, session: SessionId, ctx: &mut Context<Self>) {
-        let used = self.context.auth.send(TokenUsed { session });
+        let used = self.context.handles.auth.send(TokenUsed { session });
         ctx.spawn(used.into_actor(self).map(|died, act, _| {
             let died = died.unwrap_or_else(|_| Err(ErrorCode::Internal.into()));
             act.machine().previous_died(died.map_err(|refusal| refusal.code));
@@ -124,7 +124,7 @@ impl SessionActor {
             Request::Join { room, page, limit, term } => {
                 let Start { page, reset } = self.start(page, term.as_ref());
                 let (member, reply_to) = (self.author()?.0, self.connection.reply_to(ticket));
-                self.context.directory.do_send(Join { member, room, page, reset, limit, reply_to });
+                self.context.handles.directory.do_send(Join { member, room, page, reset, limit, reply_to });
             }
             Request::Leave { room } => {
                 let leave = Leave { connection: self.connection.id, request: Some(ticket) };
@@ -139,7 +139,14 @@ impl SessionActor {
             }
             Request::Tell { to, text, key } => {
                 let ((member, visible_from), reply_to) = (self.author()?, self.connection.reply_to(ticket));
-                self.context.directory.do_send(Tell { member, visible_from, to, text, key, reply_to });
+                self.context.handles.directory.do_send(Tell {
+                    member,
+                    visible_from,
+                    to,
+                    text,
+                    key,
+                    reply_to,
+                });
             }
             Request::History { of, page, limit, term } => {
                 let start = self.start(page, term.as_ref());
@@ -155,9 +162,11 @@ impl SessionActor {
             Request::Passwd { old, new } => {
                 let session = self.machine().session().ok_or(ErrorCode::Unauthenticated)?.id;
                 let change = ChangePassword { session, old, new, from: self.connection.peer.ip() };
-                self.ask(self.context.auth.send(change), ticket, ctx, move |act, changed, _| match changed {
-                    Ok(()) => act.reply(ticket, &Reply::Done),
-                    Err(refusal) => act.refuse(ticket, &refusal),
+                self.ask(self.context.handles.auth.send(change), ticket, ctx, move |act, changed, _| {
+                    match changed {
+                        Ok(()) => act.reply(ticket, &Reply::Done),
+                        Err(refusal) => act.refuse(ticket, &refusal),
+                    }
                 });
             }
             Request::Ping => self.reply(ticket, &Reply::Pong),
@@ -205,14 +214,14 @@ impl SessionActor {
 
     fn identify(&self, name: crate::model::UserName, ticket: Ticket, ctx: &mut Context<Self>) {
         let identified = name.clone();
-        self.ask(self.context.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
+        self.ask(self.context.handles.auth.send(Identify { name }), ticket, ctx, move |act, known, _| {
             act.reply(ticket, &Reply::Identified { name: identified, known });
         });
     }
 
     fn open(&self, how: HowToOpen, ticket: Ticket, ctx: &mut Context<Self>) {
         let open = OpenSession { how, from: self.connection.peer.ip(), end: ctx.address().recipient() };
-        self.ask(self.context.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
+        self.ask(self.context.handles.auth.send(open), ticket, ctx, move |act, opened, _| match opened {
             Ok(opened) => act.opened(opened, ticket),
             Err(refusal) => act.refuse(ticket, &refusal),
         });
@@ -232,20 +241,20 @@ impl SessionActor {
         let member = self.member(&session);
         let taken = self.machine().opened(Box::new(session));
         if let Err(session) = taken {
-            self.context.auth.do_send(Detach { session: session.id });
+            self.context.handles.auth.do_send(Detach { session: session.id });
             return;
         }
         self.has_come_in();
         let Label { by, who } = self.label(Some(&member.account));
         info!(by:% = by; "{who} open");
         let reply_to = self.connection.reply_to(ticket);
-        self.context.directory.do_send(Online { member, reply_to, grant });
+        self.context.handles.directory.do_send(Online { member, reply_to, grant });
     }
 
     fn exit(&self, ticket: Ticket, ctx: &mut Context<Self>) {
         let session = self.machine().session().map(|session| session.id);
         let Some(session) = session else { return self.machine().exited(ticket) };
-        let close = self.context.auth.send(CloseSession { session });
+        let close = self.context.handles.auth.send(CloseSession { session });
         self.ask(close, ticket, ctx, move |act, closed, _| match closed {
             Ok(()) => act.machine().exited(ticket),
             Err(refusal) => act.refuse(ticket, &refusal),
